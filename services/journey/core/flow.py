@@ -1,0 +1,122 @@
+"""The compiled journey: what the language makes of a file and the core walks through.
+
+A flow is a graph of steps. Every step knows the step behind it (`next`, None at the end), so that
+nesting in the file is gone and a run's place is one step id: versions migrate by it, counts are
+kept by it, a marketer reads it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from shared.decisions import Category
+
+Value = Any
+"""None, bool, int, float, str, list, dict, aware datetime or timedelta: what an expression yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An event as an expression sees it: `event.x` is a property, `.name` and `.context` are own."""
+
+    name: str
+    properties: Mapping[str, Any]
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Everything an expression may look at. Missing names are null, never an error."""
+
+    now: datetime
+    profile: Mapping[str, Any]
+    event: Moment | None = None
+    trigger: Moment | None = None
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    """Step id (as written, with hyphens) to a mapping with outcome, reason, event, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A checked expression: its text for people, its closure for the engine."""
+
+    source: str
+    evaluate: Callable[[Scope], Value]
+
+    def holds(self, scope: Scope) -> bool:
+        return self.evaluate(scope) is True
+
+
+@dataclass(frozen=True, slots=True)
+class EventMatch:
+    event: str
+    where: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    key: Expression | None = None
+    when_active: Literal["ignore", "restart"] = "ignore"
+    reentry: Literal["always", "never"] | timedelta = "always"
+    where: Expression | None = None
+    max_age: timedelta = timedelta(hours=24)
+    holdout: float = 0.0
+    """Share of customers, 0 to 1, who enter and are measured but are sent nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    id: str
+    next: str | None
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    when: Expression | None
+    """None for `otherwise`."""
+    first: str | None
+    """The arm's first step, or the step behind the branch if the arm is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    id: str
+    next: str | None
+    arms: tuple[Arm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    id: str
+    next: str | None
+    channels: tuple[str, ...]
+    """The channel of `send`, then those of `else`, in order."""
+    template: str
+    values: Mapping[str, Expression] = field(default_factory=dict)
+    """`with:`, evaluated when the step is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    id: str
+    next: str | None
+    reason: str
+
+
+Step = Wait | Branch | Send | Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    journey: str
+    version: int
+    category: Category
+    priority: int
+    triggers: tuple[EventMatch, ...]
+    entry: Entry
+    exits: tuple[EventMatch, ...]
+    steps: Mapping[str, Step]
+    first: str
+    title: str = ""

@@ -1,0 +1,97 @@
+"""What is stored of one customer: one row, packed with msgspec, read and written by one owner.
+
+Traits live in a column of their own (SQL reads them); everything else is `State`. All values are
+frozen: a transition returns a new one.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from services.journey.core.flow import Moment
+
+
+class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The event that started a run, as its expressions and templates see it."""
+
+    name: str
+    properties: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+
+    def moment(self) -> Moment:
+        return Moment(self.name, self.properties, self.context)
+
+
+class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What `steps.<id>` shows."""
+
+    outcome: str | None = None
+    reason: str | None = None
+    at: datetime | None = None
+
+
+class AtTime(msgspec.Struct, frozen=True, tag="time"):
+    """The run goes on at `due` (log time)."""
+
+    due: datetime
+
+
+class ForOutcome(msgspec.Struct, frozen=True, tag="outcome"):
+    """The run goes on when the message is decided."""
+
+    message_id: str
+
+
+Waiting = AtTime | ForOutcome
+
+
+class Run(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One customer's way through one version of a journey; `step` is where it waits."""
+
+    id: str
+    journey: str
+    version: int
+    key: str
+    entered_at: datetime
+    trigger: Trigger
+    step: str
+    waiting: Waiting
+    steps: dict[str, StepResult] = {}
+    visits: dict[str, int] = {}
+    held_out: bool = False
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True):
+    runs: tuple[Run, ...] = ()
+    """Ordered by journey id and key: the order in which they move."""
+    entries: dict[str, datetime] = {}
+    """Last entry per journey and key, for `reentry`; see `entry_name`."""
+    seen: dict[int, int] = {}
+    """Digest of a message id → second of its receipt, for 7 days."""
+    stated: dict[str, int] = {}
+    """Trait → millisecond of its newest statement; consent per channel as `consent.<channel>`."""
+    armed_at: datetime | None = None
+    """The due time of the earliest row in `timers` for this customer, if there is one."""
+
+
+class Customer(msgspec.Struct, frozen=True):
+    id: str
+    traits: dict[str, Any]
+    state: State
+
+
+def entry_name(journey: str, key: str) -> str:
+    return f"{journey}\x1f{key}"
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(State)
+
+
+def pack(state: State) -> bytes:
+    return _encoder.encode(state)
+
+
+def unpack(raw: bytes) -> State:
+    return _decoder.decode(raw)

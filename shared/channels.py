@@ -1,0 +1,41 @@
+"""The channels' descriptors: what a workspace may name, without importing any adapter.
+
+Dispatch's adapters register themselves under these names; third parties add theirs through entry
+points (CONTRIBUTING says how). `kind` says which trait holds the address.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+AddressKind = Literal["email", "phone", "push_token", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    name: str
+    address: AddressKind
+    adapters: tuple[str, ...]
+    """Adapters that this release knows for the channel; every channel also takes `log`."""
+    body: str = "text"
+    """`html` bodies are escaped and get a text part; `text` bodies are plain."""
+    required_parts: tuple[str, ...] = ()
+    """Front-matter parts a template of this channel must have."""
+
+
+CHANNELS: dict[str, Channel] = {
+    c.name: c
+    for c in (
+        Channel("email", "email", ("log", "smtp"), body="html", required_parts=("subject",)),
+        Channel("sms", "phone", ("log",)),
+        Channel("alimtalk", "phone", ("log",)),
+        Channel("brand_message", "phone", ("log",)),
+        Channel("push", "push_token", ("log",)),
+        Channel("web_push", "none", ("log",)),
+        Channel("on_site", "none", ("log",)),
+        Channel("webhook", "none", ("log",)),
+        Channel("slack", "none", ("log",)),
+    )
+}
+
+INFORMATION_ONLY = frozenset({"alimtalk"})
+"""Channels that carry no advertising: a marketing journey may not name them."""

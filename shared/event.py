@@ -1,0 +1,110 @@
+"""The event record: what ingest appends to the log and everybody reads from it.
+
+One JSON object per record. `received_at` is not in the payload of a fresh event: the log stamps it,
+and the reader puts it in (`decode`). A forwarded event carries its stamp with it, so that waits
+and order keep counting from the first receipt.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+
+Kind = Literal["track", "identify", "page", "screen", "group", "alias", "outcome"]
+
+INTERNAL_KINDS = frozenset({"outcome"})
+"""Kinds that only Dangol's own services append; ingest refuses them."""
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing a customer did, or one thing that became of a message.
+
+    `id` is the SDK's messageId (any text), `name` the event's name for `track` ("Product Added"),
+    the page's or screen's name for `page`/`screen`, empty otherwise. `timestamp` is the client's
+    time corrected for skew; it decides `max_age`, history and which statement of a trait is the
+    newest, never the order. All instants are aware UTC.
+    """
+
+    id: str
+    kind: Kind
+    timestamp: datetime
+    name: str = ""
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    previous_id: str | None = None
+    group_id: str | None = None
+    properties: dict[str, Any] = {}
+    traits: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    source: str = ""
+    """The name of the write key, or the service that appended it."""
+    sent_at: datetime | None = None
+    original_timestamp: datetime | None = None
+    received_at: datetime | None = None
+    extra: dict[str, Any] = {}
+    """Unknown top-level fields, kept."""
+
+    @property
+    def customer(self) -> str:
+        """The key that decides the partition: the user id if it has one, else the anonymous id."""
+        return self.user_id or self.anonymous_id or ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    return _encoder.encode(event)
+
+
+def decode(payload: bytes, received_at: datetime) -> Event:
+    """The event in a log record; raises msgspec.MsgspecError for a payload that is none."""
+    event = _decoder.decode(payload)
+    return (
+        event
+        if event.received_at is not None
+        else msgspec.structs.replace(event, received_at=received_at)
+    )
+
+
+def partition_of(customer: str, partitions: int) -> int:
+    """The partition of a customer: stable across processes, releases and machines."""
+    digest = blake2b(customer.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % partitions
+
+
+def outcome_event(
+    *,
+    message_id: str,
+    customer: str,
+    at: datetime,
+    step: str,
+    run_id: str,
+    decision: str,
+    reason: str | None,
+    channel: str,
+) -> Event:
+    """What dispatch tells the waiting run; `at` is the instant of the decision.
+
+    The id derives from the message, so that telling it twice is harmless.
+    """
+    properties: Mapping[str, Any] = {
+        "message_id": message_id,
+        "run_id": run_id,
+        "step": step,
+        "decision": decision,
+        "reason": reason,
+        "channel": channel,
+    }
+    return Event(
+        id=f"{message_id}:decided",
+        kind="outcome",
+        timestamp=at,
+        name="$message_decided",
+        user_id=customer,
+        properties=dict(properties),
+        source="dispatch",
+    )

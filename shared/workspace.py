@@ -1,0 +1,136 @@
+"""`dangol.yaml`: what the whole workspace agrees on. The language checks it, dispatch obeys it.
+
+Durations arrive as text ("24h"), rates as "50/s"; both are parsed here, once. Unknown fields are
+refused. Secrets never stand in the file: they come from the environment.
+"""
+
+import re
+from datetime import time, timedelta
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from shared.decisions import Category
+
+_DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+_LONGEST = timedelta(days=3660)
+
+
+def parse_duration(text: object) -> timedelta:
+    """A duration such as `1h30m`; raises ValueError that says what a duration looks like."""
+    if isinstance(text, timedelta):
+        return text
+    if not isinstance(text, str):
+        raise ValueError("a duration needs a unit, such as 30m, 1h30m or 7d")
+    match = _DURATION.fullmatch(text.strip())
+    if not text.strip() or match is None:
+        raise ValueError(
+            f"`{text}` is no duration: write numbers with s, m, h, d or w, largest first, as in 1h30m"
+        )
+    if any(part is not None and len(part) > 9 for part in match.groups()):
+        raise ValueError(f"`{text}` is longer than ten years")
+    parts = {u: int(n) for u, n in zip(_UNITS, match.groups(), strict=True) if n is not None}
+    duration = timedelta(**parts)
+    if duration > _LONGEST:
+        raise ValueError(f"`{text}` is longer than ten years")
+    return duration
+
+
+def _zone(name: object) -> str:
+    if not isinstance(name, str) or name not in available_timezones():
+        raise ValueError(f"`{name}` is no time zone: use an IANA name such as Asia/Seoul")
+    return name
+
+
+def _clock(text: object) -> time:
+    if isinstance(text, time):
+        return text
+    if isinstance(text, str) and re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", text):
+        hours, minutes = text.split(":")
+        return time(int(hours), int(minutes))
+    raise ValueError(f'`{text}` is no time of day: write it quoted, as in "20:50"')
+
+
+def _rate(text: object) -> float:
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        return float(text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|m|h)", text) if isinstance(text, str) else None
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"`{text}` is no rate: write it as 50/s, 600/m or 1000/h")
+    return float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Zone = Annotated[str, BeforeValidator(_zone)]
+TimeOfDay = Annotated[time, BeforeValidator(_clock)]
+Rate = Annotated[float, BeforeValidator(_rate)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class QuietHours(_Model):
+    """One rule: hold or drop within `[from, to)` local time; or `never: true`, an exception."""
+
+    category: Category | None = None
+    channels: tuple[str, ...] = ()
+    start: TimeOfDay | None = Field(default=None, alias="from")
+    end: TimeOfDay | None = Field(default=None, alias="to")
+    then: Literal["hold", "drop"] = "hold"
+    never: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> "QuietHours":
+        if not self.never and (self.start is None or self.end is None):
+            raise ValueError("quiet hours need `from` and `to`, or `never: true`")
+        if self.start is not None and self.start == self.end:
+            raise ValueError("`from` and `to` are the same: that would be always or never")
+        return self
+
+
+class FrequencyCap(_Model):
+    """At most `limit` messages `per` duration (rolling), over all journeys that the rule covers."""
+
+    category: Category | None = None
+    channels: tuple[str, ...] = ()
+    limit: Annotated[int, Field(ge=1, le=10_000)]
+    per: Duration
+    then: Literal["drop", "hold"] = "drop"
+
+
+class Policies(_Model):
+    packs: tuple[str, ...] = ()
+    consent: Literal["required", "assumed"] = "required"
+    quiet_hours: tuple[QuietHours, ...] = ()
+    frequency_caps: tuple[FrequencyCap, ...] = ()
+    expire_after: Duration | None = None
+
+
+class ChannelSettings(BaseModel):
+    """`adapter`, `rate` and `failover` mean the same everywhere; the rest belongs to the adapter."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+
+    adapter: str
+    rate: Rate | None = None
+    sender: str | None = Field(default=None, alias="from")
+    failover: tuple[str, ...] = ()
+    on_unknown: Literal["give_up", "retry"] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class WorkspaceSettings(_Model):
+    timezone: Zone = "UTC"
+    locale: str | None = None
+    country: str | None = None
+    policies: Policies = Policies()
+    channels: dict[str, ChannelSettings] = {}
+
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
