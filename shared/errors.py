@@ -1,8 +1,8 @@
 """Dangol's own error tree. Foreign errors are mapped to it where they enter, always with `from`.
 
 DangolError
-├── ConfigurationError      settings, workspace or environment are wrong; a person must mend them
-│   ├── DataFolderError     the data folder cannot be used (taken, not writable, from a newer release)
+├── ConfigurationError      settings, workspace or environment: a person must mend them
+│   ├── DataFolderError     the data folder cannot be used (taken, read-only, too new)
 │   └── DatabaseUnreachable the database URL leads nowhere
 ├── BadInput                the caller sent something that cannot be used (HTTP 4xx)
 │   ├── Unauthorized        no key, an unknown or revoked key (401)

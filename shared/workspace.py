@@ -27,7 +27,7 @@ def parse_duration(text: object) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if not text.strip() or match is None:
         raise ValueError(
-            f"`{text}` is no duration: write numbers with s, m, h, d or w, largest first, as in 1h30m"
+            f"`{text}` is no duration: write numbers with w, d, h, m, s in that order, as in 1h30m"
         )
     if any(part is not None and len(part) > 9 for part in match.groups()):
         raise ValueError(f"`{text}` is longer than ten years")
@@ -110,7 +110,7 @@ class Policies(_Model):
 
 
 class ChannelSettings(BaseModel):
-    """`adapter`, `rate` and `failover` mean the same everywhere; the rest belongs to the adapter."""
+    """`adapter`, `rate` and `failover` mean the same everywhere; the rest is the adapter's."""
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
 

@@ -1,0 +1,40 @@
+"""Settings of the processes, read from the environment once, at the composition root."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="DANGOL_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = None
+    """`postgresql://…`. Unset: the embedded server under the data folder."""
+    log_url: str | None = None
+    """`kafka://host:port[,host:port]?topic=dangol.events`. Unset: the log in Postgres."""
+    write_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Comma list of ingest keys that are valid from the start, besides created ones."""
+    admin_token: SecretStr | None = None
+    """Bearer token with role admin, valid from the start."""
+    smtp_url: SecretStr | None = None
+    """`smtp://[user:password@]host:port[?starttls=true]` or `smtps://…`, for `adapter: smtp`."""
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Number of partitions; fixed when the database is first migrated."""
+    batch: Annotated[int, Field(ge=1, le=5000)] = 500
+    """Events the engine decides per transaction: the measured knee is 500 to 1000."""
+    cache: Annotated[int, Field(ge=0)] = 50_000
+    """Customers whose state a worker keeps in memory."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Provider calls one dispatcher has under way; also its bound on `unknown` after a kill."""
+    lease: Annotated[float, Field(gt=0)] = 30.0
+    """Real seconds after which a silent dispatcher's claims are settled by others."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+
+    @field_validator("write_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
