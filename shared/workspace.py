@@ -9,7 +9,7 @@ from datetime import time, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from shared.decisions import Category
 
@@ -62,9 +62,22 @@ def _rate(text: object) -> float:
     return float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+def duration_text(duration: timedelta) -> str:
+    """The shortest way to write it: `1d`, `1h30m`, `0s`."""
+    left = int(duration.total_seconds())
+    parts = []
+    for letter, seconds in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, seconds)
+        if count:
+            parts.append(f"{count}{letter}")
+    return "".join(parts) or "0s"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(duration_text)]
 Zone = Annotated[str, BeforeValidator(_zone)]
-TimeOfDay = Annotated[time, BeforeValidator(_clock)]
+TimeOfDay = Annotated[
+    time, BeforeValidator(_clock), PlainSerializer(lambda value: value.strftime("%H:%M"))
+]
 Rate = Annotated[float, BeforeValidator(_rate)]
 
 

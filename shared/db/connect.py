@@ -1,0 +1,96 @@
+"""Connections: asyncpg pools for the hot paths, SQLAlchemy engines for what people read.
+
+Both map a database that cannot be reached to `DatabaseUnreachable`, with the host but never the
+password in the message.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from shared.errors import DatabaseUnreachable, Unavailable
+
+# The stubs know these classes as generic, the library does not.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.SerializationError,
+    asyncpg.exceptions.DeadlockDetectedError,
+)
+"""What a database does when it is away, restarting, full or busy: try again later, nothing is
+wrong with what was asked."""
+
+
+def _where(dsn: str) -> str:
+    parts = urlsplit(dsn)
+    return parts.hostname or "its socket"
+
+
+async def _prepare(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + (value if isinstance(value, bytes) else _dump(value)),
+        decoder=lambda raw: json.loads(raw[1:]),
+    )
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def open_pool(dsn: str, *, size: int, name: str) -> Pool:
+    """Raises DatabaseUnreachable with what to check."""
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            command_timeout=60,
+            timeout=10,
+            init=_prepare,
+            server_settings={"application_name": f"dangol-{name}"},
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
+        raise DatabaseUnreachable(
+            f"cannot connect to the database at {_where(dsn)}: {error or type(error).__name__}",
+            hint="check DANGOL_DATABASE_URL, that the server runs and lets this machine in",
+        ) from error
+
+
+def engine_for(dsn: str) -> AsyncEngine:
+    async def connect() -> Any:
+        try:
+            return await asyncpg.connect(dsn, timeout=10)
+        except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
+            raise DatabaseUnreachable(
+                f"cannot connect to the database at {_where(dsn)}: {error or type(error).__name__}",
+                hint="check DANGOL_DATABASE_URL, that the server runs and lets this machine in",
+            ) from error
+
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, pool_size=4)
+
+
+@asynccontextmanager
+async def unavailable_when_lost() -> AsyncIterator[None]:
+    """Maps a lost database to `Unavailable`; everything else is a defect and passes."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except LOST as error:
+        raise Unavailable(f"the database is away: {type(error).__name__}") from error

@@ -1,0 +1,255 @@
+"""The tables, as SQLAlchemy Core sees them: for queries that people read.
+
+The migrations are the schema's source (keys, checks and indexes stand there with their reasons);
+a test holds the two to each other. The hot paths write through asyncpg.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData()
+Instant = DateTime(timezone=True)
+
+log_heads = Table(
+    "log_heads",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)
+
+log = Table(
+    "log",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("log_offset", BigInteger, primary_key=True),
+    Column("received_at", Instant, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+log_outbox = Table(
+    "log_outbox",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("owner", Text),
+    Column("epoch", BigInteger, nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    Column("log_time", Instant, nullable=False),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("traits", JSONB, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("partition", Integer, nullable=False),
+    Column("customer", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("happened_at", Instant, nullable=False),
+    Column("event", JSONB, nullable=False),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("partition", Integer, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("customer", Text, nullable=False),
+)
+
+counts = Table(
+    "counts",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("journey", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("what", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("held_out", Boolean, nullable=False),
+    Column("channels", ARRAY(Text), nullable=False),
+    Column("template", Text, nullable=False),
+    Column("context", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("decidable_at", Instant, nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("claimed_by", Text),
+    Column("claim_until", Instant),
+    Column("attempts", Integer, nullable=False),
+    Column("passed_over", JSONB, nullable=False),
+    Column("held_reason", Text),
+    Column("channel", Text),
+    Column("decision", Text),
+    Column("reason", Text),
+    Column("decided_at", Instant),
+    Column("provider_id", Text),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("adapter", Text, nullable=False),
+    Column("dispatcher", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("outcome", Text),
+    Column("provider_id", Text),
+    Column("detail", Text),
+)
+
+cap_places = Table(
+    "cap_places",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("taken_at", Instant, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("granted", Boolean, nullable=False),
+    Column("stated_at", Instant, nullable=False),
+)
+
+consent_ledger = Table(
+    "consent_ledger",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("granted", Boolean, nullable=False),
+    Column("stated_at", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("wording", Text),
+    Column("recorded_at", Instant, nullable=False),
+    Column("event_id", Text, primary_key=True),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("address_hash", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("revision", BigInteger, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("files", LargeBinary, nullable=False),
+    Column("settings", JSONB, nullable=False),
+    Column("journeys", JSONB, nullable=False),
+    Column("active_from", Instant, nullable=False),
+    Column("applied_by", Text, nullable=False),
+)
+
+journey_versions = Table(
+    "journey_versions",
+    metadata,
+    Column("journey", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+journeys = Table(
+    "journeys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+)
+
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", JSONB, nullable=False),
+)
