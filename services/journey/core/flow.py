@@ -13,12 +13,12 @@ from typing import Any, Literal
 from shared.decisions import Category
 
 Value = Any
-"""None, bool, int, float, str, list, dict, aware datetime or timedelta: what an expression yields."""
+"""What an expression yields: None, bool, int, float, str, list, dict, aware datetime, timedelta."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An event as an expression sees it: `event.x` is a property, `.name` and `.context` are own."""
+    """An event as expressions see it: `event.x` is a property, `.name` and `.context` are own."""
 
     name: str
     properties: Mapping[str, Any]

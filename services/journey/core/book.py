@@ -1,0 +1,54 @@
+"""The flows in force, found quickly: by event, by version, by moment of receipt."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from services.journey.core.flow import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One published revision: the versions that events received from `active_from` on start."""
+
+    active_from: datetime
+    by_event: Mapping[str, tuple[Flow, ...]]
+    """Event name → flows that it may start, ordered by journey id."""
+
+    @classmethod
+    def of(cls, active_from: datetime, flows: Iterable[Flow]) -> Self:
+        by_event: dict[str, list[Flow]] = {}
+        for flow in sorted(flows, key=lambda flow: flow.journey):
+            for name in dict.fromkeys(trigger.event for trigger in flow.triggers):
+                by_event.setdefault(name, []).append(flow)
+        return cls(active_from, {name: tuple(found) for name, found in by_event.items()})
+
+
+class Book:
+    """All flows that may still matter: the editions in force and the versions runs are pinned to.
+
+    An event uses the edition that was in force when it was received, whenever it is decided.
+    """
+
+    def __init__(
+        self,
+        editions: Iterable[Edition],
+        versions: Mapping[tuple[str, int], Flow],
+        paused: frozenset[str] = frozenset(),
+    ) -> None:
+        self._editions = sorted(editions, key=lambda edition: edition.active_from)
+        self._starts = [edition.active_from for edition in self._editions]
+        self._versions = versions
+        self.paused = paused
+
+    def started_by(self, event: str, received_at: datetime) -> tuple[Flow, ...]:
+        place = bisect_right(self._starts, received_at) - 1
+        return self._editions[place].by_event.get(event, ()) if place >= 0 else ()
+
+    def flow(self, journey: str, version: int) -> Flow:
+        return self._versions[journey, version]
+
+
+EMPTY = Book((), {})

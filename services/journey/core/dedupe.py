@@ -1,0 +1,37 @@
+"""Which message ids a customer has already sent: 7 days of them, a bounded number in the row.
+
+Past the bound the oldest half is spilled to a table, which the shell asks for customers that have
+spilled. An id is kept as 8 bytes of its digest: a false match needs billions of ids per customer.
+"""
+
+from datetime import datetime
+from hashlib import blake2b
+
+BOUND = 1024
+_WINDOW = 7 * 86_400
+
+
+def digest(message_id: str) -> int:
+    # 63 bits: PostgreSQL's bigint is signed.
+    return int.from_bytes(blake2b(message_id.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def remember(
+    seen: dict[int, int], message: int, received_at: datetime
+) -> tuple[dict[int, int], tuple[tuple[int, int], ...]]:
+    """The ids after this one, and those that leave the row for the table."""
+    second = int(received_at.timestamp())
+    horizon = second - _WINDOW
+    oldest = next(iter(seen.values()), second)
+    kept = {k: v for k, v in seen.items() if v >= horizon} if oldest < horizon else dict(seen)
+    kept[message] = second
+    if len(kept) <= BOUND:
+        return kept, ()
+    items = list(kept.items())
+    half = BOUND // 2
+    return dict(items[half:]), tuple(items[:half])
+
+
+def is_known(seen: dict[int, int], message: int, received_at: datetime) -> bool:
+    second = seen.get(message)
+    return second is not None and second >= int(received_at.timestamp()) - _WINDOW

@@ -1,0 +1,89 @@
+"""Who may enter: the checks in the order of the refusals, each with its reason."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from services.journey.core.effects import Count
+from services.journey.core.flow import Flow, Moment, Scope, Value
+from services.journey.core.state import AtTime, Run, Trigger, entry_name
+from services.journey.core.walk import Walk, walk
+from shared.decisions import Refusal
+from shared.event import Event
+from shared.ids import derived_id, fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    flow: Flow
+    key: str
+    refusal: Refusal | None = None
+    restarts: Run | None = None
+    """The live run that the trigger begins again."""
+    held_out: bool = False
+
+
+def admit(flow: Flow, work: Walk, moment: Moment, event: Event, live: Iterable[Run]) -> Admission:
+    """Whether this trigger starts a run of the flow; `not_matched` has been ruled out before."""
+    received_at = event.received_at
+    assert received_at is not None
+    scope = Scope(received_at, work.traits, moment, moment)
+    entry = flow.entry
+    key = key_text(entry.key.evaluate(scope)) if entry.key is not None else ""
+    if received_at - event.timestamp > entry.max_age:
+        return Admission(flow, key, Refusal.TOO_OLD)
+    if flow.journey in work.book.paused:
+        return Admission(flow, key, Refusal.PAUSED)
+    running = next((r for r in live if r.journey == flow.journey and r.key == key), None)
+    if running is not None and entry.when_active == "ignore":
+        return Admission(flow, key, Refusal.ALREADY_RUNNING)
+    if running is None:
+        last = work.state.entries.get(entry_name(flow.journey, key))
+        if last is not None and not _may_reenter(entry.reentry, last, received_at):
+            return Admission(flow, key, Refusal.REENTRY)
+        if entry.where is not None and not entry.where.holds(scope):
+            return Admission(flow, key, Refusal.ENTRY_CONDITION)
+    held_out = entry.holdout > 0 and fraction("holdout", flow.journey, work.id) < entry.holdout
+    return Admission(flow, key, restarts=running, held_out=held_out)
+
+
+def _may_reenter(reentry: object, last: datetime, now: datetime) -> bool:
+    if isinstance(reentry, timedelta):
+        return now - last >= reentry
+    return reentry == "always"
+
+
+def key_text(value: Value) -> str:
+    """The key's value as text: 1 and 1.0 are one key, null is the empty key."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def start(work: Walk, admission: Admission, moment: Moment, event: Event, at: datetime) -> None:
+    flow = admission.flow
+    if admission.restarts is not None:
+        work.end(admission.restarts, "restart", at)
+    else:
+        work.effects.append(Count(flow.journey, flow.version, "", "entered"))
+    if flow.entry.reentry != "always":
+        entries = {**work.state.entries, entry_name(flow.journey, admission.key): at}
+        work.state = msgspec.structs.replace(work.state, entries=entries)
+    run = Run(
+        id=derived_id("run", flow.journey, work.id, admission.key, event.id),
+        journey=flow.journey,
+        version=flow.version,
+        key=admission.key,
+        entered_at=at,
+        trigger=Trigger(moment.name, dict(moment.properties), dict(moment.context)),
+        step=flow.first,
+        waiting=AtTime(at),
+        held_out=admission.held_out,
+    )
+    walk(work, flow, run, flow.first, at, moment)

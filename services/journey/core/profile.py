@@ -1,0 +1,59 @@
+"""The profile takes an event in: traits, newest statement first, and consent among them."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from services.journey.core.effects import StateConsent
+from shared.clock import EPOCH
+from shared.event import Event
+
+_CONSENT = "consent"
+
+
+def take_traits(
+    traits: dict[str, Any], stated: Mapping[str, int], event: Event
+) -> tuple[dict[str, Any], dict[str, int], list[StateConsent]]:
+    """Traits, statement times and consent statements after an `identify`.
+
+    For each trait the newest statement wins, by the client's corrected time; on a tie the later
+    arrival. A trait stated as null is removed.
+    """
+    at = _milliseconds(event.timestamp)
+    new_traits, new_stated = dict(traits), dict(stated)
+    for name, value in event.traits.items():
+        if name == _CONSENT and isinstance(value, Mapping):
+            continue
+        if at >= new_stated.get(name, at):
+            new_stated[name] = at
+            _set(new_traits, name, value)
+    consents = list(_consent_statements(event))
+    if consents:
+        own = dict(traits.get(_CONSENT) or {}) if isinstance(traits.get(_CONSENT), Mapping) else {}
+        for statement in consents:
+            name = f"{_CONSENT}.{statement.channel}"
+            if at >= new_stated.get(name, at):
+                new_stated[name] = at
+                own[statement.channel] = statement.granted
+        new_traits[_CONSENT] = own
+    return new_traits, new_stated, consents
+
+
+def _consent_statements(event: Event) -> Iterator[StateConsent]:
+    stated = event.traits.get(_CONSENT)
+    if not isinstance(stated, Mapping):
+        return
+    for channel, granted in stated.items():
+        if isinstance(granted, bool):
+            yield StateConsent(channel, granted, event.timestamp, event.source, event.id)
+
+
+def _set(traits: dict[str, Any], name: str, value: Any) -> None:
+    if value is None:
+        traits.pop(name, None)
+    else:
+        traits[name] = value
+
+
+def _milliseconds(instant: datetime) -> int:
+    return int((instant - EPOCH).total_seconds() * 1000)
