@@ -5,19 +5,21 @@ password in the message.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shared.errors import DatabaseUnreachable, Unavailable
 
 # The stubs know these classes as generic, the library does not.
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 LOST = (
@@ -44,13 +46,12 @@ async def _prepare(connection: Connection) -> None:
         "jsonb",
         schema="pg_catalog",
         format="binary",
-        encoder=lambda value: b"\x01" + (value if isinstance(value, bytes) else _dump(value)),
-        decoder=lambda raw: json.loads(raw[1:]),
+        # The wire form is a version byte and the text; bytes are taken as JSON already encoded.
+        encoder=lambda value: (
+            b"\x01" + (value if isinstance(value, bytes) else msgspec.json.encode(value))
+        ),
+        decoder=lambda raw: msgspec.json.decode(raw[1:]),
     )
-
-
-def _dump(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 async def open_pool(dsn: str, *, size: int, name: str) -> Pool:

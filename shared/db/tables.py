@@ -93,6 +93,15 @@ timers = Table(
     Column("customer", Text, nullable=False),
 )
 
+spilled_ids = Table(
+    "spilled_ids",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("customer", Text, primary_key=True),
+    Column("digest", BigInteger, primary_key=True),
+    Column("second", BigInteger, nullable=False),
+)
+
 counts = Table(
     "counts",
     metadata,

@@ -20,18 +20,24 @@ logger = structlog.get_logger()
 class Wakeups:
     def __init__(self, dsn: str, channels: Iterable[str]) -> None:
         self._dsn = dsn
-        self._listeners: dict[str, list[asyncio.Event]] = {name: [] for name in channels}
+        self._listeners: dict[str, list[tuple[str, asyncio.Event]]] = {c: [] for c in channels}
 
-    def listen(self, channel: str) -> asyncio.Event:
-        """An event that is set whenever somebody notifies `channel`; the waiter clears it."""
+    def listen(self, channel: str, about: str = "") -> asyncio.Event:
+        """An event that is set on each notification of `channel`; the waiter clears it.
+
+        With `about`, only notifications that name it in their payload (a comma list) or that have
+        no payload at all.
+        """
         event = asyncio.Event()
-        self._listeners[channel].append(event)
+        self._listeners[channel].append((about, event))
         return event
 
-    def ring(self, channel: str) -> None:
+    def ring(self, channel: str, payload: str = "") -> None:
         """Wake this process's own waiters at once."""
-        for event in self._listeners.get(channel, ()):
-            event.set()
+        named = payload.split(",") if payload else ()
+        for about, event in self._listeners.get(channel, ()):
+            if not about or not payload or about in named:
+                event.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
@@ -67,8 +73,8 @@ class Wakeups:
                 await connection.close(timeout=5)
 
     def _heard(self) -> Callable[..., None]:
-        def heard(_connection: object, _pid: int, channel: str, _payload: object) -> None:
-            self.ring(channel)
+        def heard(_connection: object, _pid: int, channel: str, payload: object) -> None:
+            self.ring(channel, str(payload))
 
         return heard
 

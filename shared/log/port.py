@@ -15,7 +15,7 @@ confirms it by raising the partition's epoch in Postgres. The log keeps no offse
 the offset it has reached in the transaction that stores what it decided, and says where to start.
 `read(partition, after, limit)` returns records with offsets greater than `after`, and whether the
 end was reached by this fetch. It never blocks for records; `wait` does, until something may have
-been appended to one of the partitions or the timeout has passed. Spurious wake-ups are allowed,
+been appended to the partition or the timeout has passed. Spurious wake-ups are allowed,
 missed ones are bounded by the timeout.
 
 **Log time.** While a partition has more to read, its log time is the stamp of the last record
@@ -71,5 +71,5 @@ class LogReader(Protocol):
     async def log_time(self, partition: int, end: int) -> datetime | None:
         """See the module's text. Raises Unavailable."""
 
-    async def wait(self, timeout: float) -> None:
-        """Return when any partition may have news, or after `timeout` real seconds."""
+    async def wait(self, partition: int, timeout: float) -> None:
+        """Return when the partition may have news, or after `timeout` real seconds."""

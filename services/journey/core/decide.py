@@ -83,7 +83,9 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
     if event.kind == "identify" and event.traits:
         work.traits, stated, consents = take_traits(work.traits, stated, event)
         work.effects.extend(consents)
-    work.state = msgspec.structs.replace(work.state, seen=seen, stated=stated)
+    work.state = msgspec.structs.replace(
+        work.state, seen=seen, stated=stated, spilled=work.state.spilled or bool(spilled)
+    )
 
 
 def _move(work: Walk, event: Event, received_at: datetime) -> None:
@@ -96,10 +98,11 @@ def _move(work: Walk, event: Event, received_at: datetime) -> None:
     moment = Moment(event.name, event.properties, event.context)
     ended = {run.id: run for run in _exits(work, moment, received_at)}
     live = [run for run in work.runs.values() if run.id not in ended]
+    starting = Scope(received_at, work.traits, moment, moment)
     admissions = [
         admit(flow, work, moment, event, live)
         for flow in candidates
-        if _matches(flow, work, moment, received_at)
+        if _any_holds(_named(flow.triggers, event.name), starting)
     ]
     moves: list[tuple[tuple[str, str, int], Run | Admission]] = [
         *(((run.journey, run.key, 0), run) for run in ended.values()),
@@ -121,10 +124,6 @@ def _exits(work: Walk, moment: Moment, now: datetime) -> Iterator[Run]:
         matches = _named(work.book.flow(run.journey, run.version).exits, moment.name)
         if matches and _any_holds(matches, work.scope(run, now, moment)):
             yield run
-
-
-def _start_scope(work: Walk, moment: Moment, now: datetime) -> Scope:
-    return Scope(now, work.traits, moment, moment)
 
 
 def _named(matches: Iterable[EventMatch], name: str) -> list[EventMatch]:

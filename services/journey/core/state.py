@@ -69,6 +69,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """Last entry per journey and key, for `reentry`; see `entry_name`."""
     seen: dict[int, int] = {}
     """Digest of a message id → second of its receipt, for 7 days."""
+    spilled: bool = False
+    """Older ids stand in the table `spilled_ids`: the shell looks there as well."""
     stated: dict[str, int] = {}
     """Trait → millisecond of its newest statement; consent per channel as `consent.<channel>`."""
     armed_at: datetime | None = None

@@ -83,6 +83,15 @@ CREATE TABLE timers (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 CREATE INDEX timers_due ON timers (partition, due_at);
 
+-- Message ids that left the rows of customers with very many of them; kept for 7 days.
+CREATE TABLE spilled_ids (
+  partition integer NOT NULL,
+  customer  text NOT NULL,
+  digest    bigint NOT NULL,
+  second    bigint NOT NULL,
+  PRIMARY KEY (partition, customer, digest)
+);
+
 CREATE TABLE counts (
   partition integer NOT NULL,
   journey   text NOT NULL,

@@ -1,0 +1,47 @@
+"""What one transaction stores for one partition."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from services.journey.core.effects import QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.state import Customer
+
+
+@dataclass(frozen=True, slots=True)
+class TimerRow:
+    row: Any
+    """Its ctid: the owner is the only one who deletes, and rows are never updated."""
+    due_at: datetime
+    customer: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything one transaction stores for one partition."""
+
+    partition: int
+    epoch: int
+    revision: int
+    offset: int
+    log_time: datetime
+    recorded_at: datetime
+    offered: bool
+    """False while the partition is behind: its messages wait for the end of the log."""
+    release: bool = False
+    """The partition has caught up: offer what had been staged."""
+    changed: dict[str, Customer] = field(default_factory=dict)
+    new_traits: set[str] = field(default_factory=set)
+    """Customers whose traits changed, or who are new."""
+    history: list[tuple[Any, ...]] = field(default_factory=list)
+    timers: list[tuple[datetime, str]] = field(default_factory=list)
+    fired: list[TimerRow] = field(default_factory=list)
+    messages: list[QueueMessage] = field(default_factory=list)
+    customers_of: dict[str, str] = field(default_factory=dict)
+    """Message id → customer."""
+    withdrawn: list[WithdrawMessage] = field(default_factory=list)
+    consents: list[tuple[str, StateConsent]] = field(default_factory=list)
+    spilled: list[tuple[str, int, int]] = field(default_factory=list)
+    counts: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
+    set_aside: list[tuple[str, bytes]] = field(default_factory=list)

@@ -1,0 +1,175 @@
+"""One batch of one partition: records and due timers in, a `Batch` for the store out. Pure.
+
+Per customer the order is the core's: its events as the log has them, then the tick that fires
+what is due at the batch's log time.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from services.journey.batch import Batch, TimerRow
+from services.journey.core.book import Book
+from services.journey.core.decide import Decision, Tick, decide, next_due
+from services.journey.core.effects import (
+    Count,
+    Effect,
+    QueueMessage,
+    SpillSeen,
+    StateConsent,
+    WithdrawMessage,
+)
+from services.journey.core.state import Customer, State
+from shared.event import Event, decode
+from shared.log.port import Record
+
+NEW_STATE = State()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A record that could be read."""
+
+    event: Event
+    payload: bytes
+
+
+def readable(records: Iterable[Record]) -> tuple[list[Given], list[tuple[str, bytes]]]:
+    """Events, and the records that are none with the reason why they are set aside."""
+    events: list[Given] = []
+    refused: list[tuple[str, bytes]] = []
+    for record in records:
+        try:
+            event = decode(record.payload, record.received_at)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            refused.append((f"not an event: {error}", record.payload))
+            continue
+        if not event.customer:
+            refused.append(("neither userId nor anonymousId", record.payload))
+        elif b"\\u0000" in record.payload:
+            refused.append(("contains U+0000, which the database cannot keep", record.payload))
+        else:
+            events.append(Given(event, record.payload))
+    return events, refused
+
+
+class Deciding:
+    """Builds a batch; `customers` are the rows loaded for it (missing ones are new)."""
+
+    def __init__(self, book: Book, batch: Batch, customers: Mapping[str, Customer]) -> None:
+        self._book = book
+        self._batch = batch
+        self._now: dict[str, Customer] = dict(customers)
+        self._before: dict[str, Customer] = dict(customers)
+        self._broken: set[str] = set()
+        self.new_events = 0
+        self.repeated_events = 0
+
+    def add(self, customers: Mapping[str, Customer]) -> None:
+        """More rows, loaded for timers."""
+        self._now.update(customers)
+        self._before.update(customers)
+
+    def knows(self, customer: str) -> bool:
+        return customer in self._now
+
+    def event(self, given: Given) -> None:
+        """Take one event in. One that cannot be decided is set aside and stops only itself."""
+        event = given.event
+        try:
+            decision = decide(self._book, self._customer(event.customer), event)
+        except Exception as error:  # noqa: BLE001 - whatever a poison event does, it does to itself
+            self._batch.set_aside.append((f"not decided: {error!r}", given.payload))
+            return
+        self._keep(decision)
+        if event.kind == "outcome":
+            return
+        if not decision.taken_in:
+            self.repeated_events += 1
+            return
+        self.new_events += 1
+        self._batch.history.append(
+            (
+                self._batch.partition,
+                event.customer,
+                event.received_at,
+                event.id,
+                event.kind,
+                event.name,
+                event.timestamp,
+                given.payload,
+            )
+        )
+
+    def tick(self, customer: str, at: datetime) -> None:
+        """Fire what is due. A run that cannot be decided rests until the customer's next event."""
+        try:
+            self._keep(decide(self._book, self._customer(customer), Tick(at)))
+        except Exception as error:  # noqa: BLE001 - a poison run stops only its own customer
+            self._broken.add(customer)
+            self._batch.set_aside.append((f"timer of {at}: {error!r}", customer.encode()))
+
+    def due_now(self, at: datetime) -> list[str]:
+        """Customers of the batch with something due at or before `at`."""
+        return [c.id for c in self._now.values() if (due := next_due(c)) is not None and due <= at]
+
+    def finish(self, fired: Sequence[TimerRow]) -> Batch:
+        """Arm timers and collect what changed."""
+        gone: dict[str, set[datetime]] = {}
+        for row in fired:
+            gone.setdefault(row.customer, set()).add(row.due_at)
+        self._batch.fired.extend(fired)
+        for name, customer in self._now.items():
+            armed = self._arm(customer, gone.get(name, set()))
+            before = self._before.get(name)
+            if armed is before or (before is None and armed.state == NEW_STATE):
+                continue
+            self._now[name] = armed
+            self._batch.changed[name] = armed
+            if before is None or before.traits is not armed.traits:
+                self._batch.new_traits.add(name)
+        return self._batch
+
+    def _arm(self, customer: Customer, gone: set[datetime]) -> Customer:
+        """Keep the promise: if something is due, a row with that time or an earlier one exists."""
+        armed_at = customer.state.armed_at
+        if armed_at in gone:
+            armed_at = None
+        due = next_due(customer)
+        if customer.id in self._broken:
+            due = None
+        if due is not None and (armed_at is None or due < armed_at):
+            self._batch.timers.append((due, customer.id))
+            armed_at = due
+        if armed_at == customer.state.armed_at:
+            return customer
+        state = msgspec.structs.replace(customer.state, armed_at=armed_at)
+        return msgspec.structs.replace(customer, state=state)
+
+    def _customer(self, name: str) -> Customer:
+        customer = self._now.get(name)
+        if customer is None:
+            customer = self._now[name] = Customer(name, {}, NEW_STATE)
+        return customer
+
+    def _keep(self, decision: Decision) -> None:
+        self._now[decision.customer.id] = decision.customer
+        for effect in decision.effects:
+            self._collect(decision.customer.id, effect)
+
+    def _collect(self, customer: str, effect: Effect) -> None:
+        batch = self._batch
+        match effect:
+            case Count(journey, version, step, what):
+                batch.counts[journey, version, step, what] += 1
+            case QueueMessage():
+                batch.messages.append(effect)
+                batch.customers_of[effect.id] = customer
+            case WithdrawMessage():
+                batch.withdrawn.append(effect)
+            case StateConsent():
+                batch.consents.append((customer, effect))
+            case SpillSeen(ids):
+                batch.spilled.extend((customer, digest, second) for digest, second in ids)

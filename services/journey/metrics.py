@@ -1,0 +1,31 @@
+"""The engine's metrics: what an operator asks of it."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# Events that partitions have taken in; `result` is new, repeated or set_aside.
+EVENTS = Counter("dangol_journey_events", "Events taken from the log", ["result"])
+# How many events one transaction carried.
+BATCH_EVENTS = Histogram(
+    "dangol_journey_batch_events", "Events per batch", buckets=(1, 10, 50, 100, 250, 500, 1000)
+)
+# Deciding only, no database.
+DECIDE_SECONDS = Histogram("dangol_journey_decide_seconds", "Time to decide one batch")
+# From the first statement to the commit's answer.
+COMMIT_SECONDS = Histogram("dangol_journey_commit_seconds", "Time to store one batch")
+# Seconds between log time and the wall clock when a partition last stored something.
+LAG_SECONDS = Gauge("dangol_journey_lag_seconds", "Age of the last event stored", ["partition"])
+# Timers fired, and how late against their due time.
+TIMERS = Counter("dangol_journey_timers_fired", "Timers fired")
+TIMER_LATENESS = Histogram(
+    "dangol_journey_timer_lateness_seconds",
+    "How late timers fired",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600),
+)
+# Runs entered, refused and ended, by journey; refusals carry their reason.
+RUNS = Counter("dangol_journey_runs", "Runs entered, refused and ended", ["journey", "what"])
+# Messages handed to dispatch.
+MESSAGES = Counter("dangol_journey_messages", "Messages handed to dispatch", ["journey", "channel"])
+# Partitions this worker owns.
+OWNED = Gauge("dangol_journey_partitions_owned", "Partitions owned")
+# Times an owner had to drop its cache and start again, by reason.
+RESTARTS = Counter("dangol_journey_partition_restarts", "Partitions taken again", ["reason"])

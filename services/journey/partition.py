@@ -1,0 +1,254 @@
+"""One partition's owner: read, decide, store, in a loop, with one commit overlapping the next batch.
+
+While the commit of a batch is under way, the owner reads and decides the next one on the state it
+has in memory. A failed commit therefore drops everything in memory: the owner takes the partition
+again (raising the epoch) and starts from what is stored.
+
+Log time: while there is more to read, it is just below the stamp of the last record taken in;
+at the end of the log the reader asks the log for it, but only when something is due.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from services.journey import metrics
+from services.journey.batch import Batch, TimerRow
+from services.journey.cache import Cache
+from services.journey.core import dedupe
+from services.journey.core.state import Customer
+from services.journey.deciding import Deciding, Given, readable
+from services.journey.library import Library
+from services.journey.store import Store, WorkspaceChanged
+from shared.clock import EPOCH, Clock
+from shared.errors import PartitionLost, Unavailable
+from shared.lifecycle import pause
+from shared.log.port import Fetch, LogReader
+
+logger = structlog.get_logger()
+
+_INSTANT = timedelta(microseconds=1)
+_LONGEST_WAIT = 2.0
+"""Real seconds after which an idle owner looks for itself, should a wake-up have been lost."""
+_TIMERS = 1000
+"""Timers claimed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What all owners of one worker share."""
+
+    worker: str
+    reader: LogReader
+    store: Store
+    library: Library
+    clock: Clock
+    batch: int
+    cache: int
+
+
+class PartitionOwner:
+    def __init__(self, number: int, engine: Engine) -> None:
+        self._number = number
+        self._engine = engine
+        self._pending: asyncio.Task[None] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._epoch = 0
+        self._offset = 0
+        self._cache = Cache(self._engine.cache)
+        self._log_time = EPOCH
+        self._watermark = EPOCH
+        self._next_due: datetime | None = None
+        self._next_due_known = False
+        self._staged = True
+        """Whether messages may wait for the end of the log; unknown, so yes, at first."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Own the partition until `stopping` is set or another worker has taken it."""
+        delay = 0.1
+        while not stopping.is_set():
+            try:
+                await self._own(stopping)
+                return
+            except PartitionLost:
+                metrics.RESTARTS.labels("lost").inc()
+                return
+            except WorkspaceChanged:
+                metrics.RESTARTS.labels("workspace").inc()
+                delay = 0.1
+            except Unavailable as error:
+                metrics.RESTARTS.labels("unavailable").inc()
+                logger.warning(
+                    "the partition's batch could not be stored; starting from what is stored",
+                    action="partition_unavailable",
+                    partition=self._number,
+                    error=str(error),
+                )
+                await pause(stopping, delay)
+                delay = min(delay * 2, 5.0)
+
+    async def _own(self, stopping: asyncio.Event) -> None:
+        engine = self._engine
+        self._reset()
+        taken = await engine.store.take(self._number, engine.worker)
+        self._epoch, self._offset = taken.epoch, taken.offset
+        await engine.library.refresh()
+        try:
+            while not stopping.is_set():
+                if not await self._step():
+                    await self._settle()
+                    await engine.reader.wait(self._number, self._patience())
+            await self._settle()
+            await engine.store.let_go(self._number, self._epoch)
+        finally:
+            if self._pending is not None:
+                self._pending.cancel()
+                await asyncio.wait([self._pending])
+                self._pending = None
+
+    async def _step(self) -> bool:
+        """Decide and store one batch; False when there was nothing to do."""
+        engine = self._engine
+        fetch = await engine.reader.read(self._number, self._offset, engine.batch)
+        await self._know_next_due()
+        now = engine.clock.now()
+        due = self._next_due is not None and self._next_due <= now
+        if not fetch.records and not due and not self._staged:
+            return False
+        current = engine.library.current
+        batch = Batch(
+            partition=self._number,
+            epoch=self._epoch,
+            revision=current.revision,
+            offset=fetch.end,
+            log_time=self._log_time,
+            recorded_at=now,
+            offered=fetch.at_end,
+            release=fetch.at_end and self._staged,
+        )
+        events, batch.set_aside = readable(fetch.records)
+        metrics.EVENTS.labels("set_aside").inc(len(batch.set_aside))
+        customers = await self._load(list(dict.fromkeys(e.event.customer for e in events)))
+        events = await self._unspilled(events, customers)
+        deciding = Deciding(current.book, batch, customers)
+        started = time.perf_counter()
+        for given in events:
+            deciding.event(given)
+        metrics.DECIDE_SECONDS.observe(time.perf_counter() - started)
+        fired = await self._fire(deciding, fetch, batch, now)
+        deciding.finish(fired)
+        metrics.EVENTS.labels("new").inc(deciding.new_events)
+        metrics.EVENTS.labels("repeated").inc(deciding.repeated_events)
+        self._staged = not fetch.at_end and (self._staged or bool(batch.messages))
+        await self._commit(batch, fetch)
+        return True
+
+    async def _load(self, names: list[str]) -> dict[str, Customer]:
+        found: dict[str, Customer] = {}
+        missing: list[str] = []
+        for name in names:
+            row = self._cache.get(name)
+            if row is None:
+                missing.append(name)
+            else:
+                found[name] = row
+        if missing:
+            # The cache lost them, so an uncommitted batch may still hold their newest state.
+            await self._settle()
+            found |= await self._engine.store.load(self._number, missing)
+        return found
+
+    async def _unspilled(self, events: list[Given], customers: dict[str, Customer]) -> list[Given]:
+        """Leave out what customers with very many events sent before; see core/dedupe.py."""
+        wanted = [
+            (given.event.customer, dedupe.digest(given.event.id))
+            for given in events
+            if given.event.customer in customers and customers[given.event.customer].state.spilled
+        ]
+        if not wanted:
+            return events
+        await self._settle()
+        known = await self._engine.store.spilled(self._number, wanted)
+        return [g for g in events if (g.event.customer, dedupe.digest(g.event.id)) not in known]
+
+    async def _fire(
+        self, deciding: Deciding, fetch: Fetch, batch: Batch, now: datetime
+    ) -> list[TimerRow]:
+        engine = self._engine
+        reached = self._log_time
+        if fetch.records:
+            reached = max(reached, fetch.records[-1].received_at - _INSTANT)
+        due = self._next_due is not None and self._next_due <= now
+        if fetch.at_end and (due or deciding.due_now(now)):
+            exact = await engine.reader.log_time(self._number, fetch.end)
+            reached = reached if exact is None else exact
+        self._log_time = batch.log_time = reached
+        rows: list[TimerRow] = []
+        if self._next_due is not None and self._next_due <= reached:
+            await self._settle()  # the rows that the last batch fired must be gone
+            rows = await engine.store.due(self._number, reached, self._watermark, _TIMERS)
+            names = list(dict.fromkeys(row.customer for row in rows))
+            deciding.add(await self._load([name for name in names if not deciding.knows(name)]))
+            self._watermark = rows[-1].due_at if rows else self._watermark
+            self._next_due_known = False
+            for row in rows:
+                metrics.TIMER_LATENESS.observe(max(0.0, (now - row.due_at).total_seconds()))
+            metrics.TIMERS.inc(len(rows))
+        for name in dict.fromkeys([*(row.customer for row in rows), *deciding.due_now(reached)]):
+            deciding.tick(name, reached)
+        return rows
+
+    async def _commit(self, batch: Batch, fetch: Fetch) -> None:
+        """Start storing the batch once the one before is stored; go on as if it were."""
+        await self._settle()
+        for customer in batch.changed.values():
+            self._cache.put(customer)
+        self._offset = fetch.end
+        first = min((due for due, _customer in batch.timers), default=None)
+        if first is not None:
+            self._watermark = min(self._watermark, first)
+            if self._next_due is None or first < self._next_due:
+                self._next_due = first
+        self._pending = asyncio.create_task(
+            self._store(batch, fetch), name=f"commit-{self._number}"
+        )
+        await asyncio.sleep(0)  # let it send its first statement before the next batch is decided
+
+    async def _store(self, batch: Batch, fetch: Fetch) -> None:
+        started = time.perf_counter()
+        await self._engine.store.commit(batch)
+        metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
+        metrics.BATCH_EVENTS.observe(len(fetch.records))
+        if fetch.records:
+            age = self._engine.clock.now() - fetch.records[-1].received_at
+            metrics.LAG_SECONDS.labels(str(self._number)).set(age.total_seconds())
+        for (journey, _version, _step, what), n in batch.counts.items():
+            if what != "reached":
+                metrics.RUNS.labels(journey, what).inc(n)
+        for message in batch.messages:
+            metrics.MESSAGES.labels(message.journey, message.channels[0]).inc()
+
+    async def _settle(self) -> None:
+        """Wait for the commit under way; raises what it raised."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            await pending
+            self._cache.trim()
+
+    async def _know_next_due(self) -> None:
+        if not self._next_due_known:
+            await self._settle()
+            self._next_due = await self._engine.store.first_due(self._number, self._watermark)
+            self._next_due_known = True
+
+    def _patience(self) -> float:
+        """Real seconds until the next timer, within bounds."""
+        if self._next_due is None:
+            return _LONGEST_WAIT
+        left = self._engine.clock.real_delay(self._next_due - self._engine.clock.now())
+        return min(max(left, 0.001), _LONGEST_WAIT)

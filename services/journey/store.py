@@ -1,0 +1,285 @@
+"""The engine's Postgres: load what a batch needs, store what it decided, all in one transaction.
+
+The first statement of every commit is the fence. It moves the partition's offset only for the
+epoch that this worker holds and only while the workspace is still the one it decided by; no row
+updated means that nothing of the batch is stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.journey.batch import Batch, TimerRow
+from services.journey.core.state import Customer, pack, unpack
+from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.errors import DangolError, PartitionLost
+from shared.message import pack as pack_context
+
+MESSAGES_CHANNEL = "dangol_messages"
+
+
+class WorkspaceChanged(DangolError):
+    """A new revision came in between: load it and decide the batch again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    epoch: int
+    offset: int
+
+
+_FENCE = """
+UPDATE partitions SET log_offset = $3, log_time = $4
+WHERE id = $1 AND epoch = $2
+  AND (SELECT coalesce(max(revision), 0) FROM workspaces) = $5
+"""
+_UPSERT = """
+INSERT INTO customers (partition, id, traits, state)
+SELECT $1, * FROM unnest($2::text[], $3::jsonb[], $4::bytea[])
+ON CONFLICT (partition, id) DO UPDATE SET traits = excluded.traits, state = excluded.state
+"""
+_UPDATE = """
+UPDATE customers c SET state = n.state FROM unnest($2::text[], $3::bytea[]) AS n(id, state)
+WHERE c.partition = $1 AND c.id = n.id
+"""
+_WITHDRAW = """
+UPDATE messages m SET status = 'decided', decision = 'dropped', reason = 'run_ended',
+  decided_at = w.at, claimed_by = NULL, claim_until = NULL
+FROM unnest($2::text[], $3::timestamptz[]) AS w(id, at)
+WHERE m.partition = $1 AND m.id = w.id AND m.status IN ('staged', 'queued', 'claimed')
+RETURNING m.id, m.customer
+"""
+_GIVE_BACK = "DELETE FROM cap_places WHERE partition = $1 AND message_id = ANY($2::text[])"
+_COUNT = """
+INSERT INTO counts AS c (partition, journey, version, step, what, n)
+SELECT $1, * FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::bigint[])
+ON CONFLICT (partition, journey, version, step, what) DO UPDATE SET n = c.n + excluded.n
+"""
+_CONSENT = """
+INSERT INTO consents AS c (partition, customer, channel, granted, stated_at)
+SELECT DISTINCT ON (customer, channel) $1, customer, channel, granted, stated_at
+FROM unnest($2::text[], $3::text[], $4::bool[], $5::timestamptz[]) WITH ORDINALITY
+  AS s(customer, channel, granted, stated_at, place)
+ORDER BY customer, channel, stated_at DESC, place DESC
+ON CONFLICT (partition, customer, channel) DO UPDATE
+  SET granted = excluded.granted, stated_at = excluded.stated_at
+  WHERE excluded.stated_at >= c.stated_at
+"""
+_LEDGER = """
+INSERT INTO consent_ledger
+  (partition, customer, channel, granted, stated_at, source, event_id, recorded_at)
+SELECT $1, *, $8::timestamptz FROM unnest(
+  $2::text[], $3::text[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[])
+ON CONFLICT DO NOTHING
+"""
+_SPILL = """
+INSERT INTO spilled_ids SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[])
+ON CONFLICT (partition, customer, digest) DO UPDATE SET second = excluded.second
+"""
+_HISTORY = ("partition", "customer", "received_at", "id", "kind", "name", "happened_at", "event")
+_MESSAGE = [
+    "partition",
+    "id",
+    "customer",
+    "run_id",
+    "journey",
+    "version",
+    "step",
+    "category",
+    "priority",
+    "held_out",
+    "channels",
+    "template",
+    "context",
+    "created_at",
+    "decidable_at",
+    "not_before",
+    "status",
+]
+
+
+class Store:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def take(self, partition: int, worker: str) -> Taken:
+        """Become the owner: whoever held the partition can store nothing from now on."""
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            row = await connection.fetchrow(
+                "UPDATE partitions SET owner = $2, epoch = epoch + 1 WHERE id = $1"
+                " RETURNING epoch, log_offset",
+                partition,
+                worker,
+            )
+        assert row is not None, "partitions are seeded by the migration"
+        return Taken(row["epoch"], row["log_offset"])
+
+    async def let_go(self, partition: int, epoch: int) -> None:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            await connection.execute(
+                "UPDATE partitions SET owner = NULL WHERE id = $1 AND epoch = $2", partition, epoch
+            )
+
+    async def load(self, partition: int, ids: Sequence[str]) -> dict[str, Customer]:
+        if not ids:
+            return {}
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT id, traits, state FROM customers WHERE partition = $1 AND id = ANY($2)",
+                partition,
+                ids,
+            )
+        return {r["id"]: Customer(r["id"], r["traits"], unpack(r["state"])) for r in rows}
+
+    async def spilled(
+        self, partition: int, wanted: Sequence[tuple[str, int]]
+    ) -> set[tuple[str, int]]:
+        """Which of the (customer, digest) pairs stand in the table of spilled ids."""
+        if not wanted:
+            return set()
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT s.customer, s.digest FROM spilled_ids s"
+                " JOIN unnest($2::text[], $3::bigint[]) AS w(customer, digest)"
+                " USING (customer, digest) WHERE s.partition = $1",
+                partition,
+                [customer for customer, _ in wanted],
+                [digest for _, digest in wanted],
+            )
+        return {(row["customer"], row["digest"]) for row in rows}
+
+    async def due(
+        self, partition: int, until: datetime, watermark: datetime, limit: int
+    ) -> list[TimerRow]:
+        """Due timers, earliest first, from the watermark on: dead rows are not walked again."""
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT ctid AS row, due_at, customer FROM timers WHERE partition = $1"
+                " AND due_at >= $3 AND due_at <= $2 ORDER BY due_at LIMIT $4",
+                partition,
+                until,
+                watermark,
+                limit,
+            )
+        return [TimerRow(r["row"], r["due_at"], r["customer"]) for r in rows]
+
+    async def first_due(self, partition: int, watermark: datetime) -> datetime | None:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            due: datetime | None = await connection.fetchval(
+                "SELECT due_at FROM timers WHERE partition = $1 AND due_at >= $2"
+                " ORDER BY due_at LIMIT 1",
+                partition,
+                watermark,
+            )
+        return due
+
+    async def commit(self, batch: Batch) -> None:
+        """Raises PartitionLost, WorkspaceChanged or Unavailable; then nothing has been stored.
+
+        (After Unavailable the commit may have happened: the owner takes the partition again and
+        starts from the offset that it finds.)
+        """
+        async with (
+            unavailable_when_lost(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            await _fence(connection, batch)
+            await _store_customers(connection, batch)
+            await _store_messages(connection, batch)
+            await _store_rest(connection, batch)
+
+
+async def _fence(connection: Connection, batch: Batch) -> None:
+    done = await connection.execute(
+        _FENCE, batch.partition, batch.epoch, batch.offset, batch.log_time, batch.revision
+    )
+    if done != "UPDATE 1":
+        epoch = await connection.fetchval(
+            "SELECT epoch FROM partitions WHERE id = $1", batch.partition
+        )
+        raise PartitionLost() if epoch != batch.epoch else WorkspaceChanged()
+
+
+async def _store_customers(connection: Connection, batch: Batch) -> None:
+    whole = [c for c in batch.changed.values() if c.id in batch.new_traits]
+    if whole:
+        await connection.execute(
+            _UPSERT,
+            batch.partition,
+            [c.id for c in whole],
+            [c.traits for c in whole],
+            [pack(c.state) for c in whole],
+        )
+    partly = [c for c in batch.changed.values() if c.id not in batch.new_traits]
+    if partly:
+        await connection.execute(
+            _UPDATE, batch.partition, [c.id for c in partly], [pack(c.state) for c in partly]
+        )
+    if batch.history:
+        await connection.copy_records_to_table("history", records=batch.history, columns=_HISTORY)
+    if batch.fired:
+        await connection.execute(
+            "DELETE FROM timers WHERE ctid = ANY($1::tid[])", [t.row for t in batch.fired]
+        )
+    if batch.timers:
+        await connection.copy_records_to_table(
+            "timers",
+            records=[(batch.partition, due, customer) for due, customer in batch.timers],
+            columns=("partition", "due_at", "customer"),
+        )
+
+
+async def _store_messages(connection: Connection, batch: Batch) -> None:
+    status = "queued" if batch.offered else "staged"
+    if batch.messages:
+        await connection.copy_records_to_table(
+            "messages",
+            records=[
+                (
+                    batch.partition, m.id, batch.customers_of[m.id], m.run_id, m.journey, m.version,
+                    m.step, m.category, m.priority, m.held_out, list(m.channels), m.template,
+                    pack_context(m.context), m.at, m.at, m.at, status,
+                )
+                for m in batch.messages
+            ],
+            columns=_MESSAGE,
+        )  # fmt: skip
+    if batch.withdrawn:
+        rows = await connection.fetch(
+            _WITHDRAW,
+            batch.partition,
+            [w.message_id for w in batch.withdrawn],
+            [w.at for w in batch.withdrawn],
+        )
+        if rows:
+            await connection.execute(_GIVE_BACK, batch.partition, [row["id"] for row in rows])
+    if batch.release:
+        await connection.execute(
+            "UPDATE messages SET status = 'queued' WHERE partition = $1 AND status = 'staged'",
+            batch.partition,
+        )
+    if (batch.messages and batch.offered) or batch.release:
+        await connection.execute("SELECT pg_notify($1, '')", MESSAGES_CHANNEL)
+
+
+async def _store_rest(connection: Connection, batch: Batch) -> None:
+    if batch.counts:
+        keys = sorted(batch.counts)  # in one order, though only the owner writes them
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        await connection.execute(
+            _COUNT, batch.partition, *columns, [batch.counts[key] for key in keys]
+        )
+    if batch.consents:
+        rows = [(c, s.channel, s.granted, s.at, s.source, s.event_id) for c, s in batch.consents]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await connection.execute(_CONSENT, batch.partition, *columns[:4])
+        await connection.execute(_LEDGER, batch.partition, *columns, batch.recorded_at)
+    if batch.spilled:
+        columns = [list(column) for column in zip(*batch.spilled, strict=True)]
+        await connection.execute(_SPILL, batch.partition, *columns)
+    if batch.set_aside:
+        await connection.executemany(
+            "INSERT INTO set_aside (at, source, reason, payload) VALUES ($1, 'log', $2, $3)",
+            [(batch.recorded_at, reason, payload) for reason, payload in batch.set_aside],
+        )

@@ -1,0 +1,87 @@
+"""The journey service: own what the log assigns, one `PartitionOwner` each.
+
+The log only proposes; the epoch in `partitions` decides. A partition that leaves the assignment is
+finished and let go; one that was lost is taken again only when it is assigned again.
+"""
+
+import asyncio
+
+import structlog
+
+from services.journey import metrics
+from services.journey.partition import Engine, PartitionOwner
+from shared.errors import Unavailable
+from shared.lifecycle import pause
+
+logger = structlog.get_logger()
+
+_HEARTBEAT = 1.0
+_STOP_LIMIT = 8.0
+
+
+class Worker:
+    def __init__(self, engine: Engine, workspace_news: asyncio.Event) -> None:
+        self._engine = engine
+        self._news = workspace_news
+        self._owners: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
+
+    @property
+    def owned(self) -> frozenset[int]:
+        return frozenset(self._owners)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until `stopping`; raises what an owner raised that it could not deal with."""
+        watch = asyncio.create_task(self._watch_workspace(stopping), name="workspace-watch")
+        try:
+            while not stopping.is_set():
+                try:
+                    self._follow(await self._engine.reader.assignment())
+                except Unavailable as error:
+                    logger.warning(
+                        "cannot read the assignment; keeping the partitions",
+                        action="assignment_unavailable",
+                        error=str(error),
+                    )
+                await self._reap()
+                await pause(stopping, _HEARTBEAT)
+        finally:
+            watch.cancel()
+            await self._stop_all()
+
+    def _follow(self, assigned: frozenset[int]) -> None:
+        for number in assigned - self._owners.keys():
+            stop = asyncio.Event()
+            owner = PartitionOwner(number, self._engine)
+            task = asyncio.create_task(owner.run(stop), name=f"partition-{number}")
+            self._owners[number] = (task, stop)
+        for number in self._owners.keys() - assigned:
+            self._owners[number][1].set()
+        metrics.OWNED.set(len(self._owners))
+
+    async def _reap(self) -> None:
+        for number, (task, _stop) in list(self._owners.items()):
+            if task.done():
+                del self._owners[number]
+                await task
+
+    async def _stop_all(self) -> None:
+        for _task, stop in self._owners.values():
+            stop.set()
+        tasks = [task for task, _stop in self._owners.values()]
+        if tasks:
+            _done, late = await asyncio.wait(tasks, timeout=_STOP_LIMIT)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._owners.clear()
+
+    async def _watch_workspace(self, stopping: asyncio.Event) -> None:
+        """A new revision is met by the fence in any case; this only meets it earlier."""
+        while not stopping.is_set():
+            await self._news.wait()
+            self._news.clear()
+            try:
+                await self._engine.library.refresh()
+            except Unavailable:
+                await pause(stopping, 1.0)
+                self._news.set()

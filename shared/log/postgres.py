@@ -1,0 +1,152 @@
+"""The event log in Postgres, for one machine: an ordered, gap-free table per partition.
+
+An append locks the heads of the partitions it touches, in order; so appends to one partition take
+turns, their commits come in offset order, and no reader ever sees a gap. The stamp is read while
+the lock is held and exceeds the last one, so it decides between "before" and "after" a log time.
+
+`log_time` raises the head's stamp while nothing lies behind the reader's end: whatever is appended
+later waits for that row lock and is stamped after it. It runs only when a timer is due or a
+partition has just caught up, and need not be durable: after a crash the clock has gone on.
+
+Workers share the partitions by their rank among the workers seen lately; the epoch in
+`partitions` decides, this table only proposes.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from shared.clock import REAL, Clock
+from shared.db.connect import Pool, unavailable_when_lost
+from shared.db.wakeups import Wakeups, ring_or_timeout
+from shared.event import Event, encode, partition_of
+from shared.log.port import Fetch, Record
+
+CHANNEL = "dangol_log"
+
+# Dangol's time as the database's clock tells it; see shared/clock.py.
+_NOW = "($v::timestamptz + (clock_timestamp() - $r::timestamptz) * $s::float8)"
+
+
+def _sql(text: str, first: int) -> str:
+    """Number the three clock parameters from `first`."""
+    now = _NOW
+    for place, name in enumerate(("$v", "$r", "$s")):
+        now = now.replace(name + "::", f"${first + place}::")
+    return text.replace("NOW", now)
+
+
+_APPEND = _sql(
+    """
+WITH input AS MATERIALIZED (
+  SELECT p, payload, row_number() OVER (PARTITION BY p ORDER BY place) AS nth
+  FROM unnest($1::int[], $2::bytea[]) WITH ORDINALITY AS i(p, payload, place)
+), heads AS MATERIALIZED (
+  SELECT partition, next_offset, last_at FROM log_heads
+  WHERE partition = ANY($3::int[]) ORDER BY partition FOR UPDATE
+), stamped AS MATERIALIZED (
+  SELECT partition, next_offset,
+    greatest(last_at + interval '1 microsecond', NOW) AS at FROM heads
+), moved AS (
+  UPDATE log_heads h SET last_at = s.at,
+    next_offset = s.next_offset + (SELECT count(*) FROM input WHERE p = h.partition)
+  FROM stamped s WHERE h.partition = s.partition
+), written AS (
+  INSERT INTO log (partition, log_offset, received_at, payload)
+  SELECT i.p, s.next_offset + i.nth - 1, s.at, i.payload
+  FROM input i JOIN stamped s ON s.partition = i.p
+  RETURNING 1
+)
+SELECT pg_notify('dangol_log', array_to_string($3::int[], ','))
+FROM (SELECT count(*) FROM written) AS all_written
+""",
+    4,
+)
+
+_READ = """
+SELECT log_offset, received_at, payload FROM log
+WHERE partition = $1 AND log_offset > $2 ORDER BY log_offset LIMIT $3
+"""
+
+_LOG_TIME = _sql(
+    """
+UPDATE log_heads SET last_at = greatest(last_at, NOW)
+WHERE partition = $1 AND next_offset = $2 + 1 RETURNING last_at
+""",
+    3,
+)
+
+_SEEN = """
+INSERT INTO workers (id, role, seen_at) VALUES ($1, 'journey', clock_timestamp())
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
+"""
+_PEERS = """
+SELECT id FROM workers
+WHERE role = 'journey' AND seen_at > clock_timestamp() - $1 * interval '1 second' ORDER BY id
+"""
+
+HEARTBEAT_LIMIT = 5.0
+"""Real seconds of silence after which a worker's partitions go to the others."""
+
+
+class PostgresLog:
+    """Implements `EventLog`."""
+
+    def __init__(self, pool: Pool, partitions: int, clock: Clock = REAL) -> None:
+        self._pool = pool
+        self._clock = (clock.virtual_start, clock.real_start, clock.speed)
+        self.partitions = partitions
+
+    async def append(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        places = [partition_of(event.customer, self.partitions) for event in events]
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            await connection.fetchrow(
+                _APPEND,
+                places,
+                [encode(event) for event in events],
+                sorted(set(places)),
+                *self._clock,
+            )
+
+
+class PostgresLogReader:
+    """Implements `LogReader` for one worker."""
+
+    def __init__(
+        self, pool: Pool, wakeups: Wakeups, partitions: int, worker: str, clock: Clock = REAL
+    ) -> None:
+        self._pool = pool
+        self._clock = (clock.virtual_start, clock.real_start, clock.speed)
+        self._news = {p: wakeups.listen(CHANNEL, str(p)) for p in range(partitions)}
+        self._partitions = partitions
+        self._worker = worker
+
+    async def assignment(self) -> frozenset[int]:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            await connection.execute(_SEEN, self._worker)
+            peers = [row["id"] for row in await connection.fetch(_PEERS, HEARTBEAT_LIMIT)]
+        place = peers.index(self._worker)
+        return frozenset(p for p in range(self._partitions) if p % len(peers) == place)
+
+    async def read(self, partition: int, after: int, limit: int) -> Fetch:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            rows = await connection.fetch(_READ, partition, after, limit)
+        records = [
+            Record(partition, row["log_offset"], row["received_at"], row["payload"]) for row in rows
+        ]
+        end = records[-1].offset if records else after
+        return Fetch(records, end, at_end=len(records) < limit)
+
+    async def log_time(self, partition: int, end: int) -> datetime | None:
+        async with (
+            unavailable_when_lost(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            await connection.execute("SET LOCAL synchronous_commit = off")
+            at: datetime | None = await connection.fetchval(_LOG_TIME, partition, end, *self._clock)
+        return at
+
+    async def wait(self, partition: int, timeout: float) -> None:
+        await ring_or_timeout(self._news[partition], timeout)
