@@ -1,4 +1,4 @@
-"""One partition's owner: read, decide, store, in a loop, with one commit overlapping the next batch.
+"""One partition's owner: read, decide, store; the commit of a batch overlaps the next one.
 
 While the commit of a batch is under way, the owner reads and decides the next one on the state it
 has in memory. A failed commit therefore drops everything in memory: the owner takes the partition
@@ -25,7 +25,7 @@ from services.journey.library import Library
 from services.journey.store import Store, WorkspaceChanged
 from shared.clock import EPOCH, Clock
 from shared.errors import PartitionLost, Unavailable
-from shared.lifecycle import pause
+from shared.lifecycle import pause, unless_stopping
 from shared.log.port import Fetch, LogReader
 
 logger = structlog.get_logger()
@@ -102,7 +102,9 @@ class PartitionOwner:
             while not stopping.is_set():
                 if not await self._step():
                     await self._settle()
-                    await engine.reader.wait(self._number, self._patience())
+                    await unless_stopping(
+                        stopping, engine.reader.wait(self._number, self._patience())
+                    )
             await self._settle()
             await engine.store.let_go(self._number, self._epoch)
         finally:

@@ -1,0 +1,70 @@
+"""Fixtures of all tiers: a real PostgreSQL for the session, a fresh migrated database per test."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.db import embedded
+from shared.db.connect import Pool, open_pool
+from shared.db.migrate import migrate
+
+PARTITIONS = 4
+_TEMPLATE = "dangol_template"
+_numbers = itertools.count(1)
+
+
+def database_url(server: str, name: str) -> str:
+    """The server's URL with another database."""
+    head, _, query = server.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}?{query}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """No DANGOL_… of the developer's shell leaks into a test."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DANGOL_")}
+    yield
+    os.environ.update(kept)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server that lives as long as the test session."""
+    server = embedded.start(Path(tmp_path_factory.mktemp("postgres")))
+    try:
+        asyncio.run(_make_template(server.dsn))
+        yield server.dsn
+    finally:
+        embedded.stop(server)
+
+
+async def _make_template(server: str) -> None:
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+    await connection.close()
+    await migrate(database_url(server, _TEMPLATE), PARTITIONS)
+
+
+@pytest.fixture
+async def dsn(postgres: str) -> AsyncIterator[str]:
+    """A freshly migrated database with `PARTITIONS` partitions, dropped afterwards."""
+    name = f"test_{next(_numbers)}"
+    connection = await asyncpg.connect(postgres)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        yield database_url(postgres, name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def pool(dsn: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(dsn, size=10, name="test")
+    yield pool
+    await pool.close()
