@@ -1,0 +1,60 @@
+"""What an expression may name where it stands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+STEP_FIELDS: dict[str, tuple[str, ...]] = {
+    "send": ("outcome", "reason", "opened", "clicked"),
+    "wait_for": ("outcome", "event"),
+    "call": ("outcome", "reason", "response"),
+    "split": ("variant",),
+}
+"""What a step leaves behind, by its kind; the others leave nothing."""
+
+RFM_FIELDS = ("recency", "frequency", "monetary", "segment")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`place` completes "… is not known in"; `steps` maps ids to kinds."""
+
+    place: str
+    roots: frozenset[str]
+    steps: Mapping[str, str]
+    segments: frozenset[str] | None = None
+    """None where the workspace is not at hand, as for one stored version."""
+    variables: frozenset[str] = frozenset()
+
+    def knowing(self, *variables: str) -> "Context":
+        return replace(self, variables=self.variables | set(variables))
+
+
+_CUSTOMER = frozenset({"profile", "now", "rfm"})
+_ENTRY = _CUSTOMER | {"event", "trigger"}
+_RUN = _CUSTOMER | {"trigger", "steps"}
+
+
+def of_trigger() -> Context:
+    return Context("a trigger's `where`", _CUSTOMER | {"event"}, {})
+
+
+def of_audience() -> Context:
+    return Context("an audience", _CUSTOMER | {"trigger", "event"}, {})
+
+
+def of_entry() -> Context:
+    return Context("`entry`", _ENTRY, {})
+
+
+def of_run_event(place: str, steps: Mapping[str, str]) -> Context:
+    """A condition on an event that meets a live run: exits, goals, `wait_for`."""
+    return Context(place, _RUN | {"event"}, steps)
+
+
+def of_step(steps: Mapping[str, str], *, after_event: bool) -> Context:
+    """A condition or value of a step; `event` is known behind a `wait_for`, in its `then`."""
+    return Context("a step", _RUN | {"event"} if after_event else _RUN, steps)
+
+
+def of_segment() -> Context:
+    return Context("a segment", _CUSTOMER, {})

@@ -1,0 +1,148 @@
+"""The parsed expression: what the closures, and later SQL, are compiled from.
+
+Every node knows the characters it was written with (`span`) and how high the tree beneath it is
+(`height`), which the parser bounds so that no walk over a tree can run out of stack.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Literal as OneOf
+from typing import NamedTuple
+
+ROOTS = ("event", "trigger", "profile", "steps", "now", "rfm")
+"""The names an expression may begin with; where each is known is for the checker."""
+
+
+class Span(NamedTuple):
+    start: int
+    end: int
+
+
+class Key(NamedTuple):
+    """One step into a value: `.x`, `["x"]` or `[0]`."""
+
+    value: str | int
+    span: Span
+    quoted: bool
+
+
+def step_id(key: Key) -> str:
+    """The id that `steps.first_nudge` or `steps["first-nudge"]` names."""
+    return str(key.value) if key.quoted else str(key.value).replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    span: Span
+    height: int = 1
+
+    def children(self) -> Iterator["Node"]:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, Node):
+                yield value
+            elif isinstance(value, tuple):
+                yield from (item for item in value if isinstance(item, Node))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant(Node):
+    value: str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items(Node):
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path(Node):
+    """A name and the way into it: `event.products[0].sku`. `root` may be a generator's variable."""
+
+    root: str
+    root_span: Span
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access(Node):
+    """The way into something that is no name: `last("Order Completed").total`."""
+
+    base: Node
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Not(Node):
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negative(Node):
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logical(Node):
+    operator: OneOf["and", "or"]
+    operands: tuple[Node, ...]
+
+
+ArithmeticOperator = OneOf["+", "-", "*", "/"]
+ComparisonOperator = OneOf["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arithmetic(Node):
+    operator: ArithmeticOperator
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Node):
+    """`a < b <= c` is one comparison with three operands and two operators."""
+
+    operators: tuple[ComparisonOperator, ...]
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantifier(Node):
+    """`any(condition for variable in source)`, or `all(…)`."""
+
+    kind: OneOf["any", "all"]
+    condition: Node
+    variable: str
+    variable_span: Span
+    source: Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named(Node):
+    """A named argument: `within="30d"`."""
+
+    name: str
+    name_span: Span
+    value: Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Node):
+    function: str
+    name_span: Span
+    arguments: tuple[Node, ...]
+    named: tuple[Named, ...] = ()
+
+    def argument(self, name: str) -> Node | None:
+        return next((each.value for each in self.named if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong with an expression, by the characters of its text."""
+
+    span: Span
+    message: str
+    hint: str = ""
+    code: str = "expression"
