@@ -7,7 +7,7 @@ import pytest
 
 from services.journey.core import dedupe
 from services.journey.core.decide import next_due
-from services.journey.core.flow import Arm, Branch, Entry, EventMatch, Exit, Send, Wait
+from services.journey.core.flow import Arm, Branch, Entry, EventMatch, Exit, Send, Step, Wait
 from shared.event import Event
 from tests.unit.core.flows import (
     HOUR,
@@ -172,7 +172,7 @@ def test_a_customer_with_very_many_events_keeps_a_bounded_number_of_ids() -> Non
 
 
 def test_a_run_holds_at_its_message_and_goes_on_from_the_moment_of_sending() -> None:
-    steps = [
+    steps: list[Step] = [
         Send("one", "wait", ("email",), "hello"),
         Wait("wait", "two", HOUR),
         Send("two", None, ("email",), "hello"),
@@ -187,7 +187,10 @@ def test_a_run_holds_at_its_message_and_goes_on_from_the_moment_of_sending() -> 
 
 
 def test_an_outcome_told_twice_moves_the_run_once() -> None:
-    steps = [Send("one", "two", ("email",), "hello"), Send("two", None, ("email",), "hello")]
+    steps: list[Step] = [
+        Send("one", "two", ("email",), "hello"),
+        Send("two", None, ("email",), "hello"),
+    ]
     person = Person(book(flow(steps=steps)))
     person.take(event())
     person.decided(person.messages[0], NOON + INSTANT)
@@ -198,7 +201,7 @@ def test_an_outcome_told_twice_moves_the_run_once() -> None:
 def test_a_branch_takes_the_first_arm_that_holds_and_otherwise_goes_on() -> None:
     vip = Arm(expression(lambda s: s.profile.get("tier") == "vip"), "gold")
     big = Arm(prop("big"), "gold")
-    steps = [
+    steps: list[Step] = [
         Branch("branch", "rest", (vip, big)),
         Send("gold", "rest", ("email",), "gold"),
         Send("rest", None, ("email",), "rest"),
