@@ -1,0 +1,109 @@
+"""Quiet hours: is this local moment quiet, and when does the quiet end?
+
+A rule's hours are a set of intervals of instants, one per local date: from the first moment at
+which the local clock shows `from` to the last at which it shows `to`. So they cross midnight like
+any other, and a clock change never lets a message out early: an hour that comes twice ends with
+its second pass, an hour that is skipped ends (or begins) with the first instant behind the gap.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from services.dispatch.policy.values import Block
+from shared.decisions import Category, Reason
+from shared.workspace import QuietHours
+
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+
+
+@lru_cache(maxsize=1)
+def _known_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo | None:
+    if name not in _known_zones():
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def zone_of(trait: object, default: ZoneInfo) -> ZoneInfo:
+    """The customer's zone: the `timezone` trait if it is a known IANA name, else the default."""
+    return (_zone(trait) if isinstance(trait, str) else None) or default
+
+
+def _behind_gap(wall: datetime, early: datetime, late: datetime) -> datetime:
+    """The first instant in (early, late] whose local clock has reached `wall`, to the second."""
+    zone = wall.tzinfo
+    shown = wall.replace(tzinfo=None)
+    while late - early > _SECOND:
+        middle = (early + (late - early) / 2).replace(microsecond=0)
+        if middle.astimezone(zone).replace(tzinfo=None) >= shown:
+            late = middle
+        else:
+            early = middle
+    return late
+
+
+def _instant(wall: datetime, *, last: bool) -> datetime:
+    """The first or the last instant at which the local clock shows `wall`."""
+    found = wall.replace(fold=1 if last else 0).astimezone(UTC)
+    if found.astimezone(wall.tzinfo).replace(tzinfo=None, fold=0) == wall.replace(tzinfo=None):
+        return found
+    ends = sorted(wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    return _behind_gap(wall, *ends)
+
+
+def quiet_until(now: datetime, zone: ZoneInfo, start: time, end: time) -> datetime | None:
+    """The end of the quiet hours `[start, end)` that `now` lies in, or None.
+
+    `start` may be later than `end`: the hours then cross midnight.
+    """
+    today = now.astimezone(zone).date()
+    ends = []
+    for date in (today - _DAY, today, today + _DAY):  # tomorrow: clocks set back over midnight
+        begins = _instant(datetime.combine(date, start, zone), last=False)
+        end_date = date if start < end else date + _DAY
+        stops = _instant(datetime.combine(end_date, end, zone), last=True)
+        if begins <= now < stops:
+            ends.append(stops)
+    return max(ends, default=None)
+
+
+def quiet_block(
+    rules: Sequence[QuietHours], category: Category, channel: str, now: datetime, zone: ZoneInfo
+) -> Block | None:
+    """What the workspace's quiet hours say about this category and channel at `now`.
+
+    An exception (`never: true`) wins over every rule, whatever their order. Where several rules
+    are quiet at once, drop wins over hold, and the latest end over the earlier ones.
+    """
+    covering = [rule for rule in rules if _covers(rule, category, channel)]
+    if any(rule.never for rule in covering):
+        return None
+    found: list[tuple[QuietHours, datetime]] = []
+    for rule in covering:
+        assert rule.start is not None
+        assert rule.end is not None
+        until = quiet_until(now, zone, rule.start, rule.end)
+        if until is not None:
+            found.append((rule, until))
+    if not found:
+        return None
+    drops = any(rule.then == "drop" for rule, _ in found)
+    return Block(
+        Reason.QUIET_HOURS,
+        None if drops else max(until for _, until in found),
+        all(rule.channels for rule, _ in found),
+    )
+
+
+def _covers(rule: QuietHours, category: Category, channel: str) -> bool:
+    return rule.category in (None, category) and (not rule.channels or channel in rule.channels)

@@ -1,0 +1,92 @@
+"""Where a channel reaches a customer: the address in the traits, in its one canonical form.
+
+An address with a wrong shape is absent. Emails keep their local part and get a lower-case ASCII
+domain, phone numbers become E.164 (a national number is read with the workspace's country).
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import phonenumbers
+
+from shared.channels import CHANNELS, AddressKind
+
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
+_DOMAIN = re.compile(
+    r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+"
+    r"(?:[a-z][a-z0-9-]{0,61}[a-z0-9])"
+)
+_LONGEST_EMAIL = 254
+_LONGEST_TOKEN = 4096
+
+
+@lru_cache(maxsize=4096)
+def email_address(text: str) -> str | None:
+    """`Ann@Shop.Example` → `Ann@shop.example`; None for what no mail server would take."""
+    local, at, domain = text.strip().rpartition("@")
+    if not at or not _LOCAL.fullmatch(local):
+        return None
+    domain = domain.lower()
+    if not domain.isascii():
+        try:
+            domain = domain.encode("idna").decode()
+        except UnicodeError:
+            return None
+    if not _DOMAIN.fullmatch(domain) or len(local) + 1 + len(domain) > _LONGEST_EMAIL:
+        return None
+    return f"{local}@{domain}"
+
+
+@lru_cache(maxsize=4096)
+def phone_number(text: str, country: str | None) -> str | None:
+    """`010-1234-5678` in KR → `+821012345678`; None where that is no possible number."""
+    try:
+        number = phonenumbers.parse(text, country.upper() if country else None)
+    except phonenumbers.NumberParseException:
+        return None
+    if number.extension or not phonenumbers.is_possible_number(number):
+        return None
+    formatted: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return formatted
+
+
+def push_token(text: str) -> str | None:
+    token = text.strip()
+    return token if token.isprintable() and 0 < len(token) <= _LONGEST_TOKEN else None
+
+
+def address_of(
+    channel: str, customer: str, traits: Mapping[str, Any], country: str | None
+) -> str | None:
+    """The customer's address on the channel. Channels without one are reached by the customer id;
+    a channel that this release does not know has none."""
+    known = CHANNELS.get(channel)
+    if known is None:
+        return None
+    if known.address == "none":
+        return customer
+    value = traits.get(known.address)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    match known.address:
+        case "email":
+            return email_address(value)
+        case "phone":
+            return phone_number(value, country)
+        case "push_token":
+            return push_token(value)
+
+
+def address_hash(kind: AddressKind, address: str, key: bytes) -> str:
+    """What `suppressions` keeps instead of the address: 32 hexadecimal characters.
+
+    `key` is the installation's own secret, at most 64 bytes: without it the hash of a guessed
+    address cannot be compared.
+    """
+    canonical = address.lower() if kind == "email" else address
+    return blake2b(f"{kind}:{canonical}".encode(), digest_size=16, key=key).hexdigest()
