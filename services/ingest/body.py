@@ -1,0 +1,119 @@
+"""Reading a body without letting it grow beyond its bounds, compressed or not."""
+
+import asyncio
+import zlib
+from types import TracebackType
+
+from starlette.types import Receive
+
+from services.ingest.answers import TooSlow
+from services.ingest.limits import Limits
+from services.ingest.protocol import TooMuch
+from shared.errors import BadInput, Unavailable
+
+_GZIP = b"\x1f\x8b"
+"""No JSON begins so: told by its content, a body is read right whatever a proxy did to headers."""
+_GZIP_WINDOW = 31
+_MOST_MEMBERS = 16
+"""Parts of one gzip body. SDKs send one; each costs a copy of what follows it."""
+
+
+class ClientGone(Exception):
+    """The client went away while it was sending."""
+
+
+class Hands:
+    """How many bytes of bodies are in hand at once, over all requests."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        if self.held + size > self._most:
+            raise Unavailable("Too much is being sent at once.")
+        self.held += size
+
+    def give_back(self, size: int) -> None:
+        self.held -= size
+
+
+class Load:
+    """One request's share of the hands; leaving the block gives it back."""
+
+    __slots__ = ("_hands", "_size")
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+        self._size = 0
+
+    def __enter__(self) -> "Load":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._hands.give_back(self._size)
+
+    def add(self, size: int) -> None:
+        self._hands.take(size)
+        self._size += size
+
+
+async def read_body(receive: Receive, announced: int, load: Load, limits: Limits) -> bytes:
+    """The whole body, inflated. Raises TooMuch, TooSlow, BadInput, Unavailable or ClientGone."""
+    if announced > limits.body:
+        raise _too_much(limits)
+    try:
+        async with asyncio.timeout(limits.read_within):
+            body = await _receive_all(receive, load, limits)
+    except TimeoutError as error:
+        raise TooSlow from error
+    return inflate(body, load, limits) if body.startswith(_GZIP) else body
+
+
+async def _receive_all(receive: Receive, load: Load, limits: Limits) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limits.body:
+            raise _too_much(limits)
+        load.add(len(chunk))
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def inflate(body: bytes, load: Load, limits: Limits) -> bytes:
+    """All gzip members, one after the other, and never more than a byte above the limit."""
+    parts: list[bytes] = []
+    size = 0
+    while body.startswith(_GZIP):
+        if len(parts) == _MOST_MEMBERS:
+            raise BadInput("The gzip body has too many members.")
+        member = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            part = member.decompress(body, limits.body - size + 1)
+        except zlib.error as error:
+            raise BadInput("The body is not valid gzip.") from error
+        size += len(part)
+        if size > limits.body:
+            raise _too_much(limits)
+        if not member.eof:
+            raise BadInput("The gzip body ends too early.")
+        load.add(len(part))
+        parts.append(part)
+        body = member.unused_data
+    return b"".join(parts)
+
+
+def _too_much(limits: Limits) -> TooMuch:
+    return TooMuch(f"A body may have {limits.body} bytes.")
