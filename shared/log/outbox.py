@@ -5,13 +5,23 @@ again with the same deterministic id, and consumers take an id in once. Any numb
 run; SKIP LOCKED keeps them off each other's rows.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.wakeups import ring_or_timeout
+from shared.errors import Unavailable
 from shared.event import Event, encode, partition_of
+from shared.lifecycle import pause, unless_stopping
 from shared.log.port import EventLog
+
+logger = structlog.get_logger()
+
+_LONGEST_WAIT = 2.0
+"""Real seconds after which the relay looks for itself, should a wake-up have been lost."""
 
 CHANNEL = "dangol_outbox"
 """The wake-up (`shared/db/wakeups.py`) that tells relays of new rows."""
@@ -41,10 +51,28 @@ async def put(connection: Connection, events: Sequence[Event], partitions: int) 
 
 
 class Relay:
-    def __init__(self, pool: Pool, log: EventLog, *, limit: int = 500) -> None:
+    """Runs in every process that owns a part of the outbox's writers; one is enough."""
+
+    def __init__(self, pool: Pool, log: EventLog, news: asyncio.Event, *, limit: int = 500) -> None:
         self._pool = pool
         self._log = log
+        self._news = news
         self._limit = limit
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            try:
+                moved = await self.step()
+            except Unavailable as error:
+                logger.warning(
+                    "the outbox could not be relayed; trying again",
+                    action="outbox_unavailable",
+                    error=str(error),
+                )
+                await pause(stopping, 0.5)
+                continue
+            if moved < self._limit:
+                await unless_stopping(stopping, ring_or_timeout(self._news, _LONGEST_WAIT))
 
     async def step(self) -> int:
         """Move up to `limit` rows; returns how many. Raises Unavailable, having lost nothing."""

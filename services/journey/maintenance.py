@@ -1,0 +1,110 @@
+"""Housekeeping, by one worker at a time: months of history made ahead, old rows let go.
+
+What goes: log records that every owner has passed and that are older than the log's retention,
+spilled ids and cap places that no window reaches any more, months of history past theirs.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+
+from shared.clock import Clock
+from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.errors import Unavailable
+from shared.lifecycle import pause
+
+logger = structlog.get_logger()
+
+LOG_RETENTION = timedelta(days=7)
+HISTORY_RETENTION = timedelta(days=400)
+_LONGEST_CAP = timedelta(days=100)
+_EVERY = 3600.0
+_CHUNK = 20_000
+_LOCK = 0x44414E48
+
+_PASSED = """
+DELETE FROM log WHERE ctid IN (
+  SELECT l.ctid FROM log l JOIN partitions p ON p.id = l.partition
+  WHERE l.received_at < $1 AND l.log_offset <= p.log_offset LIMIT $2)
+"""
+
+
+class Maintenance:
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            try:
+                await self.once()
+            except Unavailable as error:
+                logger.warning(
+                    "housekeeping has to wait", action="maintenance_unavailable", error=str(error)
+                )
+            await pause(stopping, _EVERY)
+
+    async def once(self) -> None:
+        """Raises Unavailable. Does nothing while another worker is at it."""
+        now = self._clock.now()
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                return
+            try:
+                await make_months(connection, now)
+                await _drop_months(connection, now - HISTORY_RETENTION)
+                await _forget(connection, now)
+            finally:
+                await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+def _month(at: datetime, later: int) -> datetime:
+    months = at.year * 12 + at.month - 1 + later
+    return at.replace(
+        year=months // 12, month=months % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0
+    )
+
+
+async def make_months(connection: Connection, now: datetime) -> None:
+    """A partition of `history` for this month and the next two; what fits none is in `rest`."""
+    for later in range(3):
+        start, end = _month(now, later), _month(now, later + 1)
+        name = f"history_{start:%Y_%m}"
+        if await connection.fetchval("SELECT to_regclass($1)", name):
+            continue
+        # A month that the clock has jumped into may already have rows in the default partition.
+        taken = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM history_rest WHERE received_at >= $1 AND received_at < $2)",
+            start,
+            end,
+        )
+        if not taken:
+            await connection.execute(
+                f"CREATE TABLE {name} PARTITION OF history"
+                f" FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+            )
+
+
+async def _drop_months(connection: Connection, before: datetime) -> None:
+    names = await connection.fetch(
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
+        " WHERE inhparent = 'history'::regclass"
+    )
+    oldest = f"history_{before:%Y_%m}"
+    for row in names:
+        if row["name"] != "history_rest" and row["name"] < oldest:
+            await connection.execute(f"DROP TABLE {row['name']}")
+    await connection.execute("DELETE FROM history_rest WHERE received_at < $1", before)
+
+
+async def _forget(connection: Connection, now: datetime) -> None:
+    while await connection.execute(_PASSED, now - LOG_RETENTION, _CHUNK) == f"DELETE {_CHUNK}":
+        pass
+    await connection.execute(
+        "DELETE FROM spilled_ids WHERE second < $1", int((now - timedelta(days=7)).timestamp())
+    )
+    await connection.execute("DELETE FROM cap_places WHERE taken_at < $1", now - _LONGEST_CAP)
+    await connection.execute(
+        "DELETE FROM workers WHERE seen_at < clock_timestamp() - interval '1 hour'"
+    )
