@@ -1,0 +1,72 @@
+"""The command `dangol`.
+
+Commands import what they need when they run, so that `--help` and `validate` answer at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from services.cli.commands import run, simulate, validate
+from services.cli.terminal import paint, report
+from shared.errors import DangolError
+
+app = typer.Typer(
+    name="dangol",
+    help="Turns one-time buyers into regulars: events in, the right message out, once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (run, validate, simulate):
+    commands.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"dangol {version('dangol')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: bool = typer.Option(
+        False, "--version", help="Print the version.", callback=_print_version
+    ),
+) -> None:
+    pass
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code: 0, 1 for a failure, 2 for a wrong call."""
+    try:
+        app(list(arguments), prog_name="dangol")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except DangolError as error:
+        report(error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # a defect of ours, without a traceback
+        if os.environ.get("DANGOL_DEBUG"):
+            raise
+        print(
+            f"{paint('error:', sys.stderr, fg='red', bold=True)} this is a defect in Dangol:"
+            f" {type(error).__name__}: {error}\n"
+            f"{paint('hint:', sys.stderr, fg='cyan')} set DANGOL_DEBUG=1 to see where it happens,"
+            " and please report it",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def main() -> None:
+    sys.exit(call(sys.argv[1:]))

@@ -1,0 +1,46 @@
+"""`dangol up` and `dangol demo`: thin doors to what runs everything in one process."""
+
+from pathlib import Path
+
+import typer
+
+from services.cli.local import DEFAULT_HOST, DEFAULT_PORT
+from services.cli.options import DATA
+
+_HOST = typer.Option(DEFAULT_HOST, metavar="HOST", help="The address to listen on.")
+_PORT = typer.Option(DEFAULT_PORT, metavar="PORT", min=0, max=65535, help="The port to listen on.")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up", epilog="Example: dangol up --workspace workspace")(up)
+    app.command("demo", epilog="Example: dangol demo")(demo)
+
+
+def up(
+    workspace: Path = typer.Option(
+        None, metavar="DIR", help="Apply this workspace at the start if it differs."
+    ),
+    data: Path = DATA,
+    host: str = _HOST,
+    port: int = _PORT,
+    speed: float = typer.Option(
+        1.0, metavar="N", min=0.001, help="Let N seconds pass in each: a day in a minute is 1440."
+    ),
+) -> None:
+    """Run all services in one process.
+
+    The database is an embedded PostgreSQL in the data folder, unless DANGOL_DATABASE_URL names one.
+    """
+    from services.cli.up import run
+
+    run(workspace=workspace, data=data, host=host, port=port, speed=speed)
+
+
+def demo() -> None:
+    """See the example shop's messages arrive.
+
+    A day of the shop in minutes, with real HTTP, SMTP and PostgreSQL.
+    """
+    from services.cli.demo import run
+
+    run()

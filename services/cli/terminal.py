@@ -1,0 +1,69 @@
+"""What the command prints: results to stdout, everything else to stderr, colours for people."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+
+from shared.errors import DangolError
+
+if TYPE_CHECKING:
+    from services.journey.language.problems import Problem
+
+
+def paint(text: str, stream: IO[str], **style: Any) -> str:
+    """`text` in colour if the stream is a terminal that wants any."""
+    wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return typer.style(text, **style) if wanted else text
+
+
+def say(text: str = "") -> None:
+    print(text)
+
+
+def note(text: str) -> None:
+    """For the person at the terminal, not for the pipe."""
+    print(text, file=sys.stderr)
+
+
+def say_json(row: object) -> None:
+    """One object, one line."""
+    print(json.dumps(row, ensure_ascii=False, default=str))
+
+
+def report(error: DangolError) -> None:
+    """`error: …` and `hint: …`; a refused workspace first lists its problems."""
+    problems = getattr(error, "problems", ())
+    if problems:
+        report_problems(problems)
+    print(f"{paint('error:', sys.stderr, fg='red', bold=True)} {error}", file=sys.stderr)
+    if error.hint:
+        print(f"{paint('hint:', sys.stderr, fg='cyan')} {error.hint}", file=sys.stderr)
+
+
+def report_problems(problems: "Iterable[Problem]") -> None:
+    for problem in problems:
+        first, _, rest = problem.render().partition("\n")
+        place = f"{problem.place}:"
+        line = paint(place, sys.stderr, bold=True) + first.removeprefix(place)
+        print("\n".join(filter(None, (line, rest))), file=sys.stderr)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table as wide as the terminal; plain columns, never cut, in a pipe."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    view = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        view.add_column(heading, overflow="fold")
+    for row in rows:
+        view.add_row(*(Text(cell) for cell in row))
+    console = Console(no_color=bool(os.environ.get("NO_COLOR")))
+    if not console.is_terminal:
+        console.width = 1000
+    console.print(view)
