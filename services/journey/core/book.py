@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from services.journey.core.flow import Flow
+from services.journey.core.flow import EventMatch, Flow
+
+
+def named(matches: Iterable[EventMatch], name: str) -> tuple[EventMatch, ...]:
+    return tuple(match for match in matches if match.event == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """A flow that an event of one name may start, and under which of its conditions."""
+
+    flow: Flow
+    matches: tuple[EventMatch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +26,15 @@ class Edition:
     """One published revision: the versions that events received from `active_from` on start."""
 
     active_from: datetime
-    by_event: Mapping[str, tuple[Flow, ...]]
+    by_event: Mapping[str, tuple[Starter, ...]]
     """Event name → flows that it may start, ordered by journey id."""
 
     @classmethod
     def of(cls, active_from: datetime, flows: Iterable[Flow]) -> Self:
-        by_event: dict[str, list[Flow]] = {}
+        by_event: dict[str, list[Starter]] = {}
         for flow in sorted(flows, key=lambda flow: flow.journey):
             for name in dict.fromkeys(trigger.event for trigger in flow.triggers):
-                by_event.setdefault(name, []).append(flow)
+                by_event.setdefault(name, []).append(Starter(flow, named(flow.triggers, name)))
         return cls(active_from, {name: tuple(found) for name, found in by_event.items()})
 
 
@@ -43,7 +55,7 @@ class Book:
         self._versions = versions
         self.paused = paused
 
-    def started_by(self, event: str, received_at: datetime) -> tuple[Flow, ...]:
+    def started_by(self, event: str, received_at: datetime) -> tuple[Starter, ...]:
         place = bisect_right(self._starts, received_at) - 1
         return self._editions[place].by_event.get(event, ()) if place >= 0 else ()
 

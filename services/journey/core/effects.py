@@ -1,14 +1,14 @@
 """What the core wants done: data, stored with the state in one transaction, carried out later."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from shared.decisions import Category
 from shared.message import MessageContext
 
 
-@dataclass(frozen=True, slots=True)
-class QueueMessage:
+class QueueMessage(msgspec.Struct, frozen=True):
     """One message for dispatch to decide; `id` derives from run, step and visit."""
 
     id: str
@@ -26,16 +26,14 @@ class QueueMessage:
     """The instant at which it becomes decidable."""
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawMessage:
+class WithdrawMessage(msgspec.Struct, frozen=True):
     """Drop the message as `run_ended` unless an attempt has been recorded."""
 
     message_id: str
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StateConsent:
+class StateConsent(msgspec.Struct, frozen=True):
     """A consent statement that arrived as a trait, for the ledger and the table dispatch reads."""
 
     channel: str
@@ -45,16 +43,14 @@ class StateConsent:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SpillSeen:
+class SpillSeen(msgspec.Struct, frozen=True):
     """Message ids that leave the customer's row, which keeps a bounded number of them."""
 
     ids: tuple[tuple[int, int], ...]
     """Digest and second of receipt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(msgspec.Struct, frozen=True):
     """One more of `what` (`entered`, `reached`, `ended:exit`, `refused:too_old`, …)."""
 
     journey: str

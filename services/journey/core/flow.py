@@ -3,6 +3,9 @@
 A flow is a graph of steps. Every step knows the step behind it (`next`, None at the end), so that
 nesting in the file is gone and a run's place is one step id: versions migrate by it, counts are
 kept by it, a marketer reads it.
+
+`Moment` and `Scope` are made for every event and condition: msgspec's structs are several times
+cheaper to make than frozen dataclasses.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,30 +13,30 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import msgspec
+
 from shared.decisions import Category
 
 Value = Any
 """What an expression yields: None, bool, int, float, str, list, dict, aware datetime, timedelta."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """An event as expressions see it: `event.x` is a property, `.name` and `.context` are own."""
 
     name: str
     properties: Mapping[str, Any]
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """Everything an expression may look at. Missing names are null, never an error."""
 
     now: datetime
     profile: Mapping[str, Any]
     event: Moment | None = None
     trigger: Moment | None = None
-    steps: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Any] = {}
     """Step id (as written, with hyphens) to a mapping with outcome, reason, event, …"""
 
 
