@@ -1,0 +1,254 @@
+"""Publish a workspace: what an apply would change, and the apply.
+
+An apply is one transaction under one lock, so that two at once take turns: the second compares
+with what the first has published, and is told of it if it named its base. A version is the content
+of a journey's file; the same content again is the same version again, also after others. A
+revision is in force from a moment that lies ahead of its commit, so that no event has been decided
+by the old revision that ought to have met the new one.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+import structlog
+
+from services.console.candidate import Candidate, read_candidate
+from services.console.changes import (
+    NOTHING,
+    Base,
+    FileChange,
+    JourneyChange,
+    Version,
+    compare_files,
+    compare_journeys,
+)
+from services.console.in_flight import count_in_flight
+from services.journey.language.problems import nearest
+from shared.clock import Clock
+from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.errors import BadInput, Conflict, NotFound
+from shared.workspace_store import CHANNEL, pack_files, unpack_files
+
+logger = structlog.get_logger()
+
+Status = Literal["active", "paused", "archived"]
+InFlightRule = Literal["pin", "migrate", "end"]
+
+_AHEAD = timedelta(seconds=1)
+"""Real time between an apply and its coming into force: more than its commit takes."""
+_LOCK = 0x44414E50
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    base_revision: int
+    """The revision compared with; 0 where nothing has been published yet."""
+    hash: str
+    identical: bool
+    """Nothing would change: an apply would publish nothing."""
+    journeys: tuple[JourneyChange, ...]
+    files: tuple[FileChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    changed: bool
+    """False where the very same workspace had been published already."""
+    revision: int
+    hash: str
+    active_from: datetime
+    journeys: tuple[JourneyChange, ...]
+    files: tuple[FileChange, ...]
+
+
+async def plan(connection: Connection, files: Mapping[str, bytes]) -> Plan:
+    """Raises Refused with every problem of the workspace, or Unavailable."""
+    candidate = await asyncio.to_thread(read_candidate, files)
+    async with (
+        unavailable_when_lost(),
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        base = await newest_base(connection)
+        journeys = await _journey_changes(connection, candidate, base)
+        runs = await count_in_flight(connection)
+    return Plan(
+        base.revision,
+        candidate.hash,
+        candidate.hash == base.hash,
+        tuple(replace(change, in_flight=runs.get(change.journey, ())) for change in journeys),
+        compare_files(candidate, base),
+    )
+
+
+async def apply(
+    pool: Pool,
+    files: Mapping[str, bytes],
+    by: str,
+    clock: Clock,
+    base_revision: int | None = None,
+    in_flight: str = "pin",
+) -> Applied:
+    """Publish the workspace if it differs from the newest.
+
+    `base_revision` is the revision that the caller planned against. Raises Refused with every
+    problem of the workspace, Conflict if the newest revision is another, BadInput or Unavailable;
+    then nothing has been published. (After Unavailable the commit may have happened; applying
+    again is harmless.)
+    """
+    _check_rule(in_flight)
+    candidate = await asyncio.to_thread(read_candidate, files)
+    packed = await asyncio.to_thread(pack_files, candidate.files)
+    async with unavailable_when_lost(), pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        base = await newest_base(connection)
+        if base_revision is not None and base_revision != base.revision:
+            raise Conflict(
+                f"the workspace has been published since: revision {base.revision} is the newest,"
+                f" not {base_revision}",
+                hint="look at the plan again, then apply",
+            )
+        journeys = await _journey_changes(connection, candidate, base)
+        files_changed = compare_files(candidate, base)
+        if candidate.hash == base.hash and base.active_from is not None:
+            return Applied(
+                False, base.revision, base.hash, base.active_from, journeys, files_changed
+            )
+        active_from = await _publish(connection, candidate, base, journeys, packed, by, clock)
+    logger.info(
+        "a workspace was published",
+        action="workspace_applied",
+        revision=base.revision + 1,
+        by=by,
+        journeys={c.journey: c.change for c in journeys if c.change != "unchanged"},
+    )
+    return Applied(True, base.revision + 1, candidate.hash, active_from, journeys, files_changed)
+
+
+def _check_rule(rule: str) -> None:
+    if rule not in get_args(InFlightRule):
+        raise BadInput(f"`{rule}` is no rule for runs in flight", hint="there is only `pin`")
+    if rule != "pin":
+        raise BadInput(
+            f"in-flight `{rule}` is not available in this release yet",
+            hint="`pin` lets runs go on with the version they began with",
+        )
+
+
+async def newest_base(connection: Connection) -> Base:
+    row = await connection.fetchrow(
+        "SELECT revision, hash, active_from, files, journeys FROM workspaces"
+        " ORDER BY revision DESC LIMIT 1"
+    )
+    if row is None:
+        return NOTHING
+    files = unpack_files(row["files"])
+    return Base(row["revision"], row["hash"], row["active_from"], files, row["journeys"])
+
+
+async def _journey_changes(
+    connection: Connection, candidate: Candidate, base: Base
+) -> tuple[JourneyChange, ...]:
+    rows = await connection.fetch(
+        "SELECT journey, version, hash, source FROM journey_versions"
+        " WHERE journey = ANY($1) ORDER BY journey, version",
+        list(candidate.journeys.keys() | base.journeys.keys()),
+    )
+    known: dict[str, list[Version]] = {}
+    for row in rows:
+        version = Version(row["version"], row["hash"], row["source"])
+        known.setdefault(row["journey"], []).append(version)
+    return compare_journeys(candidate, base, known)
+
+
+async def _publish(
+    connection: Connection,
+    candidate: Candidate,
+    base: Base,
+    journeys: tuple[JourneyChange, ...],
+    packed: bytes,
+    by: str,
+    clock: Clock,
+) -> datetime:
+    """Within the transaction: versions, statuses, then the revision as late as can be."""
+    now = clock.at(await connection.fetchval("SELECT clock_timestamp()"))
+    await connection.executemany(
+        "INSERT INTO journey_versions (journey, version, hash, file, source, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6)",
+        [
+            (change.journey, change.version, source.hash, source.file, source.text, now)
+            for change in journeys
+            if change.is_new
+            for source in (candidate.journeys[change.journey],)
+        ],
+    )
+    await connection.execute(
+        "INSERT INTO journeys (id, status) SELECT unnest($1::text[]), 'active'"
+        " ON CONFLICT (id) DO UPDATE SET status = 'active'",
+        [change.journey for change in journeys if change.change == "added"],
+    )
+    await connection.execute(
+        "UPDATE journeys SET status = 'archived' WHERE id = ANY($1::text[])",
+        [change.journey for change in journeys if change.change == "removed"],
+    )
+    versions = {change.journey: change.version for change in journeys if change.version}
+    # The log's stamps come from the database's clock, so this does too.
+    active_from = clock.at(await connection.fetchval("SELECT clock_timestamp()"))
+    if base.active_from is not None:
+        active_from = max(active_from + _AHEAD * clock.speed, base.active_from + _INSTANT)
+    await connection.execute(
+        "INSERT INTO workspaces (revision, hash, files, settings, journeys, active_from,"
+        " applied_by) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        base.revision + 1,
+        candidate.hash,
+        packed,
+        candidate.settings.model_dump(mode="json", by_alias=True),
+        versions,
+        active_from,
+        by,
+    )
+    await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
+    return active_from
+
+
+async def set_status(pool: Pool, journey: str, status: Status) -> Status:
+    """Pause, resume or archive; returns what the status was. Harmless if it is so already.
+
+    Raises NotFound, Conflict or Unavailable.
+    """
+    async with unavailable_when_lost(), pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        rows = await connection.fetch("SELECT id, status FROM journeys")
+        statuses: dict[str, Status] = {row["id"]: row["status"] for row in rows}
+        if journey not in statuses:
+            raise NotFound(f"there is no journey `{journey}`", hint=nearest(journey, statuses))
+        was = statuses[journey]
+        if was == status:
+            return was
+        if was == "archived":
+            await _check_revival(connection, journey, status)
+        await connection.execute("UPDATE journeys SET status = $2 WHERE id = $1", journey, status)
+        await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
+    logger.info(
+        "a journey's status was changed",
+        action="journey_status",
+        journey=journey,
+        status=status,
+        was=was,
+    )
+    return was
+
+
+async def _check_revival(connection: Connection, journey: str, status: Status) -> None:
+    """An archived journey comes back by resume, and only while its file is published."""
+    if status == "paused":
+        raise Conflict(f"`{journey}` is archived", hint="resume it first, then pause it")
+    base = await newest_base(connection)
+    if journey not in base.journeys:
+        raise Conflict(
+            f"`{journey}` is archived because its file is gone",
+            hint="put the file back into the workspace and apply it",
+        )
