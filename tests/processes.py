@@ -1,0 +1,109 @@
+"""Real `dangol up` processes for tests: start, await readiness, kill, stop."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+WRITE_KEY = "c" + "0" * 24
+ADMIN_TOKEN = "for-tests-only"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass
+class Dangol:
+    """`dangol up` on a data folder; may be killed and started again on the same folder and port."""
+
+    data: Path
+    workspace: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self, *, within: float = 30) -> None:
+        """Raises AssertionError with the process's own words if it does not become ready."""
+        await self.spawn()
+        await self.ready(within)
+
+    async def spawn(self) -> None:
+        command = ["up", "--data", str(self.data), "--port", str(self.port), *self.arguments]
+        if self.workspace is not None:
+            command += ["--workspace", str(self.workspace)]
+        environment = {
+            **os.environ,
+            "DANGOL_WRITE_KEYS": WRITE_KEY,
+            "DANGOL_ADMIN_TOKEN": ADMIN_TOKEN,
+            **self.environment,
+        }
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "services.cli.app", *command,
+                env=environment, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    @property
+    def log(self) -> Path:
+        return self.data.parent / f"{self.data.name}.log"
+
+    async def ready(self, within: float = 30) -> None:
+        assert self.process is not None
+        async with httpx.AsyncClient() as client, asyncio.timeout(within):
+            while True:
+                assert self.process.returncode is None, self.log.read_text()
+                try:
+                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.02)
+
+    async def kill(self) -> None:
+        """`kill -9`, as a power cut to this process alone."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def stop(self, *, within: float = 20) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(within):
+                await self.process.wait()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    async def post(
+        self, client: httpx.AsyncClient, *events: Mapping[str, object]
+    ) -> httpx.Response:
+        return await client.post(
+            f"{self.url}/v1/batch", json={"batch": list(events)}, auth=(WRITE_KEY, "")
+        )
+
+    async def messages(self, client: httpx.AsyncClient, **filters: str) -> list[dict[str, object]]:
+        answer = await client.get(
+            f"{self.url}/api/messages",
+            params={"limit": "1000", **filters},
+            headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+        )
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, object]] = answer.json()["messages"]
+        return found
