@@ -9,6 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from typing import Self
 
 Arrived = Callable[[str, float, bytes], None]
 
@@ -70,7 +71,7 @@ class Sink:
         self.mails = 0
         self._waiting: dict[str, asyncio.Event] = {}
 
-    async def __aenter__(self) -> "Sink":
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Session(self._took, lambda: self.mails), "127.0.0.1", 0

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from services.journey.core.book import EMPTY, Book, Edition
 from services.journey.core.flow import Flow
-from services.journey.language.compile import compile_journey
+from services.journey.language.load import compile_journey
 from shared.db.connect import Connection, Pool, unavailable_when_lost
-from shared.workspace import WorkspaceSettings
+from shared.errors import ConfigurationError
 
-_EDITIONS = "SELECT revision, active_from, journeys, settings FROM workspaces ORDER BY revision"
+_EDITIONS = "SELECT revision, active_from, journeys FROM workspaces ORDER BY revision"
 _SOURCES = "SELECT journey, version, source FROM journey_versions"
 _STATUS = "SELECT id, status FROM journeys WHERE status <> 'active'"
 
@@ -24,18 +24,23 @@ class Versions(Mapping[tuple[str, int], Flow]):
     def __init__(
         self,
         sources: Mapping[tuple[str, int], str],
-        settings: WorkspaceSettings,
         known: Mapping[tuple[str, int], Flow],
     ) -> None:
         self._sources = sources
-        self._settings = settings
         self.compiled = dict(known)
 
     def __getitem__(self, key: tuple[str, int]) -> Flow:
         flow = self.compiled.get(key)
         if flow is None:
-            flow = compile_journey(self._sources[key], key[1], self._settings)
-            self.compiled[key] = flow
+            compiled = compile_journey(self._sources[key], key[1])
+            if compiled.flow is None:
+                name, version = key
+                raise ConfigurationError(
+                    f"version {version} of `{name}` was stored and does not compile:"
+                    f" {compiled.problems[0].message}",
+                    hint="apply a mended workspace",
+                )
+            flow = self.compiled[key] = compiled.flow
         return flow
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
@@ -77,8 +82,7 @@ class Library:
             (r["journey"], r["version"]): r["source"] for r in await connection.fetch(_SOURCES)
         }
         status = {r["id"]: r["status"] for r in await connection.fetch(_STATUS)}
-        settings = WorkspaceSettings.model_validate(rows[-1]["settings"])
-        versions = Versions(sources, settings, self._compiled)
+        versions = Versions(sources, self._compiled)
         editions = [
             Edition.of(
                 row["active_from"],
