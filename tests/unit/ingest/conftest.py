@@ -1,0 +1,76 @@
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.ingest.app import IngestContext, create_app
+from services.ingest.keys import Source
+from services.ingest.limits import Limits
+from services.ingest.metrics import IngestMetrics
+from shared.clock import EPOCH, Clock
+from tests.unit.ingest.doubles import CountingKeys, RecordingAside, RecordingLog
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+STOPPED = Clock(real_start=EPOCH, virtual_start=NOW, speed=0.0)
+"""A clock that always says NOW."""
+
+
+@pytest.fixture
+def log() -> RecordingLog:
+    return RecordingLog()
+
+
+@pytest.fixture
+def aside() -> RecordingAside:
+    return RecordingAside()
+
+
+@pytest.fixture
+def keys() -> CountingKeys:
+    return CountingKeys(
+        {
+            "wk": Source("shop", "write"),
+            "id:secret": Source("pair", "write"),
+            "adm": Source("root", "admin"),
+            "look": Source("looker", "viewer"),
+        }
+    )
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> IngestMetrics:
+    return IngestMetrics(registry)
+
+
+@pytest.fixture
+def context(
+    log: RecordingLog, aside: RecordingAside, keys: CountingKeys, metrics: IngestMetrics
+) -> IngestContext:
+    return IngestContext(log, keys, aside, STOPPED, metrics)
+
+
+@pytest.fixture
+async def client(context: IngestContext) -> AsyncIterator[httpx.AsyncClient]:
+    async with _client(context) as client:
+        yield client
+
+
+@pytest.fixture
+async def tight_client(context: IngestContext) -> AsyncIterator[httpx.AsyncClient]:
+    """The same app with bounds that a test can reach."""
+    limits = Limits(body=100_000, bodies=150_000, read_within=0.05, thread_from=1_000)
+    async with _client(replace(context, limits=limits)) as client:
+        yield client
+
+
+def _client(context: IngestContext) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(create_app(context))
+    return httpx.AsyncClient(transport=transport, base_url="http://ingest")

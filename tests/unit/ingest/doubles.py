@@ -1,0 +1,66 @@
+"""Stand-ins for what lies behind the edge, for these unit tests only."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.ingest.keys import Source
+from services.ingest.refused import Refused
+from shared.errors import Unavailable
+from shared.event import Event
+
+
+class RecordingLog:
+    """Follows the log's contract: all of an append, or an error."""
+
+    partitions = 4
+
+    def __init__(self) -> None:
+        self.appends: list[list[Event]] = []
+        self.failures: list[Exception] = []
+        """Raised by the next appends, one each."""
+        self.poison: str | None = None
+        """An event id that no append gets through with."""
+        self.open = asyncio.Event()
+        """Appends wait until it is set."""
+        self.open.set()
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for events in self.appends for event in events]
+
+    async def append(self, events: Sequence[Event]) -> None:
+        await self.open.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        if self.poison in {event.id for event in events}:
+            raise ValueError("poison")
+        self.appends.append(list(events))
+
+
+class RecordingAside:
+    def __init__(self) -> None:
+        self.items: list[Refused] = []
+        self.failing = False
+
+    async def put(self, items: Sequence[Refused]) -> None:
+        if self.failing:
+            raise Unavailable
+        self.items.extend(items)
+
+
+class CountingKeys:
+    """A ring that counts how often it is asked."""
+
+    def __init__(self, sources: dict[str, Source]) -> None:
+        self.sources = sources
+        self.asked: list[str] = []
+        self.failing = False
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def source_of(self, key: str) -> Source | None:
+        self.asked.append(key)
+        await self.open.wait()
+        if self.failing:
+            raise Unavailable
+        return self.sources.get(key)
