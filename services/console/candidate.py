@@ -5,52 +5,33 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from services.console.refusal import Refused
-from services.journey.language.workspace import load_workspace
+from services.journey.language.load import JourneySource, load_workspace
+from services.journey.language.workspace_files import WorkspaceFiles
 from shared.workspace import WorkspaceSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A journey's file as a version of it is kept."""
-
-    file: str
-    text: str
-    hash: str
-    """Of the text: the same content is the same version, whatever the file is called."""
-
-    @classmethod
-    def of(cls, file: str, content: bytes) -> "Source":
-        # Line ends are the editor's business: they make no new version.
-        text = content.decode("utf-8-sig").replace("\r\n", "\n")
-        return cls(file, text, sha256(text.encode()).hexdigest())
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
-    files: Mapping[str, bytes]
+    content: Mapping[str, bytes]
+    """Every file of the workspace, by path."""
     hash: str
     settings: WorkspaceSettings
-    journeys: Mapping[str, Source]
-    """By journey id."""
+    journeys: Mapping[str, JourneySource]
 
 
-def read_candidate(files: Mapping[str, bytes]) -> Candidate:
+def read_candidate(files: WorkspaceFiles) -> Candidate:
     """Raises Refused with every problem. Takes a moment for a large workspace: use a thread."""
     loaded = load_workspace(files)
     if loaded.problems:
         raise Refused(loaded.problems)
-    journeys = {
-        str(name): Source.of(journey.file, files[journey.file])
-        for name, journey in sorted(loaded.journeys.items())
-    }
-    return Candidate(dict(files), hash_of_files(files), loaded.settings, journeys)
+    return Candidate(files.content, hash_of_files(files.content), loaded.settings, loaded.journeys)
 
 
-def hash_of_files(files: Mapping[str, bytes]) -> str:
+def hash_of_files(content: Mapping[str, bytes]) -> str:
     digest = sha256()
-    for path in sorted(files):
-        name, content = path.encode("utf-8", "surrogatepass"), files[path]
-        digest.update(b"%d %d " % (len(name), len(content)))
+    for path in sorted(content):
+        name = path.encode("utf-8", "surrogatepass")
+        digest.update(b"%d %d " % (len(name), len(content[path])))
         digest.update(name)
-        digest.update(content)
+        digest.update(content[path])
     return digest.hexdigest()

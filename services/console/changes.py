@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from services.console.candidate import Candidate, Source
+from services.console.candidate import Candidate
+from services.journey.language.load import JourneySource
 
 Kind = Literal["added", "changed", "removed", "unchanged"]
 
@@ -81,11 +82,11 @@ def compare_journeys(
 
 
 def _compare(
-    name: str, source: Source | None, was: int | None, known: Collection[Version]
+    name: str, source: JourneySource | None, was: int | None, known: Collection[Version]
 ) -> JourneyChange:
     if source is None:
         return JourneyChange(name, "removed", "", None, was, False)
-    same = next((v.number for v in known if v.hash == source.hash), None)
+    same = next((v.number for v in known if v.hash == source.digest), None)
     version = same or 1 + max((v.number for v in known), default=0)
     is_new = same is None
     if was is None:
@@ -93,15 +94,15 @@ def _compare(
     if version == was:
         return JourneyChange(name, "unchanged", source.file, version, was, False)
     before = next(v.source for v in known if v.number == was)
-    diff = diff_of(before, source.text, f"{source.file} (v{was})", f"{source.file} (v{version})")
+    diff = diff_of(before, source.source, f"{source.file} (v{was})", f"{source.file} (v{version})")
     return JourneyChange(name, "changed", source.file, version, was, is_new, diff)
 
 
 def compare_files(candidate: Candidate, base: Base) -> tuple[FileChange, ...]:
     journeys = {source.file for source in candidate.journeys.values()}
     changes = []
-    for path in sorted((candidate.files.keys() | base.files.keys()) - journeys):
-        before, after = base.files.get(path), candidate.files.get(path)
+    for path in sorted((candidate.content.keys() | base.files.keys()) - journeys):
+        before, after = base.files.get(path), candidate.content.get(path)
         if before == after or (after is None and path.startswith("journeys/")):
             continue
         if before is None or after is None:

@@ -1,0 +1,229 @@
+"""What the API answers, field by field."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.console.changes import Kind
+from shared.decisions import Category, Decision
+from shared.keys import Role
+
+Status = Literal["active", "paused", "archived"]
+MessageStatus = Literal["staged", "queued", "claimed", "attempting", "decided"]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Failure(Answer):
+    """Every error: `code` for programs, `message` for people, `hint` on how to mend it."""
+
+    code: str = Field(examples=["unauthorized"])
+    message: str = Field(examples=["the token is unknown or revoked"])
+    hint: str | None = Field(default=None, examples=["`dangol key create NAME` makes one"])
+
+
+class ProblemRow(Answer):
+    """A mistake in the workspace; lines and columns count from 1."""
+
+    file: str = Field(examples=["journeys/cart.yaml"])
+    line: int = Field(examples=[6])
+    column: int = Field(examples=[11])
+    code: str = Field(examples=["unit"])
+    message: str = Field(examples=["`1 fortnight` is no duration"])
+    hint: str = Field(examples=["write numbers with w, d, h, m, s, as in 1h30m"])
+    rendered: str
+    """The message with the line, a caret under the spot, and the hint, as a terminal shows it."""
+
+
+class RefusedWorkspace(Failure):
+    code: str = Field(examples=["invalid_workspace"])
+    message: str = Field(examples=["the workspace has 2 problems"])
+    problems: list[ProblemRow] = []
+
+
+class InFlightRow(Answer):
+    version: int = Field(examples=[2])
+    step: str = Field(examples=["wait-1h"])
+    runs: int = Field(examples=[128])
+
+
+class JourneyChangeRow(Answer):
+    journey: str = Field(examples=["cart-abandonment"])
+    change: Kind
+    file: str = Field(examples=["journeys/cart.yaml"])
+    version: int | None = Field(examples=[3])
+    """The version that new entries would start; null for a removed journey."""
+    was: int | None = Field(examples=[2])
+    is_new: bool
+    """False where this very content is a version already, for example after a step back."""
+    diff: str
+    in_flight: list[InFlightRow] = []
+    """Live runs by version and step; they stay on their version."""
+
+
+class FileChangeRow(Answer):
+    file: str = Field(examples=["templates/cart-reminder/push.liquid"])
+    change: Kind
+    diff: str
+
+
+class PlanAnswer(Answer):
+    base_revision: int = Field(examples=[7])
+    """Give it to the apply as `base_revision`: it is refused if somebody was faster."""
+    hash: str
+    identical: bool
+    """True if an apply would change nothing."""
+    journeys: list[JourneyChangeRow]
+    files: list[FileChangeRow]
+
+
+class AppliedAnswer(Answer):
+    changed: bool
+    """False where the very same workspace had been published already."""
+    revision: int = Field(examples=[8])
+    hash: str
+    active_from: datetime
+    """Events received from then on meet the new revision."""
+    journeys: list[JourneyChangeRow]
+    files: list[FileChangeRow]
+
+
+class WorkspaceAnswer(Answer):
+    revision: int = Field(examples=[8])
+    """0 where nothing has been published yet."""
+    hash: str | None
+    active_from: datetime | None
+    applied_by: str | None = Field(examples=["kim"])
+    journeys: dict[str, int] = Field(examples=[{"cart-abandonment": 3, "welcome": 1}])
+    """Journey id → the version that new entries start."""
+
+
+class JourneyRow(Answer):
+    id: str = Field(examples=["cart-abandonment"])
+    title: str = Field(examples=["장바구니 이탈 리마인드"])
+    status: Status
+    version: int | None = Field(examples=[3])
+    """The version that new entries start; null if its file is no longer published."""
+    entered: int = Field(examples=[1520])
+    live: int = Field(examples=[128])
+    """Runs that have begun and not ended."""
+    ended: int = Field(examples=[1392])
+    refused: int = Field(examples=[64])
+
+
+class StepRow(Answer):
+    step: str = Field(examples=["first-nudge"])
+    kind: str | None = Field(examples=["send"])
+    """Null for a step that only older versions have."""
+    reached: int = Field(examples=[1400])
+    ended: dict[str, int] = Field(examples=[{"exit": 310}])
+    """Runs that ended here, by reason."""
+
+
+class MessageCount(Answer):
+    channel: str | None = Field(examples=["push"])
+    decision: Decision | None
+    """Null for messages that are not decided yet."""
+    reason: str | None = Field(examples=["frequency_cap"])
+    messages: int = Field(examples=[42])
+
+
+class JourneyAnswer(JourneyRow):
+    file: str | None = Field(examples=["journeys/cart.yaml"])
+    steps: list[StepRow]
+    """In the order of the file."""
+    ended_by: dict[str, int] = Field(examples=[{"completed": 1000, "exit": 392}])
+    refused_by: dict[str, int] = Field(examples=[{"already_running": 60, "too_old": 4}])
+    messages: list[MessageCount]
+
+
+class StatusAnswer(Answer):
+    id: str = Field(examples=["cart-abandonment"])
+    status: Status
+    was: Status
+
+
+class PassedOver(BaseModel):
+    """A channel that was passed over for the next one of `else`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    channel: str | None = Field(default=None, examples=["brand_message"])
+    reason: str | None = Field(default=None, examples=["no_consent"])
+
+
+class MessageRow(Answer):
+    at: datetime | None
+    """When it was decided; null if it is not yet."""
+    customer: str = Field(examples=["u1"])
+    journey: str = Field(examples=["cart-abandonment"])
+    step: str = Field(examples=["first-nudge"])
+    channel: str = Field(examples=["push"])
+    """The channel it was decided on; the first to be tried if it is not decided yet."""
+    decision: Decision | None
+    reason: str | None = Field(examples=[None])
+    id: str
+    created_at: datetime
+    provider_id: str | None
+    attempts: int = Field(examples=[1])
+    template: str = Field(examples=["cart-reminder"])
+    version: int = Field(examples=[3])
+    category: Category
+    held_out: bool
+    channels: list[str] = Field(examples=[["brand_message", "sms"]])
+    passed_over: list[PassedOver]
+    status: MessageStatus
+    held_reason: str | None
+    """Why an undecided message waits, such as `quiet_hours`."""
+    not_before: datetime | None
+    """When an undecided message is looked at again."""
+
+
+class RunRow(Answer):
+    id: str
+    journey: str = Field(examples=["cart-abandonment"])
+    version: int = Field(examples=[3])
+    key: str = Field(examples=["c1"])
+    entered_at: datetime
+    step: str = Field(examples=["wait-1h"])
+    since: datetime | None
+    """When it came to the step; null where that is not kept."""
+    until: datetime | None
+    """When it goes on by itself; null while it waits for something else."""
+    waits_for_message: str | None
+    """The id of the message whose decision it waits for."""
+    held_out: bool
+
+
+class ConsentRow(Answer):
+    channel: str = Field(examples=["email"])
+    granted: bool
+    stated_at: datetime
+
+
+class CustomerAnswer(Answer):
+    id: str = Field(examples=["u1"])
+    traits: dict[str, Any] = Field(examples=[{"email": "a@example.com", "locale": "ko"}])
+    runs: list[RunRow]
+    consents: list[ConsentRow]
+
+
+class KeyRow(Answer):
+    id: str = Field(examples=["key_0123456789ab"])
+    name: str = Field(examples=["web"])
+    role: Role
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+class NewKey(KeyRow):
+    key: str = Field(examples=["c0123456789abcdefghijklmn"])
+    """The key itself: shown this once, kept nowhere."""
+
+
+class KeyWish(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(examples=["web"])
+    role: Role = "write"

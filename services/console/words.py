@@ -1,0 +1,142 @@
+"""What each decision and reason means, in plain words: one table for API, page and command.
+
+A sentence is about one customer and one message (or one entry) and can stand alone.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from shared.decisions import Decision, Reason, Refusal
+
+Language = Literal["en", "ko"]
+
+
+class Words(NamedTuple):
+    en: str
+    ko: str
+
+
+DECISIONS: Mapping[Decision, Words] = {
+    "sent": Words("Sent", "발송됨"),
+    "dropped": Words("Not sent", "발송 안 함"),
+    "failed": Words("Failed", "발송 실패"),
+    "unknown": Words("Possibly sent", "발송 여부 불확실"),
+}
+
+REASONS: Mapping[Reason, Words] = {
+    Reason.RUN_ENDED: Words(
+        "The customer had left the journey before the message was due to go out.",
+        "메시지가 나가기 전에 고객이 여정에서 빠져나갔습니다.",
+    ),
+    Reason.HELD_OUT: Words(
+        "The customer is in the comparison group, which is sent nothing.",
+        "메시지를 받지 않는 비교 그룹에 속한 고객입니다.",
+    ),
+    Reason.NO_CONSENT: Words(
+        "The customer has never agreed to be contacted on this channel.",
+        "이 채널의 수신에 동의한 적이 없는 고객입니다.",
+    ),
+    Reason.UNSUBSCRIBED: Words(
+        "The customer does not want to be contacted on this channel.",
+        "고객이 이 채널의 수신을 거부했습니다.",
+    ),
+    Reason.SUPPRESSED: Words(
+        "The address is blocked after a bounce or a complaint.",
+        "반송되었거나 스팸으로 신고되어 발송이 차단된 주소입니다.",
+    ),
+    Reason.NO_ADDRESS: Words(
+        "The customer has no usable address for this channel.",
+        "이 채널로 보낼 수 있는 주소나 번호가 없습니다.",
+    ),
+    Reason.QUIET_HOURS: Words(
+        "It was quiet hours where the customer is, and the rule says to drop.",
+        "고객의 현지 시각이 발송 제한 시간대여서 보내지 않았습니다.",
+    ),
+    Reason.FREQUENCY_CAP: Words(
+        "The customer had already been sent as many messages as the cap allows.",
+        "정해진 발송 횟수 한도에 이미 도달한 고객입니다.",
+    ),
+    Reason.EXPIRED: Words(
+        "The message was held for so long that it was no longer worth sending.",
+        "보류된 시간이 길어져 메시지의 유효 기간이 지났습니다.",
+    ),
+    Reason.CHANNEL_PAUSED: Words(
+        "The channel is paused.",
+        "일시 중지된 채널입니다.",
+    ),
+    Reason.TEMPLATE_ERROR: Words(
+        "The template could not be filled in for this customer.",
+        "이 고객의 정보로는 템플릿을 완성할 수 없었습니다.",
+    ),
+    Reason.REJECTED: Words(
+        "The provider refused the message.",
+        "발송 업체가 메시지를 거절했습니다.",
+    ),
+    Reason.UNDELIVERABLE: Words(
+        "The address does not exist or cannot be reached.",
+        "존재하지 않거나 메시지가 도달할 수 없는 주소입니다.",
+    ),
+    Reason.RETRIES_EXHAUSTED: Words(
+        "The provider could not be reached in several tries.",
+        "여러 번 시도했지만 발송 업체와 연결되지 않았습니다.",
+    ),
+}
+
+REFUSALS: Mapping[Refusal, Words] = {
+    Refusal.NOT_MATCHED: Words(
+        "The event does not meet the trigger's condition.",
+        "이벤트가 시작 조건에 맞지 않습니다.",
+    ),
+    Refusal.TOO_OLD: Words(
+        "The event had happened too long ago when it arrived.",
+        "이벤트가 발생한 지 너무 오래되어 도착했습니다.",
+    ),
+    Refusal.PAUSED: Words(
+        "The journey was paused.",
+        "여정이 일시 중지된 상태였습니다.",
+    ),
+    Refusal.ALREADY_RUNNING: Words(
+        "The customer was already in the journey.",
+        "이미 이 여정을 진행 중인 고객입니다.",
+    ),
+    Refusal.REENTRY: Words(
+        "The customer has been in the journey and may not enter again yet.",
+        "이 여정을 거쳐 간 고객이라 아직 다시 들어올 수 없습니다.",
+    ),
+    Refusal.ENTRY_CONDITION: Words(
+        "The customer does not meet the entry condition.",
+        "고객이 진입 조건을 충족하지 않습니다.",
+    ),
+    Refusal.ERASED: Words(
+        "The customer's data has been erased.",
+        "고객의 데이터가 삭제되었습니다.",
+    ),
+}
+
+
+def sentences(language: Language) -> dict[str, str]:
+    """Reason or refusal → its sentence."""
+    table: dict[str, Words] = {str(key): words for key, words in REASONS.items()}
+    table |= {str(key): words for key, words in REFUSALS.items()}
+    return {key: getattr(words, language) for key, words in table.items()}
+
+
+def decision_words(language: Language) -> dict[str, str]:
+    return {key: getattr(words, language) for key, words in DECISIONS.items()}
+
+
+def language_of(wanted: str | None, accepted: str | None) -> Language:
+    """From `?lang=`, else from Accept-Language: the first that we speak, English if none."""
+    if wanted in ("en", "ko"):
+        return "ko" if wanted == "ko" else "en"
+    ranked: list[tuple[float, int, str]] = []
+    for place, part in enumerate((accepted or "")[:500].split(",")):
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            quality = float(weight) if weight else 1.0
+        except ValueError:
+            continue
+        language = tag.strip().lower().split("-")[0]
+        if language in ("en", "ko") and quality > 0:
+            ranked.append((-quality, place, language))
+    return "ko" if ranked and min(ranked)[2] == "ko" else "en"
