@@ -24,6 +24,10 @@ class Spot(NamedTuple):
     """How many characters of the line the caret underlines."""
 
 
+NOWHERE = Spot(0, 0, 0)
+"""The place of what stands in for something that was refused: it makes no problems of its own."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     file: str
@@ -92,6 +96,8 @@ class Problems:
     found: list[Problem] = field(default_factory=list)
 
     def add(self, spot: Spot, message: str, hint: str = "", *, code: str = "invalid") -> None:
+        if spot == NOWHERE:
+            return
         line = min(max(spot.line, 1), max(len(self.source.lines), 1))
         text = self.source.lines[line - 1] if self.source.lines else ""
         column = min(max(spot.column, 1), len(text) + 1)
@@ -120,5 +126,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if len(choices) > _MOST_CHOICES:
         return ""
     return "there is " + ", ".join(f"`{c}`" for c in choices)
-
-

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.journey.language.problems import Source, Spot
+from services.journey.language.problems import NOWHERE, Source, Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Scalar:
 
     @property
     def spot(self) -> Spot:
+        if not self.line:
+            return NOWHERE
         quotes = 2 if self.style in ("'", '"') else 0
         length = len(self.text.split("\n", 1)[0]) + quotes
         return Spot(self.line, self.column, 1 if self.style in ("|", ">") else max(length, 1))
@@ -35,6 +37,8 @@ class Scalar:
 
     def spot_of(self, start: int, end: int) -> Spot:
         """Where the characters `[start, end)` of the text stand in the file."""
+        if not self.line:
+            return NOWHERE
         places = _places(self, start + 1)
         line, column = places[-1] if places else (self.line, self.column)
         if start >= len(self.text) and places:
@@ -71,7 +75,9 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,2})?", re.ASCII)
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,2})?", re.ASCII
+)
 
 
 def data(node: Node) -> Any:
@@ -115,6 +121,17 @@ def spot_at(root: Node, path: tuple[int | str, ...], *, key: bool = False) -> Sp
     return spot
 
 
+def node_at(root: Node, path: tuple[int | str, ...]) -> Node:
+    """The node at a path, read as `spot_at` reads it."""
+    node = root
+    for part in path:
+        if isinstance(node, Mapping) and isinstance(part, str) and part in node:
+            node = node[part]
+        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node):
+            node = node[part]
+    return node
+
+
 def _places(scalar: Scalar, count: int) -> list[tuple[int, int]]:
     """Line and column of the first `count` characters of a scalar's text.
 
@@ -133,7 +150,7 @@ def _places(scalar: Scalar, count: int) -> list[tuple[int, int]]:
         blank = character in " \n\t"
         while line < len(lines):
             here = lines[line][column : column + 1]
-            if not here or (not blank and here in " \t" ):
+            if not here or (not blank and here in " \t"):
                 if blank:
                     break
                 line, column = (line, column + 1) if here else (line + 1, 0)

@@ -38,7 +38,11 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ("undefined alias", "there is no such anchor", "a text that begins with `*` needs quotes"),
     ("alphabetic or numeric", "a name is missing here", "a text like this needs quotes"),
     ("unexpected ':'", "a `:` within braces or brackets", "put the text in quotes"),
-    ("found undefined tag", "YAML tags are not used here", "a text that begins with `!` needs quotes"),
+    (
+        "found undefined tag",
+        "YAML tags are not used here",
+        "a text that begins with `!` needs quotes",
+    ),
     ("found duplicate", "the same is said twice", "leave one of them out"),
 )
 

@@ -1,8 +1,8 @@
 """The expression language: text → syntax tree → mistakes, or a closure.
 
-    node = parse(text)                  # Node, or one Mistake
-    check(node, context, "condition")   # all mistakes of names, arguments and kinds
-    expression(text, node)              # what the engine evaluates
+node = parse(text)                  # Node, or one Mistake
+check(node, context, "condition")   # all mistakes of names, arguments and kinds
+expression(text, node)              # what the engine evaluates
 """
 
 from services.journey.language.expressions.checker import check

@@ -64,7 +64,9 @@ def _unknown(checker: Checker, call: Call) -> None:
     meant = ALIASES.get(call.function.lower())
     known = (*FUNCTIONS, *QUANTIFIERS)
     hint = f"did you mean `{meant}`?" if meant else nearest(call.function, known)
-    checker.add(call.name_span, f"there is no function `{call.function[:40]}`", hint, "unknown_name")
+    checker.add(
+        call.name_span, f"there is no function `{call.function[:40]}`", hint, "unknown_name"
+    )
 
 
 def _miscounted(checker: Checker, call: Call, function: Function) -> None:
@@ -89,9 +91,7 @@ def _history(checker: Checker, call: Call, function: Function) -> None:
             _named(checker, named)
         else:
             hint = nearest(named.name, known)
-            checker.add(
-                named.name_span, f"`{call.function}` takes no `{named.name[:40]}=`", hint
-            )
+            checker.add(named.name_span, f"`{call.function}` takes no `{named.name[:40]}=`", hint)
     if function.of and call.argument("of") is None:
         checker.add(call.span, f"`{call.function}` needs `of=`", f"as in {function.usage}")
 
@@ -139,6 +139,4 @@ def _segment(checker: Checker, node: Node) -> None:
     segments = checker.context.segments
     if segments is not None and node.value not in segments:
         hint = nearest(node.value, segments) or "segments are files in segments/"
-        checker.add(
-            node.span, f"there is no segment `{node.value[:60]}`", hint, "unknown_segment"
-        )
+        checker.add(node.span, f"there is no segment `{node.value[:60]}`", hint, "unknown_segment")

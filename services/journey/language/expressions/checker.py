@@ -144,9 +144,7 @@ class Checker:
         equality = operator in ("==", "!=")
         if Kind.NULL in (a, b):
             if not equality:
-                self.add(
-                    span, "nothing is more or less than null", "write `== null` or `!= null`"
-                )
+                self.add(span, "nothing is more or less than null", "write `== null` or `!= null`")
             return
         if not equality and (a not in ORDERED or b not in ORDERED):
             odd = a if a not in ORDERED else b
@@ -190,5 +188,3 @@ def _unlike_hint(left: Node, a: Kind, right: Node, b: Kind) -> str:
             if other is Kind.DURATION:
                 return 'a duration is written "7d" or "1h30m"'
     return ""
-
-

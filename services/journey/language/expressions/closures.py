@@ -160,8 +160,7 @@ def _in_texts(left: Closure, texts: frozenset[str], wanted: bool) -> Closure:
 def _chain(node: Comparison) -> Closure:
     first, *others = (compiled(operand) for operand in node.operands)
     links = [
-        (values.COMPARISONS[name], part)
-        for name, part in zip(node.operators, others, strict=True)
+        (values.COMPARISONS[name], part) for name, part in zip(node.operators, others, strict=True)
     ]
 
     def compare(scope: Scope) -> Value:

@@ -28,6 +28,9 @@ class Context:
     def knowing(self, *variables: str) -> "Context":
         return replace(self, variables=self.variables | set(variables))
 
+    def with_segments(self, segments: frozenset[str]) -> "Context":
+        return replace(self, segments=segments)
+
 
 _CUSTOMER = frozenset({"profile", "now", "rfm"})
 _ENTRY = _CUSTOMER | {"event", "trigger"}

@@ -10,7 +10,9 @@ MOST_CHARACTERS = 4_000
 
 TokenKind = Literal["number", "text", "name", "keyword", "symbol", "end"]
 
-KEYWORDS = frozenset({"and", "or", "not", "in", "for", "null", "true", "false", "None", "True", "False"})
+KEYWORDS = frozenset(
+    {"and", "or", "not", "in", "for", "null", "true", "false", "None", "True", "False"}
+)
 
 
 @dataclass(frozen=True, slots=True)

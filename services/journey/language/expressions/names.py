@@ -1,7 +1,6 @@
 """How each root name is looked up: `event`, `trigger`, `profile`, `steps`, `now`, a variable."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from services.journey.core.flow import Moment, Scope, Value
@@ -12,11 +11,10 @@ Closure = Callable[[Scope], Value]
 _NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Frame(Scope):
+class Frame(Scope, frozen=True):
     """A scope within any(…) or all(…): the outer names and the variables so far."""
 
-    variables: dict[str, Value] = field(default_factory=dict)
+    variables: dict[str, Value] = {}
 
 
 def look_up(path: Path) -> Closure:

@@ -42,7 +42,14 @@ _POWERS = {
     **dict.fromkeys(("+", "-"), _SUM),
     **dict.fromkeys(("*", "/"), _PRODUCT),
 }
-_CONSTANTS = {"null": None, "None": None, "true": True, "True": True, "false": False, "False": False}
+_CONSTANTS = {
+    "null": None,
+    "None": None,
+    "true": True,
+    "True": True,
+    "false": False,
+    "False": False,
+}
 
 N = TypeVar("N", bound=Node)
 
@@ -193,7 +200,9 @@ class _Parser:
                 self._expect("in", "behind `not`")
                 operator = "not in"
             if self._is("="):
-                self._refuse(self._token, f"`{operator} =` is not an operator here", f"write `{operator}`")
+                self._refuse(
+                    self._token, f"`{operator} =` is not an operator here", f"write `{operator}`"
+                )
             operators.append(cast("ComparisonOperator", operator))
             operands.append(self._expression(_COMPARE))
         return self._grown(
@@ -257,9 +266,7 @@ class _Parser:
                 break
             self._take()
         closed = self._expect("]", "behind this item", opened)
-        return self._grown(
-            Items(span=Span(opened.span.start, closed.span.end), items=tuple(items))
-        )
+        return self._grown(Items(span=Span(opened.span.start, closed.span.end), items=tuple(items)))
 
     # Calls, keys -----------------------------------------------------------------------------
 
@@ -268,7 +275,11 @@ class _Parser:
         arguments: list[Node] = []
         named: list[Named] = []
         while not self._is(")"):
-            if self._token.kind == "name" and self._ahead.kind == "symbol" and self._ahead.text == "=":
+            if (
+                self._token.kind == "name"
+                and self._ahead.kind == "symbol"
+                and self._ahead.text == "="
+            ):
                 named.append(self._named(named))
             else:
                 argument = self._expression(0)

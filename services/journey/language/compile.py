@@ -1,0 +1,141 @@
+"""A resolved flow to what the engine runs: flat steps, closures, no trace of the file."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from services.journey.core import flow as core
+from services.journey.language import release
+from services.journey.language.documents import read_document
+from services.journey.language.expressions import constant, expression
+from services.journey.language.model import steps as model
+from services.journey.language.model.journey import Journey
+from services.journey.language.model.triggers import AnyTrigger, EventCondition, EventTrigger
+from services.journey.language.problems import Problem, Problems
+from services.journey.language.resolve import Placed, Resolved, resolve
+from services.journey.language.tree import Node, Scalar, data
+from shared.errors import ConfigurationError
+from shared.workspace import WorkspaceSettings
+
+
+class JourneyRefused(ConfigurationError):
+    """A journey's source does not compile; `problems` says why."""
+
+    code = "invalid_journey"
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("; ".join(f"{p.place}: {p.message}" for p in self.problems))
+
+
+def compile_journey(source: str, version: int, settings: WorkspaceSettings) -> core.Flow:
+    """One stored version by itself; raises JourneyRefused.
+
+    What it names outside of itself is not looked at: templates, segments and channels are always
+    the newest, and a version that was published goes on whatever became of them.
+    """
+    del settings  # a version is the journey's file alone; policies are read when it runs
+    found: list[Problem] = []
+    document = read_document(Journey, "journey.yaml", source.encode(), found)
+    if document is None or not document.whole:
+        raise JourneyRefused(found)
+    resolved = resolve(document.model, document.problems, segments=None)
+    refuse_unavailable(resolved, document.problems)
+    if found:
+        raise JourneyRefused(found)
+    return compile_flow(resolved, version)
+
+
+def compile_flow(resolved: Resolved, version: int) -> core.Flow:
+    """The flow of a journey that has no problems, those of `refuse_unavailable` included."""
+    return _Compiler(resolved, version).flow()
+
+
+def refuse_unavailable(resolved: Resolved, problems: Problems) -> None:
+    """Adds a problem for everything that this release does not compile."""
+    journey = resolved.journey
+    release.add_unavailable_keys(problems, journey.node, release.FIELDS)
+    release.add_unavailable_keys(problems, journey.trigger.node, release.TRIGGERS)
+    for placed in resolved.steps:
+        if placed.step.kind in release.STEPS:
+            release.not_yet(problems, model.key_scalar(placed.step).spot, placed.step.kind)
+    for text, node in resolved.expressions.items():
+        for span, name in release.unavailable_in(node):
+            release.not_yet(problems, text.spot_of(*span), name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    resolved: Resolved
+    version: int
+
+    def flow(self) -> core.Flow:
+        journey = self.resolved.journey
+        steps = {placed.id: self._step(placed) for placed in self.resolved.steps}
+        return core.Flow(
+            journey=self.resolved.id,
+            version=self.version,
+            category=journey.category,
+            priority=journey.priority,
+            triggers=self._triggers(journey),
+            entry=self._entry(journey),
+            exits=tuple(self._match(each) for each in journey.exit),
+            steps=steps,
+            first=self.resolved.first,
+            title=journey.title.text if journey.title is not None else "",
+        )
+
+    def _triggers(self, journey: Journey) -> tuple[core.EventMatch, ...]:
+        trigger = journey.trigger
+        if isinstance(trigger, AnyTrigger):
+            return tuple(self._match(each) for each in trigger.any)
+        assert isinstance(trigger, EventTrigger)
+        return (self._match(trigger),)
+
+    def _match(self, condition: EventCondition) -> core.EventMatch:
+        return core.EventMatch(condition.event.text, self._condition(condition.where))
+
+    def _entry(self, journey: Journey) -> core.Entry:
+        entry = journey.entry
+        if entry is None:
+            return core.Entry()
+        return core.Entry(
+            key=self._condition(entry.key),
+            when_active=entry.when_active,
+            reentry=entry.reentry,
+            where=self._condition(entry.where),
+            max_age=core.Entry().max_age if entry.max_age is None else entry.max_age,
+            holdout=entry.holdout,
+        )
+
+    def _condition(self, text: Scalar | None) -> core.Expression | None:
+        return None if text is None else expression(text.text, self.resolved.expressions[text])
+
+    def _step(self, placed: Placed) -> core.Step:
+        match placed.step:
+            case model.Wait(wait=duration):
+                return core.Wait(placed.id, placed.next, duration)
+            case model.Branch(branch=arms):
+                compiled = (
+                    core.Arm(self._condition(arm.when if isinstance(arm, model.When) else None), to)
+                    for arm, to in zip(arms, placed.firsts, strict=True)
+                )
+                return core.Branch(placed.id, placed.next, tuple(compiled))
+            case model.Send():
+                return self._send(placed, placed.step)
+            case model.Exit(exit=reason):
+                return core.Exit(placed.id, placed.next, reason.text)
+        raise AssertionError(f"{placed.step.kind} is refused before")
+
+    def _send(self, placed: Placed, step: model.Send) -> core.Send:
+        return core.Send(
+            placed.id,
+            placed.next,
+            channels=(step.send.text, *(channel.text for channel in step.else_)),
+            template=step.template.text,
+            values={name: self._value(value) for name, value in step.with_.items()},
+        )
+
+    def _value(self, value: Node) -> core.Expression:
+        if isinstance(value, Scalar) and value in self.resolved.expressions:
+            return expression(value.text, self.resolved.expressions[value])
+        return constant(value.text if isinstance(value, Scalar) else "", data(value))

@@ -1,0 +1,210 @@
+"""The kinds of field a workspace file has, read from the located tree.
+
+A field that later passes point at (an id, a template, a condition) stays a `Scalar` with its
+place; one that is settled here (a duration, a priority) becomes its value.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from services.journey.language.tree import Mapping, Scalar, Sequence, data, scalar_data
+from shared.workspace import Duration, TimeOfDay, Zone, parse_duration
+
+T = TypeVar("T")
+M = TypeVar("M", bound="Located")
+
+
+class Located(BaseModel):
+    """A group of fields that knows its place; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+    _node: Mapping = PrivateAttr()
+
+    @property
+    def node(self) -> Mapping:
+        return self._node
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_place(
+        cls: type[M], read: Any, handler: ModelWrapValidatorHandler[M], info: ValidationInfo
+    ) -> M:
+        if isinstance(info.context, dict):
+            # By this the problem of an unknown field can name the fields that there are.
+            info.context[id(read)] = cls
+        model = handler(read)
+        if isinstance(read, Mapping):
+            model._node = read
+        return model
+
+
+def mistake(message: str, hint: str = "") -> PydanticCustomError:
+    """A problem in our words: the reader of problems takes it over as it is."""
+    return PydanticCustomError("dangol", "{message}", {"message": message, "hint": hint})
+
+
+def text_of(node: object) -> str:
+    return _scalar(node).text
+
+
+def _scalar(node: object) -> Scalar:
+    if isinstance(node, Scalar):
+        if node.empty or not node.text.strip():
+            raise mistake("there is no value here", "write one, or leave the line out")
+        return node
+    what = "a list" if isinstance(node, Sequence) else "a group of fields"
+    raise mistake(f"one value is needed here, not {what}")
+
+
+def _read(parse: Callable[[str], T]) -> Callable[[object], T]:
+    """A validator for one scalar, whose ValueError becomes the problem."""
+
+    def validate(node: object) -> T:
+        try:
+            return parse(text_of(node))
+        except ValueError as error:
+            raise mistake(str(error)) from error
+
+    return validate
+
+
+_KEBAB = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_LONGEST_ID = 80
+
+
+def _kebab(node: object) -> Scalar:
+    scalar = _scalar(node)
+    text = scalar.text
+    if len(text) > _LONGEST_ID:
+        raise mistake(f"an id has at most {_LONGEST_ID} characters")
+    if not _KEBAB.fullmatch(text):
+        better = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+        raise mistake(
+            f"`{text[:60]}` is no id: small letters, digits and hyphens",
+            f"write `{better}`" if better else "as in `cart-reminder`",
+        )
+    return scalar
+
+
+_LONGEST_WORD = 200
+
+
+def _word(node: object) -> Scalar:
+    scalar = _scalar(node)
+    if len(scalar.text) > _LONGEST_WORD:
+        raise mistake(f"this is longer than {_LONGEST_WORD} characters")
+    return scalar
+
+
+_SIGNED = {"+": 1, "-": -1}
+
+
+def _signed(text: str) -> timedelta:
+    sign, length = (text[0], text[1:]) if text[0] in _SIGNED else ("+", text)
+    return parse_duration(length) * _SIGNED[sign]
+
+
+def _share(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", text)
+    if match is None or float(match[1]) > 100:
+        raise ValueError(f"`{text[:40]}` is no share of customers: write 10%")
+    return float(match[1]) / 100
+
+
+def _reentry(text: str) -> Literal["always", "never"] | timedelta:
+    if text == "always":
+        return "always"
+    return "never" if text == "never" else parse_duration(text)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ValueError(f"`{text[:40]}` is no instant: write 2026-03-02T20:00+09:00")
+    return instant
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+\S*", text):
+        raise ValueError(f"`{text[:60]}` is no address: write https://…")
+    return text
+
+
+_STRING = {"type": "string"}
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": r"^(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$",
+    "examples": ["30m", "1h30m", "7d"],
+}
+
+Id = Annotated[
+    Scalar,
+    PlainValidator(_kebab),
+    WithJsonSchema(_STRING | {"pattern": f"^{_KEBAB.pattern}$", "maxLength": _LONGEST_ID}),
+]
+Word = Annotated[Scalar, PlainValidator(_word), WithJsonSchema(_STRING)]
+Condition = Annotated[
+    Scalar, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "boolean", "number"]})
+]
+"""An expression: the raw text, whatever YAML would make of it."""
+Anything = Annotated[Any, PlainValidator(lambda node: node), WithJsonSchema({})]
+"""A node as it is: a literal, or an expression where a step takes one."""
+Data = Annotated[Any, PlainValidator(data), WithJsonSchema({})]
+Yes = Annotated[Literal[True], BeforeValidator(lambda n: scalar_data(_scalar(n)))]
+YesNo = Annotated[bool, Field(strict=True), BeforeValidator(lambda n: scalar_data(_scalar(n)))]
+Whole = Annotated[int, BeforeValidator(text_of)]
+Number = Annotated[float, BeforeValidator(text_of), Field(allow_inf_nan=False)]
+
+Span = Annotated[Duration, BeforeValidator(text_of), WithJsonSchema(_DURATION_SCHEMA)]
+Offset = Annotated[
+    timedelta,
+    PlainValidator(_read(_signed)),
+    WithJsonSchema(_DURATION_SCHEMA | {"pattern": r"^[-+]?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$"}),
+]
+Clock = Annotated[
+    TimeOfDay,
+    BeforeValidator(text_of),
+    WithJsonSchema(_STRING | {"pattern": r"^([01]?\d|2[0-3]):[0-5]\d$"}),
+]
+ZoneName = Annotated[Zone, BeforeValidator(text_of)]
+Share = Annotated[
+    float, PlainValidator(_read(_share)), WithJsonSchema(_STRING | {"examples": ["10%"]})
+]
+Reentry = Annotated[
+    Literal["always", "never"] | timedelta,
+    PlainValidator(_read(_reentry)),
+    WithJsonSchema({"anyOf": [{"enum": ["always", "never"]}, _DURATION_SCHEMA]}),
+]
+Instant = Annotated[
+    datetime, PlainValidator(_read(_instant)), WithJsonSchema(_STRING | {"format": "date-time"})
+]
+Address = Annotated[str, PlainValidator(_read(_url)), WithJsonSchema(_STRING | {"format": "uri"})]
+
+
+def one_or_more(node: object) -> object:
+    """`else: sms` for `else: [sms]`."""
+    return [node] if isinstance(node, Scalar) else node
+
+
+def kinds_in(node: object, kinds: tuple[str, ...]) -> list[str]:
+    return [kind for kind in kinds if kind in node] if isinstance(node, Mapping) else []

@@ -1,0 +1,131 @@
+"""A journey file, a segment file and a tests file, as they are written."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from services.journey.language.model.fields import (
+    Condition,
+    Data,
+    Id,
+    Instant,
+    Located,
+    Reentry,
+    Share,
+    Span,
+    Whole,
+    Word,
+    YesNo,
+    mistake,
+    text_of,
+)
+from services.journey.language.model.steps import Step
+from services.journey.language.model.triggers import EventCondition, Trigger
+from shared.decisions import Decision, Reason
+
+
+class Entry(Located):
+    key: Condition | None = None
+    when_active: Annotated[Literal["ignore", "restart"], BeforeValidator(text_of)] = "ignore"
+    reentry: Reentry = "always"
+    where: Condition | None = None
+    max_age: Span | None = None
+    holdout: Share = 0.0
+
+
+class Goal(EventCondition):
+    within: Span | None = None
+    value: Condition | None = None
+
+
+class TestCustomer(Located):
+    id: Word | None = None
+    anonymous_id: Word | None = None
+    traits: dict[str, Data] = {}
+
+
+class TestEvent(Located):
+    """What the customer does: an event, new traits, or both; `after` counts from the line above."""
+
+    after: Span | None = None
+    at: Instant | None = None
+    event: Word | None = None
+    properties: dict[str, Data] = {}
+    context: dict[str, Data] = {}
+    traits: dict[str, Data] = {}
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "TestEvent":
+        if self.event is None and not self.traits:
+            raise mistake("an `event` is missing here, or `traits`")
+        if self.after is not None and self.at is not None:
+            raise mistake("`after` and `at` exclude each other")
+        return self
+
+
+class ExpectedMessage(Located):
+    step: Word | None = None
+    channel: Word | None = None
+    template: Word | None = None
+    at: Instant | None = None
+    after: Span | None = None
+    decision: Annotated[Decision, BeforeValidator(text_of)] | None = None
+    reason: Annotated[Reason, BeforeValidator(text_of)] | None = None
+
+
+class Ended(Located):
+    reason: Word | None = None
+    step: Word | None = None
+    at: Instant | None = None
+
+
+class Expected(Located):
+    entered: YesNo | None = None
+    sent: tuple[ExpectedMessage, ...] | None = None
+    decided: tuple[ExpectedMessage, ...] | None = None
+    ended: Ended | None = None
+
+
+class JourneyTest(Located):
+    name: Word
+    at: Instant
+    customer: TestCustomer
+    events: Annotated[tuple[TestEvent, ...], Field(min_length=1)]
+    until: Span | None = None
+    expect: Expected
+
+
+Stage = Literal["acquisition", "activation", "retention", "referral", "revenue"]
+
+
+class Journey(Located):
+    journey: Id
+    title: Word | None = None
+    stage: Annotated[Stage, BeforeValidator(text_of)] | None = None
+    category: Annotated[Literal["marketing", "transactional"], BeforeValidator(text_of)] = (
+        "marketing"
+    )
+    priority: Annotated[Whole, Field(ge=0, le=100)] = 50
+    trigger: Trigger
+    entry: Entry | None = None
+    exit: tuple[EventCondition, ...] = ()
+    goal: Goal | None = None
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    tests: tuple[JourneyTest, ...] = ()
+
+
+class Segment(Located):
+    segment: Id
+    title: Word | None = None
+    where: Condition
+
+
+class TestsFile(Located):
+    journey: Id
+    tests: Annotated[tuple[JourneyTest, ...], Field(min_length=1)]
+
+
+def journey_schema() -> dict[str, Any]:
+    """JSON Schema of a journey file, for editors."""
+    schema = Journey.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,120 @@
+"""`dangol.yaml`: read into WorkspaceSettings, with its problems in place."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from services.journey.language import release
+from services.journey.language.model.reader import Places, add_errors
+from services.journey.language.problems import Problems, Spot, nearest
+from services.journey.language.reading import read_tree
+from services.journey.language.tree import Mapping, Node, Scalar, Sequence, data, node_at
+from shared.channels import CHANNELS
+from shared.workspace import WorkspaceSettings
+
+
+def read_settings(problems: Problems) -> tuple[WorkspaceSettings | None, frozenset[str] | None]:
+    """The settings (None with problems added) and the channels they name, good or not."""
+    tree = read_tree(problems)
+    if tree is None:
+        return None, None
+    before = len(problems.found)
+    settings = None
+    try:
+        settings = WorkspaceSettings.model_validate(data(tree))
+    except ValidationError as error:
+        add_errors(error, tree, problems, _places(tree, WorkspaceSettings))
+    _check_names(tree, problems)
+    channels = tree.get("channels") if isinstance(tree, Mapping) else None
+    names = frozenset(channels) if isinstance(channels, Mapping) else frozenset()
+    return settings if len(problems.found) == before else None, names
+
+
+def _places(tree: Node, model: type[BaseModel]) -> Places:
+    """Which model reads which mapping, so that unknown fields get a hint."""
+    places: Places = {}
+    if not isinstance(tree, Mapping):
+        return places
+    places[id(tree)] = model
+    for name, field in model.model_fields.items():
+        value = tree.get(field.alias or name)
+        inner = next(_models(field.annotation), None)
+        if value is None or inner is None:
+            continue
+        nodes = [value]
+        if isinstance(value, Sequence):
+            nodes = list(value)
+        elif isinstance(value, Mapping) and not _is_model(field.annotation):
+            nodes = list(value.values())
+        for node in nodes:
+            places |= _places(node, inner)
+    return places
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if _is_model(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _check_names(tree: Node, problems: Problems) -> None:
+    for scalar in _texts(tree, ("policies", "packs")):
+        if scalar.text in release.PACKS:
+            release.not_yet(problems, scalar.spot, scalar.text)
+        else:
+            _unknown(problems, scalar, "pack", release.PACKS)
+    for rules in ("quiet_hours", "frequency_caps"):
+        for rule in _items(tree, ("policies", rules)):
+            for scalar in _texts(rule, ("channels",)):
+                if scalar.text not in CHANNELS:
+                    _unknown(problems, scalar, "channel", CHANNELS)
+    channels = node_at(tree, ("channels",))
+    if channels is tree or not isinstance(channels, Mapping):
+        return
+    for name, settings in channels.items():
+        if name not in CHANNELS:
+            spot = channels.key_spot(name)
+            _unknown(problems, channels.keys_at[name], "channel", CHANNELS, spot)
+        elif isinstance(settings, Mapping):
+            _check_adapters(name, settings, problems)
+
+
+def _check_adapters(channel: str, settings: Mapping, problems: Problems) -> None:
+    known = CHANNELS[channel].adapters
+    adapter = settings.get("adapter")
+    for scalar in (adapter, *_texts(settings, ("failover",))):
+        if isinstance(scalar, Scalar) and scalar.text not in known:
+            _unknown(problems, scalar, f"adapter of `{channel}`", known)
+
+
+def _unknown(
+    problems: Problems, scalar: Scalar, what: str, known: Any, spot: Spot | None = None
+) -> None:
+    problems.add(
+        spot or scalar.spot,
+        f"there is no {what} `{scalar.text[:60]}`"
+        if " of " not in what
+        else f"`{scalar.text[:60]}` is no {what}",
+        nearest(scalar.text, known),
+        code=f"unknown_{what.split()[0]}",
+    )
+
+
+def _texts(node: Node, path: tuple[str, ...]) -> list[Scalar]:
+    return [item for item in _items(node, path) if isinstance(item, Scalar)]
+
+
+def _items(node: Node, path: tuple[str, ...]) -> list[Node]:
+    """The items of a list at a path, none where there is no list."""
+    for part in path:
+        found = node.get(part) if isinstance(node, Mapping) else None
+        if found is None:
+            return []
+        node = found
+    return list(node) if isinstance(node, Sequence) else []

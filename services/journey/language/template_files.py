@@ -1,0 +1,69 @@
+"""The files in `templates/`: parsed as dispatch will, with their problems in place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
+from services.journey.language.reading import decode
+from shared.channels import CHANNELS
+from shared.templates import Template, TemplateInvalid, parse_template, template_name
+
+
+@dataclass(slots=True)
+class TemplateFiles:
+    parsed: dict[str, Template] = field(default_factory=dict)
+    """The good ones, by `shared.templates.key`."""
+    channels: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Template to the channels it has a file for, good or bad."""
+
+
+def read_templates(files: Mapping[str, bytes], found: list[Problem]) -> TemplateFiles:
+    templates = TemplateFiles()
+    seen: dict[str, str] = {}
+    for file, content in files.items():
+        name = template_name(file)
+        if name is None:
+            _misnamed(file, found)
+            continue
+        if name.channel not in CHANNELS:
+            _misnamed(file, found)
+        before = templates.channels.get(name.name, frozenset())
+        templates.channels[name.name] = before | {name.channel}
+        if name.key in seen:
+            _add(file, f"this and {seen[name.key]} are the same template", "remove one", found)
+            continue
+        seen[name.key] = file
+        parsed = _parse(file, content, found)
+        if parsed is not None:
+            templates.parsed[name.key] = parsed
+    return templates
+
+
+def _parse(file: str, content: bytes, found: list[Problem]) -> Template | None:
+    source = decode(file, content, found)
+    if source is None:
+        return None
+    problems = Problems(source, found)
+    try:
+        return parse_template(file, "\n".join(source.lines))
+    except TemplateInvalid as invalid:
+        for problem in invalid.problems:
+            spot = Spot(problem.line, problem.column)
+            problems.add(spot, problem.message, problem.hint, code=problem.code)
+    return None
+
+
+def _misnamed(file: str, found: list[Problem]) -> None:
+    """A file that was meant as a template and is none; notes and pictures are nobody's business."""
+    folders = file.split("/")
+    channel, _, ending = folders[-1].partition(".")
+    if len(folders) == 3 and file.endswith((".liquid", ".mjml")):
+        hint = nearest(channel, CHANNELS)
+        _add(file, f"there is no channel `{channel[:60]}`", hint, found, "unknown_channel")
+    elif channel in CHANNELS and ending:
+        hint = f"templates/<name>/{channel}.liquid"
+        _add(file, "a template's file is named by channel, and ends in .liquid", hint, found)
+
+
+def _add(file: str, message: str, hint: str, found: list[Problem], code: str = "file_name") -> None:
+    Problems(Source(file, ()), found).add(Spot(1, 1), message, hint, code=code)

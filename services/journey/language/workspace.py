@@ -1,0 +1,173 @@
+"""The one entry: a workspace's files to flows, or to every problem that they have.
+
+workspace = load_workspace(files)
+workspace.problems or workspace.flows["cart-abandonment"]
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.journey.core.flow import Flow
+from services.journey.language.check import Known, check_journey
+from services.journey.language.compile import compile_flow, refuse_unavailable
+from services.journey.language.documents import Document, read_document
+from services.journey.language.model.journey import Journey, TestsFile
+from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
+from services.journey.language.reading import decode
+from services.journey.language.resolve import resolve
+from services.journey.language.segments import read_segments
+from services.journey.language.settings import read_settings
+from services.journey.language.template_files import read_templates
+from shared.decisions import Category
+from shared.templates import Template
+from shared.workspace import WorkspaceSettings
+
+SETTINGS = "dangol.yaml"
+_FOLDERS = ("journeys", "segments", "tests")
+
+
+@dataclass(frozen=True, slots=True)
+class JourneySource:
+    """What is stored of a journey when it is published."""
+
+    id: str
+    title: str
+    category: Category
+    priority: int
+    file: str
+    source: str
+    """The file's text, with plain line ends and without a byte-order mark."""
+    digest: str
+    """SHA-256 of the source: the same digest is the same version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    problems: tuple[Problem, ...]
+    """Of all files, by file and line; with any, nothing may be published."""
+    settings: WorkspaceSettings
+    """The defaults where dangol.yaml cannot be used."""
+    flows: Mapping[str, Flow]
+    """The journeys without a problem, as version 0: publishing gives them their number."""
+    journeys: Mapping[str, JourneySource]
+    """Those of `flows`."""
+    templates: Mapping[str, Template]
+    """By `shared.templates.key`."""
+
+
+def load_workspace(files: Mapping[str, bytes]) -> Workspace:
+    """Everything, from content by path relative to the workspace; never raises for a bad file."""
+    found: list[Problem] = []
+    settings, channels = _settings(files, found)
+    templates = read_templates(_below(files, "templates"), found)
+    by_folder = {folder: _yaml(_below(files, folder), found) for folder in _FOLDERS}
+    segments = read_segments(by_folder["segments"], found)
+    loader = _Journeys(Known(channels, templates.channels, segments), found)
+    for file, content in by_folder["journeys"].items():
+        loader.load(file, content)
+    for file, content in by_folder["tests"].items():
+        loader.check_tests(file, content)
+    return Workspace(
+        problems=tuple(sorted(set(found))),
+        settings=settings or WorkspaceSettings(),
+        flows=loader.flows,
+        journeys=loader.sources,
+        templates=templates.parsed,
+    )
+
+
+class _Journeys:
+    def __init__(self, known: Known, found: list[Problem]) -> None:
+        self._known = known
+        self._found = found
+        self._files: dict[str, str] = {}
+        self.flows: dict[str, Flow] = {}
+        self.sources: dict[str, JourneySource] = {}
+
+    def load(self, file: str, content: bytes) -> None:
+        before = len(self._found)
+        document = read_document(Journey, file, content, self._found)
+        if document is None:
+            return
+        self._note_id(document)
+        resolved = resolve(
+            document.model, document.problems, self._known.segments, document.partial_tree
+        )
+        check_journey(resolved, self._known, document.problems)
+        refuse_unavailable(resolved, document.problems)
+        if len(self._found) == before:
+            flow = compile_flow(resolved, 0)
+            self.flows[flow.journey] = flow
+            self.sources[flow.journey] = _source(flow, document)
+
+    def _note_id(self, document: Document[Journey]) -> None:
+        name, file = document.model.journey, document.problems.source.file
+        if not name.line:
+            return
+        if name.text in self._files:
+            document.problems.add(
+                name.spot,
+                f"the journey `{name.text}` stands in two files: also in {self._files[name.text]}",
+                "give one of them another id",
+                code="duplicate_id",
+            )
+        else:
+            self._files[name.text] = file
+
+    def check_tests(self, file: str, content: bytes) -> None:
+        document = read_document(TestsFile, file, content, self._found)
+        if document is None:
+            return
+        name = document.model.journey
+        if name.text not in self._files:
+            document.problems.add(
+                name.spot,
+                f"there is no journey `{name.text}`",
+                nearest(name.text, self._files),
+                code="unknown_journey",
+            )
+
+
+def _source(flow: Flow, document: Document[Journey]) -> JourneySource:
+    return JourneySource(
+        id=flow.journey,
+        title=flow.title,
+        category=flow.category,
+        priority=flow.priority,
+        file=document.problems.source.file,
+        source=document.text,
+        digest=hashlib.sha256(document.text.encode()).hexdigest(),
+    )
+
+
+def _settings(
+    files: Mapping[str, bytes], found: list[Problem]
+) -> tuple[WorkspaceSettings | None, frozenset[str] | None]:
+    if SETTINGS not in files:
+        hint = "write one with at least `channels:`  email: {adapter: log}"
+        _problem(SETTINGS, "this file is missing", hint, found)
+        return None, None
+    source = decode(SETTINGS, files[SETTINGS], found)
+    return (None, None) if source is None else read_settings(Problems(source, found))
+
+
+def _below(files: Mapping[str, bytes], folder: str) -> dict[str, bytes]:
+    return {path: files[path] for path in sorted(files) if path.startswith(f"{folder}/")}
+
+
+def _yaml(files: Mapping[str, bytes], found: list[Problem]) -> dict[str, bytes]:
+    """The YAML files among some; what is nearly one is a problem rather than overlooked."""
+    taken: dict[str, bytes] = {}
+    for path, content in files.items():
+        if path.endswith(".yml"):
+            _problem(path, "this file is overlooked: its name ends in .yml", "name it .yaml", found)
+        elif path.endswith(".yaml") and path.count("/") > 1:
+            _problem(path, "this file is overlooked: it is in a folder within", "move it up", found)
+        elif path.endswith(".yaml"):
+            taken[path] = content
+    return taken
+
+
+def _problem(file: str, message: str, hint: str, found: list[Problem]) -> None:
+    Problems(Source(file, ()), found).add(Spot(1, 1), message, hint, code="file_name")

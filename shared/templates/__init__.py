@@ -1,0 +1,34 @@
+"""Message templates: Liquid with YAML front matter. The language checks what dispatch renders.
+
+    templates/<name>/<channel>[.<locale>].liquid
+
+Front matter between two `---` lines carries the parts (`subject: …`), each a Liquid text of its
+own; the body is what follows: HTML and escaped for email, plain text elsewhere. Unknown names
+render empty; rendering is bounded and shut in (see `sandbox`).
+"""
+
+from shared.templates.problems import TemplateFailed, TemplateInvalid, TemplateProblem
+from shared.templates.template import (
+    Rendered,
+    Template,
+    TemplateName,
+    choose,
+    key,
+    parse_template,
+    render,
+    template_name,
+)
+
+__all__ = [
+    "Rendered",
+    "Template",
+    "TemplateFailed",
+    "TemplateInvalid",
+    "TemplateName",
+    "TemplateProblem",
+    "choose",
+    "key",
+    "parse_template",
+    "render",
+    "template_name",
+]

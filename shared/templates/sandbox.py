@@ -1,0 +1,145 @@
+"""Liquid, shut in: bounded in time, memory and output, without files, clock or Python's objects.
+
+python-liquid looks names up with `[...]` only, so plain data (what JSON can hold) exposes nothing
+else. What it leaves open is closed here: `include` and `render` are taken out, iterations count
+over the whole template rather than per nest of loops, every filter's arguments and result are
+measured, and `now`, `today` and `date: 'now'` mean the instant that the caller hands over.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+from liquid import BoundTemplate, Environment, RenderContext
+from liquid.builtin.tags.for_tag import ForLoop
+from liquid.builtin.tags.tablerow_tag import TableRow
+from liquid.exceptions import FilterError, LoopIterationLimitError
+from liquid.filter import with_context
+from liquid.undefined import is_undefined
+from liquid.utils import ReadOnlyChainMap
+
+MOST_OUTPUT = 1_000_000
+"""Bytes of a rendered text, characters of any text on the way to it."""
+MOST_ITERATIONS = 20_000
+_MOST_ITEMS = 10_000
+_LARGEST = 10**18
+
+
+class _Context(RenderContext):
+    __slots__ = ("iterations",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.iterations = 0
+        # Without the library's own `now` and `today`, which read the clock.
+        self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
+
+    @contextmanager
+    def loop(
+        self, namespace: Mapping[str, object], forloop: ForLoop | TableRow
+    ) -> Iterator[RenderContext]:
+        self.iterations += max(forloop.length, 1)
+        if self.iterations > MOST_ITERATIONS:
+            raise LoopIterationLimitError("too many iterations", token=None)
+        with super().loop(namespace, forloop) as context:
+            yield context
+
+
+class _Template(BoundTemplate):
+    context_class = _Context
+
+
+class Sandbox(Environment):
+    template_class = _Template
+    loop_iteration_limit = MOST_ITERATIONS
+    local_namespace_limit = MOST_OUTPUT
+    output_stream_limit = MOST_OUTPUT
+    block_nesting_limit = 30
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        super().setup_tags_and_filters(extra=extra)
+        for tag in ("include", "render"):
+            del self.tags[tag]
+        self.filters = {name: _measured(work) for name, work in self.filters.items()}
+        self.filters["date"] = _date
+        self.filters["replace"] = _measured_replace(self.filters["replace"])
+
+
+def _measured(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, refusing to take or make what is too large."""
+
+    @wraps(work)  # keeps the library's marks (`with_context`, `with_environment`), too
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        for argument in args:
+            _measure(argument)
+        result = work(*args, **kwargs)
+        _measure(result)
+        return result
+
+    return measured
+
+
+def _measured_replace(work: Callable[..., Any]) -> Callable[..., Any]:
+    """`replace` may grow a text by any factor in one go, so it is measured beforehand."""
+
+    @wraps(work)
+    def replace(value: object, old: object = "", new: object = "") -> Any:
+        whole, part = str(value), str(old)
+        if (whole.count(part) + 1) * len(str(new)) > MOST_OUTPUT:
+            raise FilterError("this text is too large", token=None)
+        return work(value, old, new)
+
+    return replace
+
+
+def _measure(value: object) -> None:
+    if isinstance(value, str):
+        too_large = len(value) > MOST_OUTPUT
+    elif isinstance(value, int):
+        too_large = not -_LARGEST < value < _LARGEST
+    elif isinstance(value, (list, tuple, range)):
+        too_large = len(value) > _MOST_ITEMS
+    else:
+        return
+    if too_large:
+        raise FilterError("this value is too large", token=None)
+
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?", re.ASCII)
+_LONGEST_FORMAT = 100
+
+
+@with_context
+def _date(value: object, layout: object = "", *, context: RenderContext) -> object:
+    """`date: "%d.%m."` of an ISO text, an instant or epoch seconds; other texts stay as they are."""
+    if value in ("now", "today"):
+        value = context.resolve("now")
+    instant = _instant(value)
+    if instant is None or is_undefined(layout):
+        return "" if is_undefined(value) else value
+    written = str(layout)
+    if len(written) > _LONGEST_FORMAT or re.search(r"%[^A-Za-z%]?\d", written):
+        raise FilterError("this date format is not understood", token=None)
+    return instant.strftime(written)
+
+
+def _instant(value: object) -> datetime | None:
+    try:
+        if isinstance(value, datetime):
+            return value
+        if isinstance(value, str) and len(value) < 40 and _ISO.fullmatch(value):
+            return datetime.fromisoformat(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return None
+
+
+TEXT = Sandbox()
+"""For subjects and text bodies: what names hold is written as it is."""
+HTML = Sandbox(autoescape=True)
+"""For HTML bodies: what names hold is escaped."""

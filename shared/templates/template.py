@@ -1,0 +1,172 @@
+"""A template file, parsed; choosing one by locale; rendering it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from liquid import BoundTemplate, Environment
+from liquid.exceptions import LiquidError
+
+from shared.channels import CHANNELS
+from shared.templates import front_matter
+from shared.templates.front_matter import Part
+from shared.templates.plain_text import plain_text
+from shared.templates.problems import TemplateFailed, TemplateInvalid, TemplateProblem
+from shared.templates.sandbox import HTML, TEXT
+
+MOST_CHARACTERS = 300_000
+
+_FILE_NAME = re.compile(
+    r"([a-z][a-z0-9_]*)(?:\.([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*))?\.(liquid|mjml)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateName:
+    """What the path of a template file says."""
+
+    name: str
+    channel: str
+    locale: str | None
+    extension: str
+
+    @property
+    def key(self) -> str:
+        return key(self.name, self.channel, self.locale)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    name: TemplateName
+    parts: Mapping[str, BoundTemplate]
+    body: BoundTemplate
+
+    @property
+    def html(self) -> bool:
+        return _is_html(self.name.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    parts: dict[str, str]
+    """`subject`, `preheader` and what else the front matter has, each on one line."""
+    body: str
+    text: str
+    """The body for those who read no HTML; the body itself where it is text."""
+
+
+def template_name(path: str) -> TemplateName | None:
+    """What `templates/<name>/<channel>[.<locale>].liquid` says; None for any other path."""
+    folders = path.split("/")
+    match = _FILE_NAME.fullmatch(folders[-1])
+    if len(folders) != 3 or folders[0] != "templates" or match is None:
+        return None
+    return TemplateName(folders[1], match[1], match[2], match[3])
+
+
+def key(name: str, channel: str, locale: str | None) -> str:
+    """The key of a template among others: locales are told apart without regard to case."""
+    return f"{name}/{channel}" + (f".{locale.lower()}" if locale else "")
+
+
+def choose(
+    templates: Mapping[str, Template], name: str, channel: str, locale: str | None
+) -> Template | None:
+    """The file for a customer's locale: `email.ko-KR`, then `email.ko`, then `email`."""
+    wanted = (locale or "").replace("_", "-")
+    while wanted:
+        found = templates.get(key(name, channel, wanted))
+        if found is not None:
+            return found
+        wanted = wanted.rpartition("-")[0]
+    return templates.get(key(name, channel, None))
+
+
+def parse_template(path: str, source: str) -> Template:
+    """The template of one file; raises TemplateInvalid with everything that is wrong with it."""
+    name = template_name(path)
+    if name is None:
+        _refuse("this is no template's path", "templates/<name>/<channel>.liquid")
+    if name.extension == "mjml":
+        _refuse("MJML is not available in this release yet", "write HTML, in email.liquid")
+    if len(source) > MOST_CHARACTERS:
+        _refuse(f"a template has at most {MOST_CHARACTERS:,} characters")
+    split = front_matter.split(source.replace("\r\n", "\n").removeprefix("\ufeff"))
+    problems = _missing_parts(name.channel, split.parts)
+    parts: dict[str, BoundTemplate] = {}
+    for part, written in split.parts.items():
+        parsed = _parsed(TEXT, written, problems)
+        if parsed is not None:
+            parts[part] = parsed
+    environment = HTML if _is_html(name.channel) else TEXT
+    body = _parsed(environment, Part(split.body, split.body_line, 1), problems)
+    if problems or body is None:
+        raise TemplateInvalid(problems)
+    return Template(name, parts, body)
+
+
+def render(template: Template, names: Mapping[str, Any]) -> Rendered:
+    """The message, from plain data (what JSON can hold, and instants); raises TemplateFailed.
+
+    `names` are those of the language: `profile`, `trigger`, `event`, `steps`, `journey`, `message`
+    and the links; with `now`, an instant, `{{ "now" | date: … }}` works as well.
+    """
+    try:
+        parts = {
+            part: " ".join(each.render(names).split()) for part, each in template.parts.items()
+        }
+        body = template.body.render(names)
+    except LiquidError as error:
+        raise TemplateFailed(f"{error.message}") from error
+    except (ArithmeticError, ValueError, TypeError, RecursionError, KeyError) as error:
+        # A filter of the library met a value that it did not expect.
+        raise TemplateFailed(f"{type(error).__name__}: {error}") from error
+    return Rendered(parts, body, plain_text(body) if template.html else body)
+
+
+def _is_html(channel: str) -> bool:
+    return channel in CHANNELS and CHANNELS[channel].body == "html"
+
+
+def _refuse(message: str, hint: str = "") -> Any:
+    raise TemplateInvalid([TemplateProblem(1, 1, message, hint)])
+
+
+def _missing_parts(channel: str, parts: Mapping[str, Part]) -> list[TemplateProblem]:
+    required = CHANNELS[channel].required_parts if channel in CHANNELS else ()
+    return [
+        TemplateProblem(
+            *(1, 1, f"the `{part}` is missing"),
+            hint=f'begin the file with three lines: `---`, `{part}: "…"`, `---`',
+            code="missing_part",
+        )
+        for part in required
+        if part not in parts or not parts[part].text.strip()
+    ]
+
+
+def _parsed(
+    environment: Environment, part: Part, problems: list[TemplateProblem]
+) -> BoundTemplate | None:
+    try:
+        return environment.from_string(part.text)
+    except (LiquidError, RecursionError) as error:
+        line, column = _place(error, part)
+        problems.append(TemplateProblem(line, column, f"Liquid: {_said(error)}"))
+        return None
+
+
+def _said(error: Exception) -> str:
+    said = error.message if isinstance(error, LiquidError) else "nested too deeply"
+    return str(said or "this cannot be read")
+
+
+def _place(error: Exception, part: Part) -> tuple[int, int]:
+    """Where in the file the library saw the mistake, as far as it says so."""
+    token = getattr(error, "token", None)
+    if token is None or token.start_index < 0 or token.source != part.text:
+        return part.line, part.column
+    before = part.text[: token.start_index].split("\n")
+    column = len(before[-1]) + (part.column if len(before) == 1 else 1)
+    return part.line + len(before) - 1, column
