@@ -20,7 +20,7 @@ from services.ingest import answers
 from services.ingest.answers import Answer
 from services.ingest.body import ClientGone, Hands, Load, read_body
 from services.ingest.errors import install_error_handlers
-from services.ingest.keys import CachedKeys, KeyRing, Source, keys_of, writer
+from services.ingest.keys import KeyRing, keys_of, writer
 from services.ingest.limits import LIMITS, Limits
 from services.ingest.metrics import IngestMetrics
 from services.ingest.normalise import Scene
@@ -30,6 +30,7 @@ from services.ingest.times import as_utc, parse_time
 from services.ingest.wire import WireKind
 from shared.clock import Clock
 from shared.errors import BadInput, Unavailable
+from shared.keys import Source
 from shared.log.port import EventLog
 
 _logger = structlog.get_logger(__name__)
@@ -77,7 +78,6 @@ class Edge:
         self._app = app
         self._context = context
         self._limits = context.limits
-        self._keys = CachedKeys(context.keys)
         self._hands = Hands(context.limits.bodies)
         self._silent_until = 0.0
 
@@ -139,7 +139,7 @@ class Edge:
         """Return when all that the request brought is durable."""
         received = self._context.clock.now()
         keys = keys_of(headers, query)
-        source = await writer(self._keys, keys) if keys else None
+        source = await writer(self._context.keys, keys) if keys else None
         with Load(self._hands) as load:
             announced = headers.get(b"content-length", b"")
             size = int(announced) if announced.isdigit() else 0
@@ -148,7 +148,7 @@ class Edge:
             parcel = await self._open(body, single=route.kind is not None)
             if source is None:
                 key = parcel.key()
-                source = await writer(self._keys, (key,) if key else ())
+                source = await writer(self._context.keys, (key,) if key else ())
             scene = _scene(parcel, headers, route.kind, source, received)
             await self._store(await self._read(parcel, scene))
 

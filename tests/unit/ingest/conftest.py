@@ -7,11 +7,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.ingest.app import IngestContext, create_app
-from services.ingest.keys import Source
 from services.ingest.limits import Limits
 from services.ingest.metrics import IngestMetrics
 from shared.clock import EPOCH, Clock
-from tests.unit.ingest.doubles import CountingKeys, RecordingAside, RecordingLog
+from shared.keys import Source
+from tests.unit.ingest.doubles import FixedKeys, RecordingAside, RecordingLog
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 STOPPED = Clock(real_start=EPOCH, virtual_start=NOW, speed=0.0)
@@ -29,8 +29,8 @@ def aside() -> RecordingAside:
 
 
 @pytest.fixture
-def keys() -> CountingKeys:
-    return CountingKeys(
+def keys() -> FixedKeys:
+    return FixedKeys(
         {
             "wk": Source("shop", "write"),
             "id:secret": Source("pair", "write"),
@@ -52,7 +52,7 @@ def metrics(registry: CollectorRegistry) -> IngestMetrics:
 
 @pytest.fixture
 def context(
-    log: RecordingLog, aside: RecordingAside, keys: CountingKeys, metrics: IngestMetrics
+    log: RecordingLog, aside: RecordingAside, keys: FixedKeys, metrics: IngestMetrics
 ) -> IngestContext:
     return IngestContext(log, keys, aside, STOPPED, metrics)
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from services.ingest.app import IngestContext, create_app
 from services.ingest.refused import Reason
 from shared.errors import ConfigurationError, Unavailable
-from tests.unit.ingest.doubles import CountingKeys, RecordingAside, RecordingLog
+from tests.unit.ingest.doubles import FixedKeys, RecordingAside, RecordingLog
 from tests.unit.ingest.sending import TRACK, WK, basic, is_error
 
 SUCCESS = b'{"success":true,"ok":true,"status":1}'
@@ -151,7 +151,7 @@ class TestKeys:
         assert pulled == []
 
     async def test_a_key_store_in_trouble_is_our_trouble(
-        self, client: httpx.AsyncClient, keys: CountingKeys
+        self, client: httpx.AsyncClient, keys: FixedKeys
     ) -> None:
         keys.failing = True
         response = await client.post("/v1/track", json=TRACK, headers=WK)
