@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -41,7 +41,7 @@ def split(source: str) -> Split:
         return Split({}, source, 1)
     end = next((i for i, line in enumerate(lines[1:], 1) if line.rstrip() == _FENCE), None)
     if end is None:
-        _refuse(1, 1, "the front matter is never closed", "end it with a line `---`")
+        raise _refused(1, 1, "the front matter is never closed", "end it with a line `---`")
     return Split(_parts("\n".join(lines[1:end])), "\n".join(lines[end + 1 :]), end + 2)
 
 
@@ -52,12 +52,12 @@ def _parts(text: str) -> dict[str, Part]:
     for event in _events(text):
         line, column = event.start_mark.line + 2, event.start_mark.column + 1
         if isinstance(event, DocumentStartEvent) and (parts or depth or event.explicit):
-            _refuse(line, column, "one group of parts stands in the front matter")
+            raise _refused(line, column, "one group of parts stands in the front matter")
         if isinstance(event, MappingStartEvent) and depth == 0:
             depth = 1
         elif isinstance(event, ScalarEvent) and depth == 1:
             if getattr(event, "tag", None) is not None:
-                _refuse(line, column, "YAML tags are not used here", "leave it out")
+                raise _refused(line, column, "YAML tags are not used here", "leave it out")
             if name is None:
                 _check_name(event.value, parts, line, column)
                 name = event
@@ -67,15 +67,15 @@ def _parts(text: str) -> dict[str, Part]:
                 name = None
         elif hasattr(event, "anchor"):  # a list, a mapping, an alias, or a text alone
             hint = 'write `subject: "…"`; a text that begins with `{{` needs quotes'
-            _refuse(line, column, "a part is one text", hint)
+            raise _refused(line, column, "a part is one text", hint)
     return parts
 
 
 def _check_name(name: str, parts: dict[str, Part], line: int, column: int) -> None:
     if name in parts:
-        _refuse(line, column, f"`{name}` stands here twice", "leave one of them out")
+        raise _refused(line, column, f"`{name}` stands here twice", "leave one of them out")
     if not _NAME.fullmatch(name):
-        _refuse(line, column, f"`{name[:40]}` is no part's name", "as in `subject`")
+        raise _refused(line, column, f"`{name[:40]}` is no part's name", "as in `subject`")
 
 
 def _events(text: str) -> list[Any]:
@@ -85,14 +85,9 @@ def _events(text: str) -> list[Any]:
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         line, column = (mark.line + 2, mark.column + 1) if mark is not None else (2, 1)
         said = str(getattr(error, "problem", "") or "")
-        raise TemplateInvalid(
-            [
-                TemplateProblem(
-                    line, column, f"the front matter is no YAML: {said}", "put the text in quotes"
-                )
-            ]
-        ) from error
+        hint = "put the text in quotes"
+        raise _refused(line, column, f"the front matter is no YAML: {said}", hint) from error
 
 
-def _refuse(line: int, column: int, message: str, hint: str = "") -> NoReturn:
-    raise TemplateInvalid([TemplateProblem(line, column, message, hint)])
+def _refused(line: int, column: int, message: str, hint: str = "") -> TemplateInvalid:
+    return TemplateInvalid([TemplateProblem(line, column, message, hint)])

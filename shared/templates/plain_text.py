@@ -4,10 +4,14 @@ import re
 from html.parser import HTMLParser
 
 _HIDDEN = frozenset({"style", "script", "head", "title", "template"})
-_BLOCKS = frozenset(
-    "address article aside blockquote center dd div dl dt figure footer form h1 h2 h3 h4 h5 h6 "
-    "header hr li main nav ol p pre section table tr ul".split()
-)
+# fmt: off
+_BLOCKS = frozenset((
+    "address", "article", "aside", "blockquote", "center", "dd", "div", "dl", "dt",
+    "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6",
+    "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section",
+    "table", "tr", "ul",
+))
+# fmt: on
 
 
 def plain_text(html: str) -> str:

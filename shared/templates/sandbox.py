@@ -114,7 +114,7 @@ _LONGEST_FORMAT = 100
 
 @with_context
 def _date(value: object, layout: object = "", *, context: RenderContext) -> object:
-    """`date: "%d.%m."` of an ISO text, an instant or epoch seconds; other texts stay as they are."""
+    """`date: "%d.%m."` of an ISO text, an instant or epoch seconds; others stay as they are."""
     if value in ("now", "today"):
         value = context.resolve("now")
     instant = _instant(value)

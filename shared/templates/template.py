@@ -1,5 +1,6 @@
 """A template file, parsed; choosing one by locale; rendering it."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,11 +88,11 @@ def parse_template(path: str, source: str) -> Template:
     """The template of one file; raises TemplateInvalid with everything that is wrong with it."""
     name = template_name(path)
     if name is None:
-        _refuse("this is no template's path", "templates/<name>/<channel>.liquid")
+        raise _refused("this is no template's path", "templates/<name>/<channel>.liquid")
     if name.extension == "mjml":
-        _refuse("MJML is not available in this release yet", "write HTML, in email.liquid")
+        raise _refused("MJML is not available in this release yet", "write HTML, in email.liquid")
     if len(source) > MOST_CHARACTERS:
-        _refuse(f"a template has at most {MOST_CHARACTERS:,} characters")
+        raise _refused(f"a template has at most {MOST_CHARACTERS:,} characters")
     split = front_matter.split(source.replace("\r\n", "\n").removeprefix("\ufeff"))
     problems = _missing_parts(name.channel, split.parts)
     parts: dict[str, BoundTemplate] = {}
@@ -129,8 +130,8 @@ def _is_html(channel: str) -> bool:
     return channel in CHANNELS and CHANNELS[channel].body == "html"
 
 
-def _refuse(message: str, hint: str = "") -> Any:
-    raise TemplateInvalid([TemplateProblem(1, 1, message, hint)])
+def _refused(message: str, hint: str = "") -> TemplateInvalid:
+    return TemplateInvalid([TemplateProblem(1, 1, message, hint)])
 
 
 def _missing_parts(channel: str, parts: Mapping[str, Part]) -> list[TemplateProblem]:
@@ -150,11 +151,24 @@ def _parsed(
     environment: Environment, part: Part, problems: list[TemplateProblem]
 ) -> BoundTemplate | None:
     try:
-        return environment.from_string(part.text)
+        template = environment.from_string(part.text)
+        filters = template.analyze(include_partials=False).filters
     except (LiquidError, RecursionError) as error:
-        line, column = _place(error, part)
-        problems.append(TemplateProblem(line, column, f"Liquid: {_said(error)}"))
+        token = getattr(error, "token", None)
+        index = token.start_index if token is not None and token.source == part.text else 0
+        problems.append(TemplateProblem(*_place(part, index), f"Liquid: {_said(error)}"))
         return None
+    for name, spans in filters.items():
+        if name not in environment.filters:
+            hint = difflib.get_close_matches(name, environment.filters, n=1)
+            problems.append(
+                TemplateProblem(
+                    *_place(part, spans[0].index),
+                    f"there is no filter `{name[:40]}`",
+                    f"did you mean `{hint[0]}`?" if hint else "",
+                )
+            )
+    return template
 
 
 def _said(error: Exception) -> str:
@@ -162,11 +176,8 @@ def _said(error: Exception) -> str:
     return str(said or "this cannot be read")
 
 
-def _place(error: Exception, part: Part) -> tuple[int, int]:
-    """Where in the file the library saw the mistake, as far as it says so."""
-    token = getattr(error, "token", None)
-    if token is None or token.start_index < 0 or token.source != part.text:
-        return part.line, part.column
-    before = part.text[: token.start_index].split("\n")
+def _place(part: Part, index: int) -> tuple[int, int]:
+    """Line and column in the file of a character of a part."""
+    before = part.text[: max(index, 0)].split("\n")
     column = len(before[-1]) + (part.column if len(before) == 1 else 1)
     return part.line + len(before) - 1, column

@@ -229,7 +229,7 @@ class _Reader:
             first = mapping.keys_at[key.text]
             self.problems.add(
                 key.spot,
-                f"`{key.text}` stands here twice: first in line {first.line}, column {first.column}",
+                f"`{key.text[:60]}` stands here twice: first in line {first.line}",
                 "leave one of them out",
                 code="duplicate_key",
             )

@@ -1,15 +1,15 @@
 """`dangol.yaml`: read into WorkspaceSettings, with its problems in place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from services.journey.language import release
 from services.journey.language.model.reader import Places, add_errors
-from services.journey.language.problems import Problems, Spot, nearest
+from services.journey.language.problems import Problems, nearest
 from services.journey.language.reading import read_tree
-from services.journey.language.tree import Mapping, Node, Scalar, Sequence, data, node_at
+from services.journey.language.tree import Mapping, Node, Scalar, Sequence, data
 from shared.channels import CHANNELS
 from shared.workspace import WorkspaceSettings
 
@@ -64,45 +64,42 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _check_names(tree: Node, problems: Problems) -> None:
-    for scalar in _texts(tree, ("policies", "packs")):
-        if scalar.text in release.PACKS:
-            release.not_yet(problems, scalar.spot, scalar.text)
+    for pack in _texts(tree, ("policies", "packs")):
+        if pack.text in release.PACKS:
+            release.not_yet(problems, pack.spot, pack.text)
         else:
-            _unknown(problems, scalar, "pack", release.PACKS)
+            _unknown(problems, pack, "pack", release.PACKS)
     for rules in ("quiet_hours", "frequency_caps"):
         for rule in _items(tree, ("policies", rules)):
-            for scalar in _texts(rule, ("channels",)):
-                if scalar.text not in CHANNELS:
-                    _unknown(problems, scalar, "channel", CHANNELS)
-    channels = node_at(tree, ("channels",))
-    if channels is tree or not isinstance(channels, Mapping):
-        return
-    for name, settings in channels.items():
-        if name not in CHANNELS:
-            spot = channels.key_spot(name)
-            _unknown(problems, channels.keys_at[name], "channel", CHANNELS, spot)
-        elif isinstance(settings, Mapping):
-            _check_adapters(name, settings, problems)
+            for channel in _texts(rule, ("channels",)):
+                if channel.text not in CHANNELS:
+                    _unknown(problems, channel, "channel", CHANNELS)
+    channels = tree.get("channels") if isinstance(tree, Mapping) else None
+    if isinstance(channels, Mapping):
+        for name in channels:
+            _check_channel(name, channels, problems)
 
 
-def _check_adapters(channel: str, settings: Mapping, problems: Problems) -> None:
-    known = CHANNELS[channel].adapters
-    adapter = settings.get("adapter")
-    for scalar in (adapter, *_texts(settings, ("failover",))):
-        if isinstance(scalar, Scalar) and scalar.text not in known:
-            _unknown(problems, scalar, f"adapter of `{channel}`", known)
+def _check_channel(name: str, channels: Mapping, problems: Problems) -> None:
+    settings = channels[name]
+    if name not in CHANNELS:
+        _unknown(problems, channels.keys_at[name], "channel", CHANNELS)
+    elif isinstance(settings, Mapping):
+        adapters = (settings.get("adapter"), *_texts(settings, ("failover",)))
+        known = CHANNELS[name].adapters
+        for adapter in adapters:
+            if isinstance(adapter, Scalar) and adapter.text not in known:
+                _unknown(problems, adapter, "adapter", known, f" of `{name}`")
 
 
 def _unknown(
-    problems: Problems, scalar: Scalar, what: str, known: Any, spot: Spot | None = None
+    problems: Problems, scalar: Scalar, what: str, known: Iterable[str], of: str = ""
 ) -> None:
     problems.add(
-        spot or scalar.spot,
-        f"there is no {what} `{scalar.text[:60]}`"
-        if " of " not in what
-        else f"`{scalar.text[:60]}` is no {what}",
+        scalar.spot,
+        f"there is no {what}{of} called `{scalar.text[:60]}`",
         nearest(scalar.text, known),
-        code=f"unknown_{what.split()[0]}",
+        code=f"unknown_{what}",
     )
 
 

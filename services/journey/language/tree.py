@@ -112,12 +112,10 @@ def spot_at(root: Node, path: tuple[int | str, ...], *, key: bool = False) -> Sp
     """
     node, spot = root, root.spot
     for part in path:
-        if isinstance(node, Mapping) and isinstance(part, str) and part in node:
-            spot = node.key_spot(part) if key else node[part].spot
-            node = node[part]
-        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node):
-            node = node[part]
-            spot = node.spot
+        below = _child(node, part)
+        if below is not None:
+            spot = node.key_spot(str(part)) if key and isinstance(node, Mapping) else below.spot
+            node = below
     return spot
 
 
@@ -125,11 +123,16 @@ def node_at(root: Node, path: tuple[int | str, ...]) -> Node:
     """The node at a path, read as `spot_at` reads it."""
     node = root
     for part in path:
-        if isinstance(node, Mapping) and isinstance(part, str) and part in node:
-            node = node[part]
-        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node):
-            node = node[part]
+        node = _child(node, part) or node
     return node
+
+
+def _child(node: Node, part: int | str) -> Node | None:
+    if isinstance(node, Mapping) and isinstance(part, str):
+        return node.get(part)
+    if isinstance(node, Sequence) and isinstance(part, int) and part < len(node):
+        return node[part]
+    return None
 
 
 def _places(scalar: Scalar, count: int) -> list[tuple[int, int]]:

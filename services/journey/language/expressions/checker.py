@@ -5,7 +5,9 @@ mistake: a comparison that can never hold, arithmetic that can only be null, a c
 number.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 from services.journey.language.expressions import calls, paths
 from services.journey.language.expressions.context import Context
@@ -52,6 +54,20 @@ class Checker:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.mistakes: list[Mistake] = []
+        self._kinds: dict[type[Node], Callable[[Any], Kind]] = {
+            Constant: lambda node: of_constant(node.value),
+            Items: self._items,
+            Path: partial(paths.kind, self),
+            Access: lambda node: paths.into(self, self.kind(node.base), node.keys),
+            Not: self._not,
+            Negative: self._negative,
+            Logical: self._logical,
+            Arithmetic: self._arithmetic,
+            Comparison: self._comparison,
+            Quantifier: self._quantifier,
+            Call: partial(calls.kind, self),
+            Named: lambda node: self.kind(node.value),
+        }
 
     def add(self, span: Span, message: str, hint: str = "", code: str = "expression") -> None:
         self.mistakes.append(Mistake(span, message, hint, code))
@@ -64,37 +80,7 @@ class Checker:
                 return self.kind(node)
             finally:
                 self.context = outer
-        match node:
-            case Constant(value=value):
-                return of_constant(value)
-            case Items(items=items):
-                for item in items:
-                    self.kind(item)
-                return Kind.LIST
-            case Path():
-                return paths.kind(self, node)
-            case Access(base=base, keys=keys):
-                return paths.into(self, self.kind(base), keys)
-            case Not(operand=operand):
-                self.holds(operand, self.kind(operand), "the part behind `not`")
-                return Kind.BOOL
-            case Negative(operand=operand):
-                return self._negative(operand)
-            case Logical():
-                for operand in node.operands:
-                    self.holds(operand, self.kind(operand), f"this part of the `{node.operator}`")
-                return Kind.BOOL
-            case Arithmetic():
-                return self._arithmetic(node)
-            case Comparison():
-                return self._comparison(node)
-            case Quantifier():
-                return self._quantifier(node)
-            case Call():
-                return calls.kind(self, node)
-            case Named(value=value_node):
-                return self.kind(value_node)
-        raise AssertionError(node)
+        return self._kinds[type(node)](node)
 
     def holds(self, node: Node, kind: Kind, what: str) -> None:
         """A condition is true or false; anything else never holds."""
@@ -105,15 +91,29 @@ class Checker:
             hint = 'repeat the name: x == "a" or x == "b"; or write x in ["a", "b"]'
         self.add(node.span, f"{what} is {kind.value}, so it would never hold", hint)
 
-    def _negative(self, operand: Node) -> Kind:
-        kind = self.kind(operand)
+    def _items(self, node: Items) -> Kind:
+        for item in node.items:
+            self.kind(item)
+        return Kind.LIST
+
+    def _not(self, node: Not) -> Kind:
+        self.holds(node.operand, self.kind(node.operand), "the part behind `not`")
+        return Kind.BOOL
+
+    def _logical(self, node: Logical) -> Kind:
+        for operand in node.operands:
+            self.holds(operand, self.kind(operand), f"this part of the `{node.operator}`")
+        return Kind.BOOL
+
+    def _negative(self, node: Negative) -> Kind:
+        operand, kind = node.operand, self.kind(node.operand)
         if kind in (Kind.NUMBER, Kind.DURATION, Kind.ANY):
             return kind
         self.add(operand.span, f"`-` needs a number and this is {kind.value}")
         return Kind.NUMBER
 
     def _arithmetic(self, node: Arithmetic) -> Kind:
-        hyphen = paths.hyphenated_step(node, self.context)
+        hyphen = paths.hyphenated_step(node)
         if hyphen is not None:
             self.mistakes.append(hyphen)
             return Kind.ANY

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.journey.core.flow import Expression, Scope, Value
 from services.journey.language.expressions import values
-from services.journey.language.expressions.names import Closure, Frame, look_up
+from services.journey.language.expressions.names import Closure, Frame, into_event, look_up
 from services.journey.language.expressions.patterns import pattern
 from services.journey.language.expressions.syntax import (
     Access,
@@ -20,7 +20,6 @@ from services.journey.language.expressions.syntax import (
     Constant,
     Items,
     Logical,
-    Named,
     Negative,
     Node,
     Not,
@@ -38,34 +37,32 @@ def constant(source: str, value: Value) -> Expression:
 
 
 def compiled(node: Node) -> Closure:
-    match node:
-        case Constant(value=value):
-            return lambda _: value
-        case Items(items=items):
-            parts = [compiled(item) for item in items]
-            return lambda scope: [part(scope) for part in parts]
-        case Path():
-            return look_up(node)
-        case Access(base=base, keys=keys):
-            whole, way = compiled(base), tuple(key.value for key in keys)
-            return lambda scope: values.step_into(whole(scope), way)
-        case Not(operand=operand):
-            inner = compiled(operand)
-            return lambda scope: inner(scope) is not True
-        case Negative(operand=operand):
-            number = compiled(operand)
-            return lambda scope: values.negative(number(scope))
-        case Logical():
-            return _logical(node)
-        case Arithmetic():
-            return _arithmetic(node)
-        case Comparison():
-            return _comparison(node)
-        case Quantifier():
-            return _quantifier(node)
-        case Call():
-            return _call(node)
-    raise AssertionError(f"{type(node).__name__} has no closure")
+    return _COMPILERS[type(node)](node)
+
+
+def _constant(node: Constant) -> Closure:
+    value = node.value
+    return lambda _: value
+
+
+def _items(node: Items) -> Closure:
+    parts = [compiled(item) for item in node.items]
+    return lambda scope: [part(scope) for part in parts]
+
+
+def _access(node: Access) -> Closure:
+    base, keys = compiled(node.base), node.keys
+    return lambda scope: into_event(base(scope), keys)
+
+
+def _not(node: Not) -> Closure:
+    operand = compiled(node.operand)
+    return lambda scope: operand(scope) is not True
+
+
+def _negative(node: Negative) -> Closure:
+    operand = compiled(node.operand)
+    return lambda scope: values.negative(operand(scope))
 
 
 def _logical(node: Logical) -> Closure:
@@ -118,6 +115,8 @@ def _comparison(node: Comparison) -> Closure:
             return _with_null(name, compiled(left))
         if values.is_number(value):
             return _with_number(name, compiled(left), value)
+        if type(value) is str:
+            return _with_text(name, compiled(left), value)
     if name in ("in", "not in") and isinstance(right, Items):
         texts = [item.value for item in right.items if isinstance(item, Constant)]
         if len(texts) == len(right.items) and all(type(text) is str for text in texts):
@@ -143,6 +142,16 @@ def _with_number(name: str, left: Closure, number: Any) -> Closure:
         if type(value) is int or type(value) is float:
             return test(value, number)
         return missing and value is None
+
+    return compare
+
+
+def _with_text(name: str, left: Closure, text: str) -> Closure:
+    test, fast = values.COMPARISONS[name], _FAST[name]
+
+    def compare(scope: Scope) -> Value:
+        value = left(scope)
+        return fast(value, text) if type(value) is str else test(value, text)
 
     return compare
 
@@ -232,3 +241,18 @@ def _matches(node: Call, text: Closure) -> Closure:
         return type(value) is str and search(value) is not None
 
     return look
+
+
+_COMPILERS: dict[type[Node], Callable[[Any], Closure]] = {
+    Constant: _constant,
+    Items: _items,
+    Path: look_up,
+    Access: _access,
+    Not: _not,
+    Negative: _negative,
+    Logical: _logical,
+    Arithmetic: _arithmetic,
+    Comparison: _comparison,
+    Quantifier: _quantifier,
+    Call: _call,
+}

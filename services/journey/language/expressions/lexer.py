@@ -165,9 +165,8 @@ def _number(text: str, match: "re.Match[str]") -> Token:
         if value == float("inf"):
             raise Refused(start, end, "this number is too large")
         return Token("number", written, Span(start, end), value)
-    if text[:start].rstrip(" ").endswith(",") and text[start - 2 : start - 1].isdigit():
-        if re.fullmatch("0[0-9]{2}", written):
-            raise Refused(start - 1, end, "a number is written without commas", "as in 10000")
+    if re.search(r"[0-9],$", text[:start]) and re.fullmatch("0[0-9]{2}", written):
+        raise Refused(start - 1, end, "a number is written without commas", "as in 10000")
     if len(written) > 1 and written.startswith("0"):
         raise Refused(
             start, end, "a number does not begin with 0", "put a code in quotes, like a text"

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from services.journey.core.flow import Moment, Scope, Value
 from services.journey.language.expressions.syntax import Key, Path, step_id
 from services.journey.language.expressions.values import step_into
@@ -14,7 +16,7 @@ _NOTHING: Mapping[str, Any] = {}
 class Frame(Scope, frozen=True):
     """A scope within any(…) or all(…): the outer names and the variables so far."""
 
-    variables: dict[str, Value] = {}
+    variables: dict[str, Value] = msgspec.field(default_factory=dict)
 
 
 def look_up(path: Path) -> Closure:

@@ -5,7 +5,7 @@
 A parse ends with a tree or with the first mistake, never with an exception: `parse` is total.
 """
 
-from typing import NoReturn, TypeVar, cast
+from typing import TypeVar, cast
 
 from services.journey.language.expressions import words
 from services.journey.language.expressions.lexer import Refused, Token, tokenize
@@ -74,7 +74,7 @@ class _Parser:
         token = self._token
         if token.kind != "end":
             message, hint = words.behind_operand(token)
-            self._refuse(token, message, hint)
+            raise self._refused(token, message, hint)
         return node
 
     # Moving along ----------------------------------------------------------------------------
@@ -101,23 +101,23 @@ class _Parser:
             return self._take()
         message = f"expected `{text}` {why} and found {self._token.shown()}"
         if opened is not None and self._token.kind == "end":
-            self._refuse(opened, f"this `{opened.text}` is never closed", f"add a `{text}`")
+            raise self._refused(opened, f"this `{opened.text}` is never closed", f"add a `{text}`")
         _, hint = words.behind_operand(self._token)
-        self._refuse(self._token, message, hint)
+        raise self._refused(self._token, message, hint)
 
-    def _refuse(self, token: Token, message: str, hint: str = "") -> NoReturn:
-        raise Refused(*token.span, message, hint)
+    def _refused(self, token: Token, message: str, hint: str = "") -> Refused:
+        return Refused(*token.span, message, hint)
 
     def _grown(self, node: N) -> N:
         """The node with its height, which stays below the bound."""
         height = 1 + max((child.height for child in node.children()), default=0)
         if height > MOST_DEPTH:
-            self._too_deep(node.span)
+            raise self._too_deep(node.span)
         object.__setattr__(node, "height", height)
         return node
 
-    def _too_deep(self, span: Span) -> NoReturn:
-        raise Refused(
+    def _too_deep(self, span: Span) -> Refused:
+        return Refused(
             span.start,
             span.end,
             f"this condition is nested more than {MOST_DEPTH} levels deep",
@@ -129,7 +129,7 @@ class _Parser:
     def _expression(self, power: int) -> Node:
         self._depth += 1
         if self._depth > MOST_DEPTH:
-            self._too_deep(self._token.span)
+            raise self._too_deep(self._token.span)
         left = self._prefix(power)
         while self._binds(power):
             left = self._infix(left)
@@ -144,7 +144,7 @@ class _Parser:
         token = self._token
         if self._is("not"):
             if power >= _NOT:
-                self._refuse(token, "`not` cannot stand here", "put `(not …)` in brackets")
+                raise self._refused(token, "`not` cannot stand here", "put `(not …)` in brackets")
             self._take()
             operand = self._expression(_NOT - 1)
             return self._grown(Not(span=Span(token.span.start, operand.span.end), operand=operand))
@@ -200,7 +200,7 @@ class _Parser:
                 self._expect("in", "behind `not`")
                 operator = "not in"
             if self._is("="):
-                self._refuse(
+                raise self._refused(
                     self._token, f"`{operator} =` is not an operator here", f"write `{operator}`"
                 )
             operators.append(cast("ComparisonOperator", operator))
@@ -229,21 +229,23 @@ class _Parser:
             self._take()
             node = self._expression(0)
             if self._is(","):
-                self._refuse(self._token, "a `,` cannot stand here", "a list is written [a, b]")
+                raise self._refused(
+                    self._token, "a `,` cannot stand here", "a list is written [a, b]"
+                )
             if self._is("for"):
-                self._refuse(self._token, "`for` stands only in any(…) and all(…)")
+                raise self._refused(self._token, "`for` stands only in any(…) and all(…)")
             self._expect(")", "behind this", token)
             return node
         if self._is("["):
             return self._list()
         message, hint = words.instead_of_operand(token, self._ahead)
-        self._refuse(token, message, hint)
+        raise self._refused(token, message, hint)
 
     def _name(self) -> Node:
         token = self._token
         foreign = words.foreign_name(token, self._ahead)
         if foreign is not None:
-            self._refuse(token, *foreign)
+            raise self._refused(token, *foreign)
         self._take()
         if self._is("("):
             return self._call(token)
@@ -259,9 +261,9 @@ class _Parser:
         while not self._is("]"):
             items.append(self._expression(0))
             if len(items) > MOST_ITEMS:
-                self._refuse(opened, f"this list has more than {MOST_ITEMS} items")
+                raise self._refused(opened, f"this list has more than {MOST_ITEMS} items")
             if self._is("for"):
-                self._refuse(self._token, "`for` stands only in any(…) and all(…)")
+                raise self._refused(self._token, "`for` stands only in any(…) and all(…)")
             if not self._is(","):
                 break
             self._take()
@@ -306,7 +308,7 @@ class _Parser:
         name = self._take()
         self._take()
         if any(each.name == name.text for each in before):
-            self._refuse(name, f"`{name.text}` stands here twice")
+            raise self._refused(name, f"`{name.text}` stands here twice")
         value = self._expression(0)
         return self._grown(
             Named(
@@ -319,15 +321,17 @@ class _Parser:
 
     def _quantifier(self, name: Token, opened: Token, condition: Node) -> Node:
         if name.text not in ("any", "all"):
-            self._refuse(self._token, "`for` stands only in any(…) and all(…)")
+            raise self._refused(self._token, "`for` stands only in any(…) and all(…)")
         self._take()
         variable = self._take()
         if variable.kind != "name":
-            self._refuse(variable, f"expected a name behind `for` and found {variable.shown()}")
+            raise self._refused(
+                variable, f"expected a name behind `for` and found {variable.shown()}"
+            )
         self._expect("in", f"behind `for {variable.text}`")
         source = self._expression(0)
         if self._is("for") or (self._token.kind == "name" and self._token.text == "if"):
-            self._refuse(
+            raise self._refused(
                 self._token,
                 f"`{self._token.text}` cannot stand here",
                 "join conditions with `and`; put an any(…) within the condition",
@@ -348,7 +352,7 @@ class _Parser:
         keys = self._keys()
         if self._is("("):
             message, hint = words.called(node, keys)
-            self._refuse(self._token, message, hint)
+            raise self._refused(self._token, message, hint)
         if not keys:
             return node
         return self._grown(
@@ -361,7 +365,7 @@ class _Parser:
             opened = self._take()
             keys.append(self._field(opened) if opened.text == "." else self._index(opened))
             if len(keys) > MOST_DEPTH:
-                self._too_deep(keys[-1].span)
+                raise self._too_deep(keys[-1].span)
         return tuple(keys)
 
     def _field(self, dot: Token) -> Key:
@@ -370,7 +374,7 @@ class _Parser:
             self._take()
             return Key(token.text, token.span, quoted=False)
         found = "a space" if token.kind in ("name", "keyword") else token.shown()
-        self._refuse(
+        raise self._refused(
             token if token.kind != "end" else dot,
             f"expected a name behind the dot and found {found}",
             'a name with spaces or signs is written ["odd name"]',
@@ -386,9 +390,9 @@ class _Parser:
         elif token.kind == "text" and not negative:
             value = str(token.value)
             if value.startswith("__"):
-                self._refuse(token, "names that begin with `__` are refused")
+                raise self._refused(token, "names that begin with `__` are refused")
         else:
-            self._refuse(
+            raise self._refused(
                 opened if token.kind == "end" else token,
                 "a number or a text in quotes stands in `[ ]`",
                 'as in event.products[0] or profile["odd name"]',

@@ -100,7 +100,7 @@ def taken_name(variable: str, context: Context) -> str:
     return f"`{variable}` is taken by the outer condition" if variable in context.variables else ""
 
 
-def hyphenated_step(node: Arithmetic, context: Context) -> Mistake | None:
+def hyphenated_step(node: Arithmetic) -> Mistake | None:
     """`steps.first-nudge.outcome` reads as a subtraction; says how it is written instead."""
     left, right = node.left, node.right
     if node.operator != "-" or not isinstance(left, Path) or not isinstance(right, Path):

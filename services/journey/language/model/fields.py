@@ -41,6 +41,9 @@ class Located(BaseModel):
     def node(self) -> Mapping:
         return self._node
 
+    def place(self, node: Mapping) -> None:
+        self._node = node
+
     @model_validator(mode="wrap")
     @classmethod
     def _keep_place(
@@ -51,7 +54,7 @@ class Located(BaseModel):
             info.context[id(read)] = cls
         model = handler(read)
         if isinstance(read, Mapping):
-            model._node = read
+            model.place(read)
         return model
 
 

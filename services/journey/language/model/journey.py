@@ -41,7 +41,7 @@ class Goal(EventCondition):
 class TestCustomer(Located):
     id: Word | None = None
     anonymous_id: Word | None = None
-    traits: dict[str, Data] = {}
+    traits: dict[str, Data] = Field(default_factory=dict)
 
 
 class TestEvent(Located):
@@ -50,9 +50,9 @@ class TestEvent(Located):
     after: Span | None = None
     at: Instant | None = None
     event: Word | None = None
-    properties: dict[str, Data] = {}
-    context: dict[str, Data] = {}
-    traits: dict[str, Data] = {}
+    properties: dict[str, Data] = Field(default_factory=dict)
+    context: dict[str, Data] = Field(default_factory=dict)
+    traits: dict[str, Data] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _says_something(self) -> "TestEvent":

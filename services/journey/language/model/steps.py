@@ -130,7 +130,7 @@ class Send(BaseStep):
     send: Word
     template: Word
     else_: Annotated[tuple[Word, ...], BeforeValidator(one_or_more)] = Field((), alias="else")
-    with_: dict[str, Anything] = Field({}, alias="with")
+    with_: dict[str, Anything] = Field(default_factory=dict, alias="with")
 
 
 class Set(BaseStep):
@@ -151,13 +151,13 @@ class Set(BaseStep):
 class Emit(BaseStep):
     kind = "emit"
     emit: Word
-    properties: dict[str, Anything] = {}
+    properties: dict[str, Anything] = Field(default_factory=dict)
 
 
 class CallUrl(BaseStep):
     kind = "call"
     call: Address
-    with_: dict[str, Anything] = Field({}, alias="with")
+    with_: dict[str, Anything] = Field(default_factory=dict, alias="with")
     timeout: Span | None = None
 
 
