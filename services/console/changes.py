@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from services.console.candidate import Candidate
-from services.journey.language.load import JourneySource
+from services.journey.language.workspace import JourneySource
 
 Kind = Literal["added", "changed", "removed", "unchanged"]
 
@@ -101,8 +101,8 @@ def _compare(
 def compare_files(candidate: Candidate, base: Base) -> tuple[FileChange, ...]:
     journeys = {source.file for source in candidate.journeys.values()}
     changes = []
-    for path in sorted((candidate.content.keys() | base.files.keys()) - journeys):
-        before, after = base.files.get(path), candidate.content.get(path)
+    for path in sorted((candidate.files.keys() | base.files.keys()) - journeys):
+        before, after = base.files.get(path), candidate.files.get(path)
         if before == after or (after is None and path.startswith("journeys/")):
             continue
         if before is None or after is None:

@@ -8,6 +8,7 @@ by the old revision that ought to have met the new one.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
@@ -26,7 +27,6 @@ from services.console.changes import (
 )
 from services.console.in_flight import count_in_flight
 from services.journey.language.problems import nearest
-from services.journey.language.workspace_files import WorkspaceFiles
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import BadInput, Conflict, NotFound
@@ -65,7 +65,7 @@ class Applied:
     files: tuple[FileChange, ...]
 
 
-async def plan(connection: Connection, files: WorkspaceFiles) -> Plan:
+async def plan(connection: Connection, files: Mapping[str, bytes]) -> Plan:
     """Raises Refused with every problem of the workspace, or Unavailable."""
     candidate = await asyncio.to_thread(read_candidate, files)
     async with (
@@ -86,7 +86,7 @@ async def plan(connection: Connection, files: WorkspaceFiles) -> Plan:
 
 async def apply(
     pool: Pool,
-    files: WorkspaceFiles,
+    files: Mapping[str, bytes],
     by: str,
     clock: Clock,
     base_revision: int | None = None,
@@ -101,7 +101,7 @@ async def apply(
     """
     _check_rule(in_flight)
     candidate = await asyncio.to_thread(read_candidate, files)
-    packed = await asyncio.to_thread(pack_files, candidate.content)
+    packed = await asyncio.to_thread(pack_files, candidate.files)
     async with unavailable_when_lost(), pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         base = await newest_base(connection)

@@ -1,4 +1,4 @@
-"""What each decision and reason means, in plain words: one table for API, page and command.
+"""What each reason means, in plain words: one table for the API, the page and the command.
 
 A sentence is about one customer and one message (or one entry) and can stand alone.
 """
@@ -6,7 +6,7 @@ A sentence is about one customer and one message (or one entry) and can stand al
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from shared.decisions import Decision, Reason, Refusal
+from shared.decisions import Reason, Refusal
 
 Language = Literal["en", "ko"]
 
@@ -15,13 +15,6 @@ class Words(NamedTuple):
     en: str
     ko: str
 
-
-DECISIONS: Mapping[Decision, Words] = {
-    "sent": Words("Sent", "발송됨"),
-    "dropped": Words("Not sent", "발송 안 함"),
-    "failed": Words("Failed", "발송 실패"),
-    "unknown": Words("Possibly sent", "발송 여부 불확실"),
-}
 
 REASONS: Mapping[Reason, Words] = {
     Reason.RUN_ENDED: Words(
@@ -119,10 +112,6 @@ def sentences(language: Language) -> dict[str, str]:
     table: dict[str, Words] = {str(key): words for key, words in REASONS.items()}
     table |= {str(key): words for key, words in REFUSALS.items()}
     return {key: getattr(words, language) for key, words in table.items()}
-
-
-def decision_words(language: Language) -> dict[str, str]:
-    return {key: getattr(words, language) for key, words in DECISIONS.items()}
 
 
 def language_of(wanted: str | None, accepted: str | None) -> Language:

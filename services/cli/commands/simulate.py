@@ -36,10 +36,10 @@ def simulate(
     Prints who would be sent what and when, and who not and why. Nothing is stored and nothing is
     sent.
     """
+    from services.console.files import read_folder
     from services.console.refusal import Refused
     from services.console.simulate import simulate as run
-    from services.journey.language.load import load_workspace
-    from services.journey.language.workspace_files import read_folder
+    from services.journey.language.workspace import load_workspace
 
     stop = _instant(until)
     loaded = load_workspace(read_folder(workspace))

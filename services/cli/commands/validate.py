@@ -19,9 +19,9 @@ def validate(workspace: Path = WORKSPACE, as_json: bool = AS_JSON) -> None:
     """
     import sys
 
+    from services.console.files import read_folder
     from services.console.refusal import problem_row
-    from services.journey.language.load import load_workspace
-    from services.journey.language.workspace_files import read_folder
+    from services.journey.language.workspace import load_workspace
 
     loaded = load_workspace(read_folder(workspace))
     if as_json:

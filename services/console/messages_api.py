@@ -1,0 +1,86 @@
+"""Messages and customers over HTTP, and the words for what became of a message."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from services.console import queries
+from services.console.auth import Viewer
+from services.console.context import Here
+from services.console.models import CustomerAnswer, Failure, MessageRow
+from services.console.reading import Before, reading
+from services.console.views import customer_answer, flow_of, messages_of, runs_of
+from services.console.words import language_of, sentences
+from shared.errors import NotFound
+
+router = APIRouter(prefix="/api", tags=["messages and customers"])
+
+_NO_NUL = r"^[^\x00]*$"
+Text = Annotated[str | None, Query(max_length=1000, pattern=_NO_NUL)]
+
+
+@router.get("/messages")
+async def messages(
+    request: Request,
+    response: Response,
+    here: Here,
+    _caller: Viewer,
+    customer: Text = None,
+    journey: Text = None,
+    decision: Literal["sent", "dropped", "failed", "unknown", "undecided"] | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    before: Annotated[
+        str | None, Query(description="From the `Link` header of the page before, or an instant")
+    ] = None,
+) -> list[MessageRow]:
+    """Messages, newest first; `Link: <…>; rel="next"` leads to older ones."""
+    place = Before.of(before) if before is not None else None
+    async with reading(here.engine) as connection:
+        rows = await queries.list_messages(
+            connection,
+            customer=customer,
+            journey=journey,
+            decision=decision,
+            before=place,
+            limit=limit,
+        )
+    if len(rows) == limit:
+        last = Before(rows[-1]["created_at"], rows[-1]["id"])
+        query = {**request.query_params, "before": str(last)}
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return [MessageRow(**row) for row in rows]
+
+
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"model": Failure, "description": "No such customer"}
+}
+
+
+@router.get("/customers/{customer:path}", responses=_UNKNOWN)
+async def customer(
+    customer: Annotated[str, Path(examples=["u1"], pattern=_NO_NUL)], here: Here, _caller: Viewer
+) -> CustomerAnswer:
+    """Traits, live runs with their step, and consents."""
+    async with reading(here.engine) as connection:
+        row = await queries.customer_row(connection, customer)
+        if row is None:
+            raise NotFound(f"there is no customer `{customer}`", hint="ids are case-sensitive")
+        runs = runs_of(row)
+        sources = await queries.sources(connection, {(r.journey, r.version) for r in runs})
+        queued = await queries.message_times(connection, customer, messages_of(runs))
+        consents = await queries.consents_of(connection, customer)
+    compiled = {(s["journey"], s["version"]): flow_of(s["source"], s["version"]) for s in sources}
+    flows = {key: flow for key, flow in compiled.items() if flow is not None}
+    times = {m["id"]: m["created_at"] for m in queued}
+    return customer_answer(customer, row, runs, flows, times, consents)
+
+
+@router.get("/reasons")
+async def reasons(
+    _caller: Viewer,
+    lang: Annotated[str | None, Query(description="`en` or `ko`")] = None,
+    accept_language: Annotated[str | None, Header()] = None,
+) -> dict[str, str]:
+    """What each reason for not sending, and each reason for not entering, means."""
+    return sentences(language_of(lang, accept_language))

@@ -1,0 +1,203 @@
+"""What people look at, read from the tables. Every list has a bound and a place to go on from."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    RowMapping,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.console.reading import Before
+from shared.db.tables import (
+    consents,
+    counts,
+    customers,
+    journey_versions,
+    journeys,
+    messages,
+    meta,
+    workspaces,
+)
+from shared.event import partition_of
+
+UNDECIDED = "undecided"
+"""What `decision=` takes besides the decisions."""
+
+Rows = Sequence[RowMapping]
+
+_ENDED = and_(counts.c.what.startswith("ended:"), counts.c.what != "ended:restart")
+"""A restart ends one run and begins the next without counting an entry."""
+
+
+async def newest_workspace(connection: AsyncConnection) -> RowMapping | None:
+    w = workspaces.c
+    columns = (w.revision, w.hash, w.active_from, w.applied_by, w.journeys)
+    found = await connection.execute(select(*columns).order_by(w.revision.desc()).limit(1))
+    return found.mappings().one_or_none()
+
+
+async def journeys_with_totals(connection: AsyncConnection, journey: str | None = None) -> Rows:
+    """id, status, and how many entered, ended and were refused, over all versions."""
+
+    def total(condition: Any) -> Any:
+        return func.coalesce(func.sum(counts.c.n).filter(condition), 0)
+
+    query = (
+        select(
+            journeys.c.id,
+            journeys.c.status,
+            total(counts.c.what == "entered").label("entered"),
+            total(_ENDED).label("ended"),
+            total(counts.c.what.startswith("refused:")).label("refused"),
+        )
+        .select_from(journeys.outerjoin(counts, counts.c.journey == journeys.c.id))
+        .group_by(journeys.c.id, journeys.c.status)
+        .order_by(journeys.c.id)
+    )
+    if journey is not None:
+        query = query.where(journeys.c.id == journey)
+    return (await connection.execute(query)).mappings().all()
+
+
+async def sources(connection: AsyncConnection, versions: Iterable[tuple[str, int]]) -> Rows:
+    """journey, version, file and source of the given journeys and versions."""
+    v = journey_versions.c
+    wanted = tuple_(v.journey, v.version).in_(list(versions))
+    found = await connection.execute(select(v.journey, v.version, v.file, v.source).where(wanted))
+    return found.mappings().all()
+
+
+async def counts_of(connection: AsyncConnection, journey: str) -> Rows:
+    """step, what, n over all versions and partitions."""
+    c = counts.c
+    query = (
+        select(c.step, c.what, func.sum(c.n).label("n"))
+        .where(c.journey == journey)
+        .group_by(c.step, c.what)
+        .order_by(c.step, c.what)
+    )
+    return (await connection.execute(query)).mappings().all()
+
+
+async def message_counts(connection: AsyncConnection, journey: str) -> Rows:
+    """channel, decision, reason, messages; undecided ones count for their first channel."""
+    m = messages.c
+    channel = func.coalesce(m.channel, m.channels[1]).label("channel")
+    query = (
+        select(channel, m.decision, m.reason, func.count().label("messages"))
+        .where(m.journey == journey)
+        .group_by(channel, m.decision, m.reason)
+        .order_by(channel, m.decision, m.reason)
+    )
+    return (await connection.execute(query)).mappings().all()
+
+
+_MESSAGE = (
+    messages.c.decided_at.label("at"),
+    messages.c.customer,
+    messages.c.journey,
+    messages.c.step,
+    func.coalesce(messages.c.channel, messages.c.channels[1]).label("channel"),
+    messages.c.decision,
+    messages.c.reason,
+    messages.c.id,
+    messages.c.created_at,
+    messages.c.provider_id,
+    messages.c.attempts,
+    messages.c.template,
+    messages.c.version,
+    messages.c.category,
+    messages.c.held_out,
+    messages.c.channels,
+    messages.c.passed_over,
+    messages.c.status,
+    case((messages.c.decision.is_(None), messages.c.held_reason)).label("held_reason"),
+    case((messages.c.decision.is_(None), messages.c.not_before)).label("not_before"),
+)
+
+
+async def list_messages(
+    connection: AsyncConnection,
+    *,
+    customer: str | None,
+    journey: str | None,
+    decision: str | None,
+    before: Before | None,
+    limit: int,
+) -> Rows:
+    """Newest first by creation, then id."""
+    chosen = select(*_MESSAGE)
+    if decision == UNDECIDED:
+        chosen = chosen.where(messages.c.status != "decided")
+    elif decision is not None:
+        chosen = chosen.where(messages.c.decision == decision)
+    if before is not None:
+        place = tuple_(messages.c.created_at, messages.c.id)
+        chosen = chosen.where(place < tuple_(literal(before.at), literal(before.id)))
+    chosen = chosen.order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(limit)
+    if customer is not None:
+        partition = partition_of(customer, await partitions(connection))
+        chosen = chosen.where(messages.c.partition == partition, messages.c.customer == customer)
+    if journey is not None:
+        chosen = chosen.where(messages.c.journey == journey)
+    elif customer is None:
+        chosen = _of_any_journey(chosen, limit)
+    return (await connection.execute(chosen)).mappings().all()
+
+
+def _of_any_journey(chosen: Select[Any], limit: int) -> Select[Any]:
+    """The newest of each journey, then the newest of those.
+
+    There is an index by journey and time and none by time alone: dispatch pays for every one.
+    """
+    each = chosen.where(messages.c.journey == journeys.c.id).correlate(journeys).lateral("each")
+    return (
+        select(*each.c)
+        .select_from(journeys.join(each, true()))
+        .order_by(each.c.created_at.desc(), each.c.id.desc())
+        .limit(limit)
+    )
+
+
+async def customer_row(connection: AsyncConnection, customer: str) -> RowMapping | None:
+    """traits and packed state."""
+    partition = partition_of(customer, await partitions(connection))
+    query = select(customers.c.traits, customers.c.state).where(
+        customers.c.partition == partition, customers.c.id == customer
+    )
+    return (await connection.execute(query)).mappings().one_or_none()
+
+
+async def consents_of(connection: AsyncConnection, customer: str) -> Rows:
+    partition = partition_of(customer, await partitions(connection))
+    query = (
+        select(consents.c.channel, consents.c.granted, consents.c.stated_at)
+        .where(consents.c.partition == partition, consents.c.customer == customer)
+        .order_by(consents.c.channel)
+    )
+    return (await connection.execute(query)).mappings().all()
+
+
+async def message_times(connection: AsyncConnection, customer: str, ids: Sequence[str]) -> Rows:
+    """id and created_at: when the runs that wait for these messages came to their step."""
+    if not ids:
+        return []
+    partition = partition_of(customer, await partitions(connection))
+    query = select(messages.c.id, messages.c.created_at).where(
+        messages.c.partition == partition, messages.c.id.in_(list(ids))
+    )
+    return (await connection.execute(query)).mappings().all()
+
+
+async def partitions(connection: AsyncConnection) -> int:
+    value = await connection.execute(select(meta.c.value).where(meta.c.key == "partitions"))
+    return int(value.scalar_one())

@@ -1,0 +1,133 @@
+"""Rows of the tables to what the API answers."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from services.console.models import (
+    ConsentRow,
+    CustomerAnswer,
+    JourneyAnswer,
+    JourneyRow,
+    MessageCount,
+    RunRow,
+    StepRow,
+)
+from services.journey.core.flow import Flow, Wait
+from services.journey.core.state import AtTime, ForOutcome, Run, unpack
+from services.journey.language.compile import JourneyRefused, compile_journey
+from shared.workspace import WorkspaceSettings
+
+
+@lru_cache(maxsize=512)
+def flow_of(source: str, version: int) -> Flow | None:
+    """A stored version, compiled; None if this release cannot read it."""
+    try:
+        return compile_journey(source, version, WorkspaceSettings())
+    except JourneyRefused:
+        return None
+
+
+def journey_row(row: RowMapping, flow: Flow | None, version: int | None) -> JourneyRow:
+    return JourneyRow(
+        **row,
+        title="" if flow is None else flow.title,
+        version=version,
+        live=row["entered"] - row["ended"],
+    )
+
+
+def journey_answer(
+    totals: JourneyRow,
+    file: str | None,
+    flow: Flow | None,
+    counts: Iterable[RowMapping],
+    messages: Iterable[RowMapping],
+) -> JourneyAnswer:
+    reached: Counter[str] = Counter()
+    ended: dict[str, dict[str, int]] = {}
+    refused: dict[str, int] = {}
+    for row in counts:
+        step, n = row["step"], int(row["n"])
+        kind, _, reason = row["what"].partition(":")
+        if kind == "reached":
+            reached[step] += n
+        elif kind == "ended":
+            ended.setdefault(step, {})[reason] = n
+        elif kind == "refused":
+            refused[reason] = n
+    ended_by: Counter[str] = Counter()
+    for reasons in ended.values():
+        ended_by.update(reasons)
+    steps = () if flow is None else flow.steps
+    names = [*steps, *sorted((reached.keys() | ended.keys()) - set(steps))]
+    return JourneyAnswer(
+        **dict(totals),
+        file=file,
+        steps=[
+            StepRow(
+                step=name,
+                kind=_kind(flow, name),
+                reached=reached[name],
+                ended=ended.get(name, {}),
+            )
+            for name in names
+        ],
+        ended_by=dict(sorted(ended_by.items())),
+        refused_by=refused,
+        messages=[MessageCount(**m) for m in messages],
+    )
+
+
+def _kind(flow: Flow | None, step: str) -> str | None:
+    if flow is None or step not in flow.steps:
+        return None
+    return type(flow.steps[step]).__name__.lower()
+
+
+def customer_answer(
+    customer: str,
+    row: RowMapping,
+    runs: Sequence[Run],
+    flows: Mapping[tuple[str, int], Flow],
+    queued: Mapping[str, Any],
+    consents: Iterable[RowMapping],
+) -> CustomerAnswer:
+    return CustomerAnswer(
+        id=customer,
+        traits=row["traits"],
+        runs=[_run_row(run, flows.get((run.journey, run.version)), queued) for run in runs],
+        consents=[ConsentRow(**consent) for consent in consents],
+    )
+
+
+def runs_of(row: RowMapping) -> tuple[Run, ...]:
+    return unpack(row["state"]).runs
+
+
+def messages_of(runs: Iterable[Run]) -> list[str]:
+    return [run.waiting.message_id for run in runs if isinstance(run.waiting, ForOutcome)]
+
+
+def _run_row(run: Run, flow: Flow | None, queued: Mapping[str, Any]) -> RunRow:
+    until = run.waiting.due if isinstance(run.waiting, AtTime) else None
+    message = run.waiting.message_id if isinstance(run.waiting, ForOutcome) else None
+    since = queued.get(message) if message is not None else None
+    step = flow.steps.get(run.step) if flow is not None else None
+    if until is not None and isinstance(step, Wait):
+        since = until - step.duration
+    return RunRow(
+        id=run.id,
+        journey=run.journey,
+        version=run.version,
+        key=run.key,
+        entered_at=run.entered_at,
+        step=run.step,
+        since=since,
+        until=until,
+        waits_for_message=message,
+        held_out=run.held_out,
+    )
