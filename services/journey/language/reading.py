@@ -193,12 +193,12 @@ class _Reader:
 
     def _place(self, built: _Built, anchor: str | None, at: Spot | None = None) -> None:
         """Puts a finished node where it belongs: root, list item, key or value."""
-        spot = at or built.node.spot
         self.nodes += built.nodes if at else 1
         if self.nodes > MOST_NODES:
-            self._stop(spot, f"the file holds more than {MOST_NODES:,} parts", "split it")
+            message = f"the file holds more than {MOST_NODES:,} parts"
+            self._stop(at or built.node.spot, message, "split it")
         if len(self.open) + built.depth > MOST_DEPTH + 1:
-            self._too_deep(spot)
+            self._too_deep(at or built.node.spot)
         if anchor is not None:
             self.anchors[anchor] = built
         if not self.open:

@@ -71,7 +71,7 @@ def resolve(
     """
     resolved = Resolved(journey)
     _place(journey.steps, None, (), False, resolved.steps)
-    resolved.steps.sort(key=lambda placed: placed.step.node.spot)
+    resolved.steps.reverse()
     kinds = _names(resolved, problems)
     known = kinds | ({} if whole is None else dict.fromkeys(_ids(whole), "send"))
     _Expressions(resolved, problems, known, segments).all()
@@ -88,19 +88,19 @@ def _place(
     after_event: bool,
     placed: list[Placed],
 ) -> str | None:
-    """Places a list of steps, last first, and returns the name of its first."""
+    """Places a list of steps, last first and each behind what is in it; names its first."""
     following = behind
     for number in range(len(steps), 0, -1):
-        step = steps[number - 1]
-        here = (*path, number)
-        firsts = []
-        for arm, block in model.blocks(step):
+        step, here = steps[number - 1], (*path, number)
+        name = _id(step, here)
+        firsts: list[str | None] = []
+        for arm, block in reversed(model.blocks(step)):
             inner = after_event or (isinstance(step, model.WaitFor) and arm == 1)
             # A round of a loop comes back to the loop, which decides whether to go on.
-            end = _id(step, here) if isinstance(step, model.Repeat) else following
-            firsts.append(_place(block, end, (*here, arm), inner, placed))
-        placed.append(Placed(_id(step, here), step, following, tuple(firsts), after_event))
-        following = placed[-1].id
+            end = name if isinstance(step, model.Repeat) else following
+            firsts.insert(0, _place(block, end, (*here, arm), inner, placed))
+        placed.append(Placed(name, step, following, tuple(firsts), after_event))
+        following = name
     return following
 
 

@@ -14,7 +14,7 @@ class TemplateFiles:
     parsed: dict[str, Template] = field(default_factory=dict)
     """The good ones, by `shared.templates.key`."""
     channels: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Template to the channels it has a file for, good or bad."""
+    """Template to the channels that it has a plain file for (one without a locale), good or bad."""
 
 
 def read_templates(files: Mapping[str, bytes], found: list[Problem]) -> TemplateFiles:
@@ -28,7 +28,8 @@ def read_templates(files: Mapping[str, bytes], found: list[Problem]) -> Template
         if name.channel not in CHANNELS:
             _misnamed(file, found)
         before = templates.channels.get(name.name, frozenset())
-        templates.channels[name.name] = before | {name.channel}
+        plain = frozenset() if name.locale else frozenset({name.channel})
+        templates.channels[name.name] = before | plain
         if name.key in seen:
             _add(file, f"this and {seen[name.key]} are the same template", "remove one", found)
             continue

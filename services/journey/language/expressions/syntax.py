@@ -5,7 +5,7 @@ Every node knows the characters it was written with (`span`) and how high the tr
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal as OneOf
 from typing import NamedTuple
 
@@ -37,8 +37,9 @@ class Node:
     height: int = 1
 
     def children(self) -> Iterator["Node"]:
-        for each in fields(self):
-            value = getattr(self, each.name)
+        # The slots of the subclass alone: span and height, which are no nodes, are the base's.
+        for name in self.__slots__:
+            value = getattr(self, name)
             if isinstance(value, Node):
                 yield value
             elif isinstance(value, tuple):
