@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 
 from services.console import publish, queries
+from services.console.archive import MOST_ZIPPED, read_zip
 from services.console.auth import Marketer, Viewer
 from services.console.context import Here
 from services.console.failures import TooLarge
-from services.console.files import MOST_ZIPPED, read_zip
 from services.console.models import (
     AppliedAnswer,
     Failure,

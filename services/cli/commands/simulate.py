@@ -36,7 +36,7 @@ def simulate(
     Prints who would be sent what and when, and who not and why. Nothing is stored and nothing is
     sent.
     """
-    from services.console.files import read_folder
+    from services.console.folder import read_folder
     from services.console.refusal import Refused
     from services.console.simulate import simulate as run
     from services.journey.language.workspace import load_workspace

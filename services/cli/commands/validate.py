@@ -19,7 +19,7 @@ def validate(workspace: Path = WORKSPACE, as_json: bool = AS_JSON) -> None:
     """
     import sys
 
-    from services.console.files import read_folder
+    from services.console.folder import read_folder
     from services.console.refusal import problem_row
     from services.journey.language.workspace import load_workspace
 
