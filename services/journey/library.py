@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from services.journey.core.book import EMPTY, Book, Edition
 from services.journey.core.flow import Flow
-from services.journey.language.load import compile_journey
+from services.journey.language.compile import JourneyRefused, compile_journey
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import ConfigurationError
+from shared.workspace import WorkspaceSettings
 
 _EDITIONS = "SELECT revision, active_from, journeys FROM workspaces ORDER BY revision"
 _SOURCES = "SELECT journey, version, source FROM journey_versions"
@@ -32,15 +33,15 @@ class Versions(Mapping[tuple[str, int], Flow]):
     def __getitem__(self, key: tuple[str, int]) -> Flow:
         flow = self.compiled.get(key)
         if flow is None:
-            compiled = compile_journey(self._sources[key], key[1])
-            if compiled.flow is None:
-                name, version = key
+            name, version = key
+            try:
+                flow = compile_journey(self._sources[key], version, WorkspaceSettings())
+            except JourneyRefused as error:
                 raise ConfigurationError(
-                    f"version {version} of `{name}` was stored and does not compile:"
-                    f" {compiled.problems[0].message}",
+                    f"version {version} of `{name}` was stored and does not compile: {error}",
                     hint="apply a mended workspace",
-                )
-            flow = self.compiled[key] = compiled.flow
+                ) from error
+            self.compiled[key] = flow
         return flow
 
     def __iter__(self) -> Iterator[tuple[str, int]]:

@@ -1,0 +1,32 @@
+"""`/healthz`, `/readyz` and `/metrics`, the same for every process."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], Awaitable[str | None]]
+"""None when all is well, else what is missing."""
+
+
+def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="Alive: the process answers")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz", summary="Ready: every part can do its work now")
+    async def readyz() -> JSONResponse:
+        missing = {name: said for name, check in checks.items() if (said := await check())}
+        if not missing:
+            return JSONResponse({"status": "ready"})
+        body = {"code": "not_ready", "message": "; ".join(missing.values()), "missing": missing}
+        return JSONResponse(body, status_code=503, headers={"Retry-After": "1"})
+
+    @router.get("/metrics", summary="Metrics in the Prometheus text format")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

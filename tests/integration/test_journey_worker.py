@@ -1,0 +1,329 @@
+"""The engine on a real log and database: batches, fence, timers, catching up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.console.publish import apply
+from services.journey.library import Library
+from services.journey.partition import Engine
+from services.journey.store import Store
+from services.journey.worker import Worker
+from shared.clock import REAL, wall_clock
+from shared.db.connect import Pool
+from shared.db.wakeups import Wakeups
+from shared.event import Event, outcome_event, partition_of
+from shared.log.postgres import CHANNEL, PostgresLog, PostgresLogReader
+from tests.conftest import PARTITIONS
+
+SETTINGS = """
+timezone: UTC
+policies: {consent: assumed}
+channels:
+  email: {adapter: log}
+"""
+REMINDER = """
+journey: reminder
+trigger: {event: Added}
+entry: {key: event.cart, when_active: restart}
+exit: [{event: Bought, where: event.cart == trigger.cart}]
+steps:
+  - wait: 1s
+  - {send: email, template: hello, id: nudge}
+  - wait: 1h
+  - {send: email, template: hello, id: again}
+"""
+TEMPLATE = "---\nsubject: Hello\n---\n<p>Hello</p>\n"
+
+
+def workspace(**journeys: str) -> Mapping[str, bytes]:
+    files = {
+        "dangol.yaml": SETTINGS,
+        "templates/hello/email.liquid": TEMPLATE,
+        **{f"journeys/{name}.yaml": text for name, text in journeys.items()},
+    }
+    return {name: text.encode() for name, text in files.items()}
+
+
+_numbers = iter(range(1_000_000))
+
+
+def track(name: str, customer: str = "u1", **properties: Any) -> Event:
+    return Event(
+        id=f"m{next(_numbers)}",
+        kind="track",
+        name=name,
+        timestamp=wall_clock(),
+        user_id=customer,
+        properties=properties,
+    )
+
+
+class House:
+    """The parts around a worker, and what a test wants to know."""
+
+    def __init__(self, pool: Pool, wakeups: Wakeups) -> None:
+        self.pool = pool
+        self.wakeups = wakeups
+        self.log = PostgresLog(pool, PARTITIONS)
+
+    async def publish(self, **journeys: str) -> None:
+        await apply(self.pool, workspace(**journeys), "test", REAL)
+
+    def worker(self, name: str = "w1", *, batch: int = 500, cache: int = 1000) -> Worker:
+        reader = PostgresLogReader(self.pool, self.wakeups, PARTITIONS, name)
+        engine = Engine(name, reader, Store(self.pool), Library(self.pool), REAL, batch, cache)
+        return Worker(engine, asyncio.Event())
+
+    @asynccontextmanager
+    async def running(self, *workers: Worker) -> AsyncIterator[asyncio.Event]:
+        stopping = asyncio.Event()
+        tasks = [
+            asyncio.create_task(worker.run(stopping)) for worker in workers or (self.worker(),)
+        ]
+        try:
+            yield stopping
+        finally:
+            stopping.set()
+            await asyncio.gather(*tasks)
+
+    async def caught_up(self) -> None:
+        await self.until(
+            "SELECT bool_and(p.log_offset = h.next_offset - 1)"
+            " FROM partitions p JOIN log_heads h ON h.partition = p.id"
+        )
+
+    async def until(self, query: str, *arguments: Any) -> None:
+        """Poll until the query's value is true."""
+        async with asyncio.timeout(20):
+            while not await self.pool.fetchval(query, *arguments):
+                await asyncio.sleep(0.02)
+
+    async def messages(self) -> list[tuple[str, str, str | None]]:
+        rows = await self.pool.fetch(
+            "SELECT step, status, reason FROM messages ORDER BY created_at"
+        )
+        return [(row["step"], row["status"], row["reason"]) for row in rows]
+
+    async def counted(self, what: str) -> int:
+        n: int = await self.pool.fetchval(
+            "SELECT coalesce(sum(n), 0)::int FROM counts WHERE what = $1", what
+        )
+        return n
+
+
+@pytest.fixture
+async def house(pool: Pool, dsn: str) -> AsyncIterator[House]:
+    wakeups = Wakeups(dsn, [CHANNEL])
+    stopping = asyncio.Event()
+    listening = asyncio.create_task(wakeups.run(stopping))
+    yield House(pool, wakeups)
+    stopping.set()
+    await listening
+
+
+async def test_a_timer_fires_in_time_and_its_message_is_offered(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Added", cart="a")])
+        await house.until("SELECT count(*) = 1 FROM messages WHERE status = 'queued'")
+        row = await house.pool.fetchrow("SELECT created_at FROM messages")
+        received = await house.pool.fetchval("SELECT max(received_at) FROM log")
+        assert row is not None
+        assert row["created_at"] == received + timedelta(seconds=1), "the due time, not the wake-up"
+
+
+async def test_an_outcome_lets_the_run_go_on_and_arms_the_next_wait(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Added", cart="a")])
+        await house.until("SELECT count(*) = 1 FROM messages")
+        row = await house.pool.fetchrow("SELECT id, run_id FROM messages")
+        assert row is not None
+        sent_at = wall_clock()
+        told = outcome_event(
+            message_id=row["id"], customer="u1", at=sent_at, step="nudge", run_id=row["run_id"],
+            decision="sent", reason=None, channel="email",
+        )  # fmt: skip
+        await house.log.append([told, told])
+        await house.until(
+            "SELECT count(*) = 1 FROM timers WHERE due_at = $1", sent_at + timedelta(hours=1)
+        )
+
+
+async def test_an_exit_withdraws_the_message_that_waits(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Added", cart="a")])
+        await house.until("SELECT count(*) = 1 FROM messages")
+        await house.log.append([track("Bought", cart="a")])
+        await house.until("SELECT bool_and(decision = 'dropped') FROM messages")
+    assert await house.messages() == [("nudge", "decided", "run_ended")]
+
+
+async def test_an_exit_leaves_a_message_alone_whose_attempt_is_recorded(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Added", cart="a")])
+        await house.until("SELECT count(*) = 1 FROM messages")
+        await house.pool.execute(
+            "UPDATE messages SET status = 'attempting', claimed_by = 'd', claim_until = now()"
+        )
+        await house.log.append([track("Bought", cart="a")])
+        await house.caught_up()
+        assert await house.counted("ended:exit") == 1
+    assert await house.messages() == [("nudge", "attempting", None)]
+
+
+async def test_a_purchase_that_waits_in_the_log_prevents_its_reminder(house: House) -> None:
+    """After an outage the timer has been due for long; the purchase behind it comes first."""
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Added", cart="a")])
+        await house.caught_up()
+    await house.log.append([track("Bought", cart="a")])
+    await asyncio.sleep(1.1)  # the outage itself: the due time must pass
+    async with house.running():
+        await house.caught_up()
+    assert await house.messages() == []
+    assert await house.counted("ended:exit") == 1
+
+
+async def test_a_backlog_offers_nothing_before_its_end_is_reached(house: House) -> None:
+    """The reminder fell due before the purchase was received, and both wait in the log."""
+    await house.publish(reminder=REMINDER)
+    await house.log.append([track("Added", cart="a")])
+    await asyncio.sleep(1.1)
+    await house.log.append([track("Viewed", n=n) for n in range(20)])
+    await house.log.append([track("Bought", cart="a")])
+    await house.pool.execute(
+        "CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'offered while behind'; END $$"
+    )
+    await house.pool.execute(
+        "CREATE TRIGGER forbid BEFORE INSERT OR UPDATE ON messages FOR EACH ROW"
+        " WHEN (NEW.status = 'queued') EXECUTE FUNCTION forbid()"
+    )
+    async with house.running(house.worker(batch=3)):
+        await house.caught_up()
+    assert await house.messages() == [("nudge", "decided", "run_ended")]
+
+
+async def test_what_is_staged_is_offered_at_the_end(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    await house.log.append([track("Added", cart="a")])
+    await asyncio.sleep(1.1)
+    await house.log.append([track("Viewed", n=n) for n in range(20)])
+    async with house.running(house.worker(batch=3)):
+        await house.until("SELECT count(*) = 1 FROM messages WHERE status = 'queued'")
+
+
+async def test_a_worker_that_lost_its_partition_stores_nothing(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    partition = partition_of("u1", PARTITIONS)
+    first = house.worker()
+    async with house.running(first):
+        await house.log.append([track("Added", cart="a")])
+        await house.caught_up()
+        taken = await Store(house.pool).take(partition, "another")
+        await house.log.append([track("Bought", cart="a")])
+        # It notices at its next commit, lets go, and takes the partition anew by its assignment.
+        await house.caught_up()
+        epoch = await house.pool.fetchval("SELECT epoch FROM partitions WHERE id = $1", partition)
+        assert epoch > taken.epoch
+    assert await house.counted("ended:exit") == 1
+    assert await house.counted("entered") == 1
+
+
+async def test_two_workers_decide_every_event_once(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running(house.worker("a"), house.worker("b")):
+        await house.until("SELECT count(DISTINCT owner) = 2 FROM partitions")
+        for start in range(0, 400, 20):
+            await house.log.append(
+                [track("Added", f"u{n}", cart=n) for n in range(start, start + 20)]
+            )
+        await house.caught_up()
+        assert await house.pool.fetchval("SELECT count(DISTINCT owner) FROM partitions") == 2
+    assert await house.counted("entered") == 400
+    assert await house.pool.fetchval("SELECT count(*) FROM history") == 400
+
+
+async def test_a_small_cache_changes_nothing(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running(house.worker(batch=7, cache=2)):
+        for _ in range(5):
+            await house.log.append([track("Added", f"u{n}", cart="a") for n in range(30)])
+        await house.caught_up()
+    assert await house.counted("entered") == 30
+    assert await house.counted("ended:restart") == 120
+
+
+async def test_a_new_revision_is_used_from_its_moment_on(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Started")])
+        await house.caught_up()
+        other = REMINDER.replace("event: Added", "event: Started")
+        await house.publish(reminder=other)
+        await house.log.append([track("Started")])  # within the second before it is in force
+        await house.until("SELECT max(active_from) < clock_timestamp() FROM workspaces")
+        await house.log.append([track("Started", cart="late")])
+        await house.caught_up()
+    assert await house.counted("entered") == 1
+    version = await house.pool.fetchval("SELECT version FROM counts WHERE what = 'entered'")
+    assert version == 2
+
+
+async def test_rubbish_in_the_log_is_set_aside_and_stops_nothing(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    partition = partition_of("u1", PARTITIONS)
+    await house.log.append([track("Viewed")])
+    await house.pool.execute(
+        "INSERT INTO log SELECT partition, 2, received_at, '\\xff00' FROM log WHERE partition = $1",
+        partition,
+    )
+    await house.pool.execute("UPDATE log_heads SET next_offset = 3 WHERE partition = $1", partition)
+    await house.log.append([track("Added", cart="a")])
+    async with house.running():
+        await house.caught_up()
+    assert await house.counted("entered") == 1
+    reason = await house.pool.fetchval("SELECT reason FROM set_aside")
+    assert reason.startswith("not an event")
+
+
+async def test_ids_that_left_the_row_are_still_known(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    events = [track("Viewed", n=n) for n in range(1500)]
+    async with house.running():
+        await house.log.append(events)
+        await house.caught_up()
+        assert await house.pool.fetchval("SELECT count(*) FROM spilled_ids") > 0
+        await house.log.append(events)
+        await house.caught_up()
+    assert await house.pool.fetchval("SELECT count(*) FROM history") == 1500
+
+
+async def test_consent_arrives_as_a_trait_and_the_newest_statement_wins(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    now = wall_clock()
+
+    def states(ident: str, age: timedelta, **consent: bool) -> Event:
+        return Event(
+            id=ident, kind="identify", timestamp=now - age, user_id="u1",
+            traits={"consent": consent},
+        )  # fmt: skip
+
+    async with house.running():
+        await house.log.append([states("1", timedelta(0), email=False, sms=True)])
+        await house.log.append([states("2", timedelta(hours=1), email=True, push=True)])
+        await house.caught_up()
+    rows = await house.pool.fetch("SELECT channel, granted FROM consents ORDER BY channel")
+    assert [tuple(row) for row in rows] == [("email", False), ("push", True), ("sms", True)]
+    assert await house.pool.fetchval("SELECT count(*) FROM consent_ledger") == 4
+    traits = await house.pool.fetchval("SELECT traits FROM customers")
+    assert traits == {"consent": {"email": False, "sms": True, "push": True}}
