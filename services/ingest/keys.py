@@ -10,7 +10,6 @@ from urllib.parse import parse_qs
 from shared.errors import Forbidden, Unauthorized
 from shared.keys import Source, reaches
 
-
 _LONGEST = 1024
 """Bytes of an Authorization header worth reading, and remembering."""
 

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -128,6 +129,29 @@ async def test_a_log_that_does_not_answer_fails_all_that_wait(
     log.open.set()
     assert await settled(appending(batching, "b")) == ["ok"]
     assert ids(log) == [["b"]]
+
+
+async def test_after_a_log_that_does_not_answer_nobody_is_suspected_any_more(
+    metrics: IngestMetrics,
+) -> None:
+    class Moody(RecordingLog):
+        mood = "angry"
+
+        async def append(self, events: Sequence[Event]) -> None:
+            if self.mood == "angry":
+                self.mood = "silent"
+                raise ValueError
+            if self.mood == "silent":
+                await asyncio.Event().wait()
+            await super().append(events)
+
+    moody = Moody()
+    batching = BatchingLog(moody, metrics, timeout=0.01)
+    together = [appending(batching, ident) for ident in "abc"]
+    assert await settled(*together) == ["Unavailable"] * 3
+    moody.mood = "good"
+    assert await settled(appending(batching, "d"), appending(batching, "e")) == ["ok", "ok"]
+    assert ids(moody) == [["d", "e"]]
 
 
 async def test_a_request_that_goes_away_takes_none_with_it(

@@ -37,7 +37,8 @@ class TestBodies:
         "content",
         [
             *(b"", b"{", b"not json", b"[" * 100_000, b'"text"'),
-            *(b"\x1f\x8b", b"\x1f\x8bnonsense", gzip.compress(b"{}")[:-3], gzip.compress(b"") * 17),
+            *(b"\x1f\x8b", b"\x1f\x8bnonsense", gzip.compress(b"{}")[:-3]),
+            b"".join(gzip.compress(bytes([byte])) for byte in b'{"batch":[]         }'),
         ],
     )
     async def test_what_cannot_be_read_is_a_bad_request(
@@ -79,6 +80,21 @@ class TestBodies:
             is_error(response, 413, "too_large")
         fits = gzip.compress(json.dumps(TRACK).encode().ljust(100_000))
         assert (await tight_client.post("/v1/t", content=fits, headers=WK)).status_code == 200
+
+    async def test_a_body_announced_above_the_limit_is_not_even_read(
+        self, tight_client: httpx.AsyncClient
+    ) -> None:
+        pulled: list[bytes] = []
+
+        async def body() -> AsyncIterator[bytes]:
+            for piece in (b"{", b"}"):
+                pulled.append(piece)
+                yield piece
+
+        headers = {**WK, "Content-Length": "100001"}
+        response = await tight_client.post("/v1/batch", content=body(), headers=headers)
+        is_error(response, 413, "too_large")
+        assert pulled == []
 
     async def test_a_bomb_is_not_inflated(self, client: httpx.AsyncClient) -> None:
         bomb = gzip.compress(b"\0" * 200_000_000)

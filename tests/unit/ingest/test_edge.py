@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.types import Message, Receive, Scope, Send
 
 from services.ingest.app import IngestContext, create_app
 from services.ingest.refused import Reason
@@ -157,6 +158,26 @@ class TestKeys:
         response = await client.post("/v1/track", json=TRACK, headers=WK)
         is_error(response, 503, "unavailable")
         assert response.headers["retry-after"] == "1"
+
+
+async def test_whoever_stands_in_front_may_add_a_header_to_each_answer(
+    context: IngestContext,
+) -> None:
+    app = create_app(context)
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        async def add(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"x-front", b"1"))
+            await send(message)
+
+        await app(scope, receive, add)
+
+    transport = httpx.ASGITransport(front)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        for _ in range(2):
+            response = await client.post("/v1/track", json=TRACK, headers=WK)
+            assert response.headers.get_list("x-front") == ["1"]
 
 
 class TestTrouble:

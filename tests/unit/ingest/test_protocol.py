@@ -268,10 +268,19 @@ class TestLenientJson:
         (made,) = taken({"batch": [json.loads(body)]}).events
         assert "ab\ufffd" in (made.name, made.user_id, made.id)
 
-    def test_integers_beyond_64_bits_are_doubles_without_any_other_oddity(self) -> None:
-        assert event(properties={"n": [2**64, -(2**63) - 1, 2**62]}).properties == {
-            "n": [float(2**64), -float(2**63), 2**62]
-        }
+    @pytest.mark.parametrize("number", [2**63, 2**64, -(2**63) - 1, 10**30])
+    def test_integers_beyond_64_bits_are_doubles_without_any_other_oddity(
+        self, number: int
+    ) -> None:
+        (kept,) = event(properties={"n": [number]}).properties["n"]
+        assert isinstance(kept, float)
+        assert kept == float(number)
+
+    @pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+    def test_integers_of_64_bits_stay_as_they_are(self, number: int) -> None:
+        (kept,) = event(properties={"n": [number]}).properties["n"]
+        assert isinstance(kept, int)
+        assert kept == number
 
     def test_a_byte_order_mark_is_skipped(self) -> None:
         assert len(taken(b"\xef\xbb\xbf" + json.dumps(TRACK).encode()).events) == 1

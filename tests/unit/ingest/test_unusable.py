@@ -70,6 +70,12 @@ class TestUnusable:
         assert len(reading.refused[0].raw) == MAX_EVENT_BYTES
         assert reading.refused[0].raw.startswith(b'{"type": "track"')
 
+    def test_among_nan_too_a_huge_event_is_unusable(self) -> None:
+        huge = json.dumps({**TRACK, "properties": {"x": "x" * MAX_EVENT_BYTES}}).encode()
+        reading = taken(b'{"batch":[%s,%s],"n":NaN}' % (json.dumps(TRACK).encode(), huge))
+        assert len(reading.events) == 1
+        assert [refused.reason for refused in reading.refused] == [Reason.TOO_LARGE]
+
     def test_among_nan_too_the_event_is_kept(self) -> None:
         reading = taken(b'{"batch":[{"type":"track","event":"E","n":NaN}]}')
         assert json.loads(reading.refused[0].raw) == {"type": "track", "event": "E", "n": None}
