@@ -55,7 +55,7 @@ class Dangol:
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "services.cli.app", *command,
+                str(Path(sys.executable).parent / "dangol"), *command,
                 env=environment, stdout=log, stderr=log,
             )  # fmt: skip
 
