@@ -53,8 +53,12 @@ class Rendered:
     parts: dict[str, str]
     """`subject`, `preheader` and what else the front matter has, each on one line."""
     body: str
-    text: str
-    """The body for those who read no HTML; the body itself where it is text."""
+    html: bool
+
+    @property
+    def text(self) -> str:
+        """The body for those who read no HTML; the body itself where it is text."""
+        return plain_text(self.body) if self.html else self.body
 
 
 def template_name(path: str) -> TemplateName | None:
@@ -123,7 +127,7 @@ def render(template: Template, names: Mapping[str, Any]) -> Rendered:
     except (ArithmeticError, ValueError, TypeError, RecursionError, KeyError) as error:
         # A filter of the library met a value that it did not expect.
         raise TemplateFailed(f"{type(error).__name__}: {error}") from error
-    return Rendered(parts, body, plain_text(body) if template.html else body)
+    return Rendered(parts, body, template.html)
 
 
 def _is_html(channel: str) -> bool:

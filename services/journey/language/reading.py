@@ -166,10 +166,12 @@ class _Reader:
             self._place(_Built(ended.node, ended.nodes, ended.depth), ended.anchor)
 
     def _scalar(self, event: ScalarEvent) -> Scalar:
-        mark = event.start_mark
-        return Scalar(
-            event.value, event.style or "", mark.line + 1, mark.column + 1, self.problems.source
-        )
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        key = self.open[-1].key if self.open else None
+        if key is not None and not event.value and not event.style:
+            # The parser finds nothing only at whatever comes next; its place is behind the colon.
+            line, column = key.line, key.spot.column + key.spot.length + 1
+        return Scalar(event.value, event.style or "", line, column, self.problems.source)
 
     def _begin(self, event: Any) -> None:
         self._key_must_be_text(event)
@@ -254,7 +256,9 @@ class _Reader:
                 "one file holds one document: move it to a file of its own",
             )
         if event.version is not None or event.tags:
-            self._stop(_spot(event), "YAML directives (`%…`) are not used here", "leave it out")
+            lines = enumerate(self.problems.source.lines, 1)
+            line = next((n for n, text in lines if text.startswith("%")), 1)
+            self._stop(Spot(line, 1), "YAML directives (`%…`) are not used here", "leave it out")
 
     def _tagged(self, event: Any) -> None:
         if event.tag is not None:

@@ -123,7 +123,8 @@ def node_at(root: Node, path: tuple[int | str, ...]) -> Node:
     """The node at a path, read as `spot_at` reads it."""
     node = root
     for part in path:
-        node = _child(node, part) or node
+        below = _child(node, part)
+        node = node if below is None else below
     return node
 
 

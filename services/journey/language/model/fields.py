@@ -7,7 +7,9 @@ place; one that is settled here (a duration, a priority) becomes its value.
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import available_timezones
 
 from pydantic import (
     BaseModel,
@@ -23,8 +25,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from services.journey.language.tree import Mapping, Scalar, Sequence, data, scalar_data
-from shared.workspace import Duration, TimeOfDay, Zone, parse_duration
+from services.journey.language.tree import Mapping, Scalar, Sequence, data
+from shared.workspace import Duration, TimeOfDay, parse_duration
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Located")
@@ -147,6 +149,29 @@ def _instant(text: str) -> datetime:
     return instant
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _zone_or_customer(text: str) -> str:
+    if text != "customer" and text not in _zones():
+        raise ValueError(f"`{text[:60]}` is no time zone: write Asia/Seoul, or customer")
+    return text
+
+
+def _yes_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"`{text[:40]}` is neither true nor false")
+    return text == "true"
+
+
+def _yes(text: str) -> Literal[True]:
+    if text != "true":
+        raise ValueError(f"`{text[:40]}` has no meaning here: write true, or leave it out")
+    return True
+
+
 def _url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+\S*", text):
         raise ValueError(f"`{text[:60]}` is no address: write https://…")
@@ -173,8 +198,10 @@ Condition = Annotated[
 Anything = Annotated[Any, PlainValidator(lambda node: node), WithJsonSchema({})]
 """A node as it is: a literal, or an expression where a step takes one."""
 Data = Annotated[Any, PlainValidator(data), WithJsonSchema({})]
-Yes = Annotated[Literal[True], BeforeValidator(lambda n: scalar_data(_scalar(n)))]
-YesNo = Annotated[bool, Field(strict=True), BeforeValidator(lambda n: scalar_data(_scalar(n)))]
+Yes = Annotated[
+    Literal[True], PlainValidator(_read(_yes)), WithJsonSchema({"type": "boolean", "const": True})
+]
+YesNo = Annotated[bool, PlainValidator(_read(_yes_no)), WithJsonSchema({"type": "boolean"})]
 Whole = Annotated[int, BeforeValidator(text_of)]
 Number = Annotated[float, BeforeValidator(text_of), Field(allow_inf_nan=False)]
 
@@ -189,7 +216,7 @@ Clock = Annotated[
     BeforeValidator(text_of),
     WithJsonSchema(_STRING | {"pattern": r"^([01]?\d|2[0-3]):[0-5]\d$"}),
 ]
-ZoneName = Annotated[Zone, BeforeValidator(text_of)]
+ZoneOrCustomer = Annotated[str, PlainValidator(_read(_zone_or_customer)), WithJsonSchema(_STRING)]
 Share = Annotated[
     float, PlainValidator(_read(_share)), WithJsonSchema(_STRING | {"examples": ["10%"]})
 ]

@@ -12,7 +12,7 @@ from services.journey.language.model.fields import (
     Offset,
     Word,
     Yes,
-    ZoneName,
+    ZoneOrCustomer,
     kinds_in,
     text_of,
 )
@@ -41,7 +41,7 @@ class SegmentTrigger(Located):
 class ScheduleTrigger(Located):
     schedule: Annotated[str, BeforeValidator(check_cron), BeforeValidator(text_of)]
     segment: Word
-    timezone: ZoneName | Literal["customer"] | None = None
+    timezone: ZoneOrCustomer | None = None
 
 
 class DateTrigger(Located):
