@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 
+CHANNEL = "dangol_messages"
+"""The wake-up that tells dispatchers of messages they may claim."""
+
 
 class MessageContext(msgspec.Struct, frozen=True, omit_defaults=True):
     trigger: dict[str, Any] = {}

@@ -1,0 +1,41 @@
+"""Which adapters there are: our own, and those that installed packages add.
+
+A package adds one with an entry point of the group `dangol.channels`, named as in `adapter:`, that
+leads to a factory (see `port.py`). Our own names cannot be taken over.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from services.dispatch.channels import log, smtp
+from services.dispatch.channels.port import Adapter, Factory, Setup
+from shared.errors import ConfigurationError
+
+GROUP = "dangol.channels"
+
+BUILT_IN: Mapping[str, Factory] = {"log": log.create, "smtp": smtp.create}
+
+
+@cache
+def _installed() -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def names() -> frozenset[str]:
+    return frozenset(BUILT_IN) | frozenset(_installed())
+
+
+def create(setup: Setup) -> Adapter:
+    """Raises ConfigurationError for an unknown adapter, or for what the adapter misses."""
+    name = setup.settings.adapter
+    if name in BUILT_IN:
+        return BUILT_IN[name](setup)
+    point = _installed().get(name)
+    if point is None:
+        raise ConfigurationError(
+            f"there is no adapter `{name}` for the channel {setup.channel}",
+            hint=f"use one of {', '.join(sorted(names()))}, or install the package that has it",
+        )
+    factory: Factory = point.load()
+    return factory(setup)

@@ -1,0 +1,218 @@
+"""One group's decisions: each customer's messages in their order, by the pure policies.
+
+A message whose turn has not come (an earlier one of the same customer is due and in somebody else's
+hands) is put back, and so are those behind it. A hold that is over already, because we come late,
+is decided again at once, at its new place in the order. A message that may be sent is rendered
+here: what cannot be rendered is dropped and never counts as an attempt.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from services.dispatch import metrics
+from services.dispatch.channels.port import Outgoing
+from services.dispatch.pending import Attempt, Key, Pending, Plan, decided, put_back, queued
+from services.dispatch.policy import (
+    Contact,
+    Drop,
+    Hold,
+    PassedOver,
+    Place,
+    Scope,
+    SendBy,
+    contact_of,
+    decide,
+    order_key,
+)
+from services.dispatch.render import render_message
+from services.dispatch.workspace import Workspace
+from shared.address import address_hash
+from shared.channels import CHANNELS
+from shared.decisions import Reason
+from shared.templates import Rendered, TemplateFailed
+
+logger = structlog.get_logger()
+
+PausedUntil = Callable[[str], datetime | None]
+"""Channel → the end of its pause, or None while it may be used."""
+
+
+def contacts(
+    workspace: Workspace, group: Iterable[Pending], key: bytes
+) -> dict[Key, tuple[Contact, dict[str, str]]]:
+    """Message → its customer on its channels, and channel → the hash of her address there."""
+    found = {}
+    for pending in group:
+        contact = contact_of(
+            pending.customer,
+            pending.traits,
+            channels=pending.message.channels,
+            zone=workspace.zone,
+            country=workspace.settings.country,
+            consents=pending.consents,
+        )
+        hashes = {
+            channel: address_hash(CHANNELS[channel].address, address, key)
+            for channel, address in contact.addresses.items()
+        }
+        found[pending.key] = (contact, hashes)
+    return found
+
+
+def with_suppressions(
+    contact: Contact, hashes: Mapping[str, str], closed: Mapping[str, Scope]
+) -> Contact:
+    suppressed = {channel: closed[h] for channel, h in hashes.items() if h in closed}
+    return replace(contact, suppressed=suppressed) if suppressed else contact
+
+
+def decide_group(
+    workspace: Workspace,
+    group: Sequence[Pending],
+    people: Mapping[Key, Contact],
+    now: datetime,
+    paused_until: PausedUntil,
+) -> Plan:
+    plan = Plan()
+    customers: dict[tuple[int, str], list[Pending]] = {}
+    for pending in group:
+        if pending.journey_paused:
+            plan.changes.append(put_back(pending))
+        else:
+            customers.setdefault((pending.key.partition, pending.customer), []).append(pending)
+    for messages in customers.values():
+        _Customer(workspace, messages, people, now, paused_until, plan).decide_all()
+    return plan
+
+
+class _Customer:
+    def __init__(
+        self,
+        workspace: Workspace,
+        messages: Sequence[Pending],
+        people: Mapping[Key, Contact],
+        now: datetime,
+        paused_until: PausedUntil,
+        plan: Plan,
+    ) -> None:
+        self._workspace = workspace
+        self._people = people
+        self._now = now
+        self._paused_until = paused_until
+        self._plan = plan
+        self._places: list[Place] = list(messages[0].places)
+        self._turn = [(order_key(p.message), p) for p in messages]
+        heapq.heapify(self._turn)
+        elsewhere = [order_key(m) for p in messages for m in p.elsewhere]
+        self._first_elsewhere = min(elsewhere, default=None)
+
+    def decide_all(self) -> None:
+        while self._turn:
+            key, pending = heapq.heappop(self._turn)
+            if self._first_elsewhere is not None and key > self._first_elsewhere:
+                self._plan.changes.append(put_back(pending))
+            else:
+                self._decide(pending)
+
+    def _decide(self, pending: Pending) -> None:
+        message, now = pending.message, self._now
+        contact = self._people[pending.key]
+        verdict = decide(message, contact, self._workspace.settings.policies, now, self._places)
+        match verdict:
+            case SendBy():
+                self._send(pending, verdict)
+            case Hold() if verdict.until <= now:
+                later = replace(message, decidable_at=verdict.until, was_held=True)
+                turn = (order_key(later), replace(pending, message=later))
+                heapq.heappush(self._turn, turn)
+            case Hold():
+                self._hold(pending, verdict)
+            case Drop():
+                self._drop(pending, verdict)
+
+    def _send(self, pending: Pending, verdict: SendBy) -> None:
+        until = self._paused_until(verdict.channel)
+        if until is not None:
+            self._hold(
+                pending, Hold(until, Reason.CHANNEL_PAUSED, verdict.channel, verdict.passed_over)
+            )
+            return
+        try:
+            rendered = render_message(self._workspace, pending, verdict.channel, self._now)
+        except TemplateFailed as error:
+            logger.warning(
+                "a template failed, so its message is dropped",
+                action="template_error",
+                message=pending.key.id,
+                journey=pending.message.journey,
+                template=pending.template,
+                channel=verdict.channel,
+                error=type(error.__cause__ or error).__name__,
+            )
+            self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
+            return
+        self._attempt(pending, verdict, rendered)
+
+    def _attempt(self, pending: Pending, verdict: SendBy, rendered: Rendered) -> None:
+        message = pending.message
+        if verdict.takes_place:
+            self._places.append(
+                Place(message.id, message.decidable_at, message.category, verdict.channel)
+            )
+        outgoing = Outgoing(
+            message_id=message.id,
+            attempt=pending.attempts + 1,
+            channel=verdict.channel,
+            address=verdict.address,
+            category=message.category,
+            content=rendered,
+            at=self._now,
+        )
+        self._plan.attempts.append(
+            Attempt(
+                pending,
+                outgoing.attempt,
+                self._workspace.settings.channels[verdict.channel].adapter,
+                _with_failed(pending, verdict.passed_over),
+                verdict.takes_place,
+                outgoing,
+            )
+        )
+
+    def _hold(self, pending: Pending, hold: Hold) -> None:
+        metrics.HELD.labels(hold.channel, hold.reason).inc()
+        self._plan.changes.append(
+            queued(
+                pending,
+                pending.attempts,
+                hold.until,
+                channel=hold.channel,
+                decidable_at=hold.until,
+                held_reason=hold.reason,
+                passed_over=_with_failed(pending, hold.passed_over),
+                gives_back=hold.reason is not Reason.CHANNEL_PAUSED,
+            )
+        )
+
+    def _drop(self, pending: Pending, drop: Drop) -> None:
+        self._plan.changes.append(
+            decided(
+                pending,
+                pending.attempts,
+                self._now,
+                "dropped",
+                drop.reason,
+                drop.channel,
+                passed_over=_with_failed(pending, drop.passed_over),
+            )
+        )
+
+
+def _with_failed(pending: Pending, passed_over: tuple[PassedOver, ...]) -> tuple[PassedOver, ...]:
+    """A channel that failed for good stays recorded, also where this decision ended before it."""
+    seen = {passed.channel for passed in passed_over}
+    return (*passed_over, *(f for f in pending.message.failed if f.channel not in seen))

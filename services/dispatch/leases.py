@@ -1,0 +1,100 @@
+"""Leases: kept while a group is in our hands, settled where their holder is gone.
+
+A claim that ran out is offered again. An attempt that ran out may have reached the provider: it
+follows the `unknown` rule of its channel, and is never silently sent a second time.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+import structlog
+
+from services.dispatch import metrics, sql
+from services.dispatch.channels.port import Outcome
+from services.dispatch.pending import Call, Change, Key
+from services.dispatch.policy import retry_delay
+from services.dispatch.store import store_changes
+from shared.db.connect import Connection, Pool, unavailable_when_lost
+
+logger = structlog.get_logger()
+
+_LIMIT = 500
+
+RetriesUnknown = Callable[[str], bool]
+
+
+async def refresh(pool: Pool, dispatcher: str, keys: Iterable[Key], lease: timedelta) -> None:
+    """Only what we know we hold: a claim whose answer was lost runs out and is offered again."""
+    held = list(keys)
+    if not held:
+        return
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        await connection.execute(
+            sql.REFRESH, dispatcher, lease, [k.partition for k in held], [k.id for k in held]
+        )
+
+
+async def settle(
+    pool: Pool,
+    now: datetime,
+    partitions: int,
+    retries_unknown: RetriesUnknown,
+    *,
+    everything: bool = False,
+) -> None:
+    """Settle the leases that ran out, or `everything`, where no other dispatcher can be alive."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        claims = len(await connection.fetch(sql.SETTLE_CLAIMS, everything))
+        attempts = 0
+        while True:
+            async with connection.transaction():
+                rows = await connection.fetch(sql.GONE_ATTEMPTS, everything, _LIMIT)
+                await _settle_attempts(connection, rows, now, partitions, retries_unknown)
+            attempts += len(rows)
+            if len(rows) < _LIMIT:
+                break
+    if claims or attempts:
+        metrics.SETTLED.labels("queued").inc(claims)
+        metrics.SETTLED.labels("unknown").inc(attempts)
+        logger.warning(
+            "settled what a lost dispatcher had in its hands",
+            action="leases_settled",
+            claims=claims,
+            attempts=attempts,
+        )
+
+
+async def _settle_attempts(
+    connection: Connection,
+    rows: Iterable[Any],
+    now: datetime,
+    partitions: int,
+    retries_unknown: RetriesUnknown,
+) -> None:
+    by_holder = sorted(rows, key=lambda row: str(row["claimed_by"]))
+    for holder, group in groupby(by_holder, key=lambda row: row["claimed_by"]):
+        changes = [_change(row, now, retry=retries_unknown(row["channel"])) for row in group]
+        stored = await store_changes(connection, holder, "attempting", changes, partitions)
+        for change in stored:
+            if change.decision is not None:
+                metrics.DECISIONS.labels(change.channel, change.decision, "").inc()
+
+
+def _change(row: Any, now: datetime, *, retry: bool) -> Change:
+    key = Key(row["partition"], row["id"])
+    delay = retry_delay(row["retries"] + 1, key.id) if retry else None
+    call = Call(Outcome.UNKNOWN, now, detail="the dispatcher was gone before the answer")
+    return Change(
+        key,
+        row["customer"],
+        row["run_id"],
+        row["step"],
+        row["attempts"],
+        decision=None if delay else "unknown",
+        decided_at=None if delay else now,
+        channel=row["channel"],
+        not_before=now + delay if delay else None,
+        call=call,
+    )

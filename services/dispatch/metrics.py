@@ -1,0 +1,34 @@
+"""Dispatch's metrics: what an operator asks of it."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# Messages decided; `reason` is empty for those that were sent, `channel` the one they ended on.
+DECISIONS = Counter(
+    "dangol_dispatch_decisions", "Messages decided", ["channel", "decision", "reason"]
+)
+# Times a message was held, by the channel it waits for and the reason.
+HELD = Counter("dangol_dispatch_holds", "Messages held", ["channel", "reason"])
+# From the call of the provider to its answer.
+CALL_SECONDS = Histogram(
+    "dangol_dispatch_call_seconds",
+    "Time of one provider call",
+    ["adapter", "outcome"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+# From the instant a message became decidable to its sending, in seconds of Dangol's clock.
+LATENESS_SECONDS = Histogram(
+    "dangol_dispatch_lateness_seconds",
+    "Age of a message at its first attempt since it became decidable",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600),
+)
+# Messages that may have been sent, also counted as decisions; alert on any.
+UNKNOWN = Counter("dangol_dispatch_unknown", "Attempts without a known outcome", ["adapter"])
+# Provider calls recorded and not yet answered: at most the stated concurrency.
+UNDER_WAY = Gauge("dangol_dispatch_calls_under_way", "Provider calls under way")
+# 1 while a channel's connection is broken and its messages wait.
+PAUSED = Gauge("dangol_dispatch_channel_paused", "Channel paused", ["channel"])
+# Messages that may be claimed now (counted up to 10,000), and how long the first has waited.
+DUE = Gauge("dangol_dispatch_due_messages", "Messages due")
+DUE_SECONDS = Gauge("dangol_dispatch_due_age_seconds", "Age of the message that is due longest")
+# Leases that ran out and were settled for somebody who is gone; `what` is queued or unknown.
+SETTLED = Counter("dangol_dispatch_settled", "Leases of lost dispatchers settled", ["what"])

@@ -1,0 +1,103 @@
+"""What a provider's answer makes of a message. Pure.
+
+Sent, unknown, tried again later, on to the next channel, or failed: a channel that failed for good
+is kept with its reason, and the message goes on to the channels behind it, if there are any.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from services.dispatch.channels.port import Outcome, Result
+from services.dispatch.pending import Attempt, Call, Change, decided, queued
+from services.dispatch.policy import PassedOver, retry_delay
+from services.dispatch.policy.retry import LADDER
+from shared.decisions import Reason
+
+THROTTLED_FOR = timedelta(hours=24)
+"""A provider that has been too busy for a message for so long is not asked again."""
+LONGEST_DETAIL = 40_000
+LONGEST_WISH = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    now: datetime
+    retries: int = 0
+    """How many earlier attempts on this channel ended `retryable` or `unknown`."""
+    retry_unknown: bool = False
+    """The operator prefers two messages to none, or the provider deduplicates."""
+    paused_until: datetime | None = None
+    """The end of the channel's pause, where the connection is broken."""
+
+
+def change_after(attempt: Attempt, result: Result, so: Circumstances) -> Change:
+    call = Call(
+        result.outcome,
+        so.now,
+        result.provider_id,
+        result.detail.replace("\0", "\ufffd")[:LONGEST_DETAIL],
+    )
+    outcome = result.outcome
+    match outcome:
+        case Outcome.ACCEPTED | Outcome.DELIVERED:
+            channel = attempt.outgoing.channel
+            return decided(
+                attempt.pending, attempt.number, so.now, "sent", None, channel, call=call
+            )
+        case Outcome.UNDELIVERABLE_ADDRESS:
+            return _failed(attempt, Reason.UNDELIVERABLE, so.now, call)
+        case Outcome.REJECTED_MESSAGE:
+            return _failed(attempt, Reason.REJECTED, so.now, call)
+        case Outcome.BROKEN_CONNECTION:
+            until = so.paused_until or so.now + LADDER[0]
+            return queued(
+                attempt.pending,
+                attempt.number,
+                until,
+                decidable_at=until,
+                held_reason=Reason.CHANNEL_PAUSED,
+                call=call,
+            )
+        case Outcome.THROTTLED:
+            if so.now - attempt.pending.message.decidable_at >= THROTTLED_FOR:
+                return _failed(attempt, Reason.RETRIES_EXHAUSTED, so.now, call)
+            used = min(attempt.number, len(LADDER))
+            return _again(attempt, result, used, so, call)
+        case Outcome.RETRYABLE:
+            return _again(attempt, result, so.retries + 1, so, call)
+        case Outcome.UNKNOWN:
+            if so.retry_unknown and so.retries < len(LADDER):
+                return _again(attempt, result, so.retries + 1, so, call)
+            channel = attempt.outgoing.channel
+            return decided(
+                attempt.pending, attempt.number, so.now, "unknown", None, channel, call=call
+            )
+        case _:
+            assert_never(outcome)
+
+
+def _again(attempt: Attempt, result: Result, used: int, so: Circumstances, call: Call) -> Change:
+    delay = retry_delay(used, attempt.pending.key.id)
+    if delay is None:
+        return _failed(attempt, Reason.RETRIES_EXHAUSTED, so.now, call)
+    if result.retry_after is not None:
+        delay = min(max(result.retry_after, timedelta(0)), LONGEST_WISH)
+    return queued(attempt.pending, attempt.number, so.now + delay, call=call)
+
+
+def _failed(attempt: Attempt, reason: Reason, now: datetime, call: Call) -> Change:
+    channels = attempt.pending.message.channels
+    channel = attempt.outgoing.channel
+    failed = {passed.channel for passed in attempt.pending.message.failed} | {channel}
+    behind = channels[channels.index(channel) + 1 :]
+    if all(other in failed for other in behind):
+        return decided(attempt.pending, attempt.number, now, "failed", reason, channel, call=call)
+    return queued(
+        attempt.pending,
+        attempt.number,
+        now,
+        decidable_at=now,
+        passed_over=(*attempt.passed_over, PassedOver(channel, reason)),
+        call=call,
+    )

@@ -1,0 +1,148 @@
+"""One claimed message on its way through dispatch, and what may become of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from services.dispatch.channels.port import Outcome, Outgoing
+from services.dispatch.policy import Message, PassedOver, Place
+from shared.decisions import Decision, Reason
+
+
+class Key(NamedTuple):
+    partition: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A claimed message with what was stored of its customer when her lock was taken."""
+
+    key: Key
+    customer: str
+    run_id: str
+    message: Message
+    template: str
+    context: bytes
+    attempts: int
+    journey_paused: bool
+    traits: Mapping[str, Any]
+    consents: Mapping[str, bool]
+    places: Sequence[Place]
+    elsewhere: Sequence[Message]
+    """The customer's other messages that are due and not in this group, undecided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A provider call: recorded first, made afterwards."""
+
+    pending: Pending
+    number: int
+    adapter: str
+    passed_over: tuple[PassedOver, ...]
+    takes_place: bool
+    outgoing: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What became of a provider call."""
+
+    outcome: Outcome
+    finished_at: datetime
+    provider_id: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a message turns into: queued again, or decided. None leaves a column as it is."""
+
+    key: Key
+    customer: str
+    run_id: str
+    step: str
+    number: int
+    """The attempts it has when this is stored; any other number means it is no longer ours."""
+    decision: Decision | None = None
+    reason: Reason | None = None
+    decided_at: datetime | None = None
+    channel: str | None = None
+    not_before: datetime | None = None
+    decidable_at: datetime | None = None
+    held_reason: Reason | None = None
+    passed_over: tuple[PassedOver, ...] | None = None
+    gives_back: bool = False
+    """Its place under the caps is free again."""
+    call: Call | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one group's deciding came to."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+
+def put_back(pending: Pending) -> Change:
+    return Change(
+        pending.key, pending.customer, pending.run_id, pending.message.step, pending.attempts
+    )
+
+
+def decided(
+    pending: Pending,
+    number: int,
+    now: datetime,
+    decision: Decision,
+    reason: Reason | None,
+    channel: str,
+    *,
+    passed_over: tuple[PassedOver, ...] | None = None,
+    call: Call | None = None,
+) -> Change:
+    return Change(
+        pending.key,
+        pending.customer,
+        pending.run_id,
+        pending.message.step,
+        number,
+        decision=decision,
+        reason=reason,
+        decided_at=now,
+        channel=channel,
+        passed_over=passed_over,
+        gives_back=decision in ("dropped", "failed"),
+        call=call,
+    )
+
+
+def queued(
+    pending: Pending,
+    number: int,
+    not_before: datetime,
+    *,
+    channel: str | None = None,
+    decidable_at: datetime | None = None,
+    held_reason: Reason | None = None,
+    passed_over: tuple[PassedOver, ...] | None = None,
+    gives_back: bool = False,
+    call: Call | None = None,
+) -> Change:
+    return Change(
+        pending.key,
+        pending.customer,
+        pending.run_id,
+        pending.message.step,
+        number,
+        channel=channel,
+        not_before=not_before,
+        decidable_at=decidable_at,
+        held_reason=held_reason,
+        passed_over=passed_over,
+        gives_back=gives_back,
+        call=call,
+    )

@@ -1,0 +1,214 @@
+"""Dispatch's statements, each with the reason for its shape."""
+
+
+def _paused(message: str) -> str:
+    return (
+        f"EXISTS (SELECT 1 FROM journeys j WHERE j.id = {message}.journey"  # noqa: S608 - our names
+        " AND j.status = 'paused')"
+    )
+
+
+# Due messages, oldest first, then all that is due of the same customers: one customer's messages
+# are decided together. A customer of whom somebody has a claimed message is left to him. Of more
+# than fit, the earliest in deciding order are taken. Locks are skipped, never waited for. A claim
+# that a crash forgets does no harm, so this commit need not reach the disk.
+CLAIM = f"""
+WITH due AS MATERIALIZED (
+  SELECT m.partition, m.customer FROM messages m
+  WHERE m.status = 'queued' AND m.not_before <= $1 AND NOT {_paused("m")}
+    AND NOT EXISTS (SELECT 1 FROM messages o WHERE o.partition = m.partition
+      AND o.customer = m.customer AND o.status = 'claimed' AND o.status <> 'decided')
+  ORDER BY m.not_before LIMIT $2 FOR UPDATE OF m SKIP LOCKED
+), whole AS MATERIALIZED (
+  SELECT m.partition, m.id, m.decidable_at, m.priority, m.journey, m.step
+  FROM (SELECT DISTINCT partition, customer FROM due) d
+  JOIN messages m ON m.partition = d.partition AND m.customer = d.customer
+  WHERE m.status = 'queued' AND m.status <> 'decided' AND m.not_before <= $1 AND NOT {_paused("m")}
+  FOR UPDATE OF m SKIP LOCKED
+), chosen AS MATERIALIZED (
+  SELECT partition, id FROM whole
+  ORDER BY decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C", id COLLATE "C"
+  LIMIT $2
+)
+UPDATE messages m SET status = 'claimed', claimed_by = $3,
+  claim_until = clock_timestamp() + $4::interval
+FROM chosen c, set_config('synchronous_commit', 'off', true)
+WHERE m.partition = c.partition AND m.id = c.id
+RETURNING m.partition, m.id, m.customer
+"""  # noqa: S608 - no values from outside
+
+NEXT_DUE = f"""
+SELECT m.not_before FROM messages m
+WHERE m.status = 'queued' AND NOT {_paused("m")} ORDER BY m.not_before LIMIT 1
+"""  # noqa: S608
+
+LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
+
+# The messages of a group with everything the policies ask of their customers, in one go. A message
+# that the engine is withdrawing at this moment is locked by it, and left out.
+READ = f"""
+SELECT m.partition, m.id, m.customer, m.run_id, m.journey, m.step, m.category, m.priority,
+  m.held_out, m.channels, m.template, m.context, m.created_at, m.decidable_at, m.attempts,
+  m.passed_over, m.held_reason, {_paused("m")} AS journey_paused, c.traits,
+  k.channels AS consent_channels, k.granted, p.places, e.elsewhere
+FROM unnest($1::int[], $2::text[]) AS w(partition, id)
+JOIN messages m ON m.partition = w.partition AND m.id = w.id
+LEFT JOIN customers c ON c.partition = m.partition AND c.id = m.customer
+LEFT JOIN LATERAL (
+  SELECT array_agg(k.channel) AS channels, array_agg(k.granted) AS granted
+  FROM consents k WHERE k.partition = m.partition AND k.customer = m.customer
+) k ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg((p.message_id, p.taken_at, p.category, p.channel)) AS places
+  FROM cap_places p WHERE p.partition = m.partition AND p.customer = m.customer
+    AND p.taken_at > m.decidable_at - $5::interval
+) p ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg((o.id, o.journey, o.step, o.priority, o.decidable_at)) AS elsewhere
+  FROM messages o WHERE o.partition = m.partition AND o.customer = m.customer
+    AND o.status <> 'decided' AND o.status IN ('queued', 'claimed') AND o.not_before <= $4
+    AND o.id <> ALL ($2::text[]) AND NOT {_paused("o")}
+) e ON true
+WHERE m.status = 'claimed' AND m.claimed_by = $3
+FOR UPDATE OF m SKIP LOCKED
+"""  # noqa: S608
+
+SUPPRESSED = "SELECT address_hash, scope FROM suppressions WHERE address_hash = ANY ($1::text[])"
+
+SUPPRESS = """
+INSERT INTO suppressions (address_hash, scope, reason, at)
+SELECT h, 'all', 'undeliverable', $2 FROM unnest($1::text[]) AS h ON CONFLICT DO NOTHING
+"""
+
+# A place that the message has from an earlier attempt moves to the new instant and channel.
+ATTEMPT = """
+WITH a AS (
+  SELECT * FROM unnest($3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[],
+    $9::jsonb[], $10::timestamptz[], $11::text[], $12::timestamptz[])
+  AS a(partition, id, customer, number, channel, adapter, passed_over, at, category, taken_at)
+), moved AS (
+  UPDATE messages m SET status = 'attempting', attempts = a.number, channel = a.channel,
+    passed_over = a.passed_over, claim_until = clock_timestamp() + $2::interval
+  FROM a WHERE m.partition = a.partition AND m.id = a.id
+    AND m.status = 'claimed' AND m.claimed_by = $1
+  RETURNING 1
+), recorded AS (
+  INSERT INTO attempts (partition, message_id, number, channel, adapter, dispatcher, started_at)
+  SELECT partition, id, number, channel, adapter, $1, at FROM a
+), counted AS (
+  INSERT INTO cap_places (partition, customer, message_id, taken_at, category, channel)
+  SELECT partition, customer, id, taken_at, category, channel FROM a WHERE taken_at IS NOT NULL
+  ON CONFLICT (partition, customer, message_id)
+    DO UPDATE SET taken_at = excluded.taken_at, channel = excluded.channel
+)
+SELECT count(*) FROM moved
+"""
+
+# `attempts = number` tells this attempt from a later one that somebody else has made meanwhile.
+CHANGE = """
+WITH t AS (
+  SELECT * FROM unnest($3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[],
+    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[],
+    $14::jsonb[], $15::bool[], $16::text[], $17::timestamptz[], $18::text[], $19::text[])
+  AS t(partition, id, customer, number, decision, reason, decided_at, channel, not_before,
+    decidable_at, held_reason, passed_over, gives_back, outcome, finished_at, provider_id, detail)
+), moved AS (
+  UPDATE messages m SET
+    status = CASE WHEN t.decision IS NULL THEN 'queued' ELSE 'decided' END,
+    claimed_by = NULL, claim_until = NULL,
+    decision = t.decision, reason = t.reason, decided_at = t.decided_at,
+    channel = coalesce(t.channel, m.channel),
+    not_before = coalesce(t.not_before, m.not_before),
+    decidable_at = coalesce(t.decidable_at, m.decidable_at),
+    held_reason = coalesce(t.held_reason, m.held_reason),
+    passed_over = coalesce(t.passed_over, m.passed_over),
+    provider_id = coalesce(t.provider_id, m.provider_id)
+  FROM t WHERE m.partition = t.partition AND m.id = t.id
+    AND m.status = $2 AND m.claimed_by = $1 AND m.attempts = t.number
+  RETURNING m.partition, m.id
+), noted AS (
+  UPDATE attempts a SET finished_at = t.finished_at, outcome = t.outcome,
+    provider_id = t.provider_id, detail = t.detail
+  FROM t JOIN moved USING (partition, id)
+  WHERE t.outcome IS NOT NULL
+    AND a.partition = t.partition AND a.message_id = t.id AND a.number = t.number
+), given_back AS (
+  DELETE FROM cap_places c USING t JOIN moved USING (partition, id)
+  WHERE t.gives_back
+    AND c.partition = t.partition AND c.customer = t.customer AND c.message_id = t.id
+)
+SELECT partition, id FROM moved
+"""
+
+RETRIES = """
+SELECT w.partition, w.id, count(*)::int AS n
+FROM unnest($1::int[], $2::text[], $3::text[]) AS w(partition, id, channel)
+JOIN attempts a ON a.partition = w.partition AND a.message_id = w.id AND a.channel = w.channel
+WHERE a.outcome IN ('retryable', 'unknown') GROUP BY 1, 2
+"""
+
+# After a commit whose answer was lost: nobody was called, so nothing is unknown.
+RELEASE = """
+WITH w AS (SELECT * FROM unnest($2::int[], $3::text[]) AS w(partition, id)),
+freed AS (
+  UPDATE messages m SET status = 'queued', claimed_by = NULL, claim_until = NULL
+  FROM w WHERE m.partition = w.partition AND m.id = w.id
+    AND m.status IN ('claimed', 'attempting') AND m.claimed_by = $1
+  RETURNING m.partition, m.id, m.attempts
+)
+UPDATE attempts a SET outcome = 'broken_connection', detail = 'not called: the database was away'
+FROM freed f WHERE a.partition = f.partition AND a.message_id = f.id AND a.number = f.attempts
+  AND a.outcome IS NULL
+"""
+
+RELEASE_CLAIMS = """
+UPDATE messages SET status = 'queued', claimed_by = NULL, claim_until = NULL
+WHERE status = 'claimed' AND claimed_by = $1
+"""
+
+# A row that is locked is being turned into something else by a transaction of our own: waiting for
+# it here could wait for that one in turn.
+REFRESH = """
+WITH held AS MATERIALIZED (
+  SELECT m.partition, m.id
+  FROM unnest($3::int[], $4::text[]) AS w(partition, id)
+  JOIN messages m ON m.partition = w.partition AND m.id = w.id
+  WHERE m.status IN ('claimed', 'attempting') AND m.claimed_by = $1
+  FOR UPDATE OF m SKIP LOCKED
+)
+UPDATE messages m SET claim_until = clock_timestamp() + $2::interval
+FROM held h WHERE m.partition = h.partition AND m.id = h.id
+"""
+
+# Claims without an attempt are simply offered again. `$1`: also those whose lease still runs.
+SETTLE_CLAIMS = """
+WITH gone AS (
+  SELECT partition, id FROM messages
+  WHERE status = 'claimed' AND ($1 OR claim_until < clock_timestamp()) FOR UPDATE SKIP LOCKED
+)
+UPDATE messages m SET status = 'queued', claimed_by = NULL, claim_until = NULL
+FROM gone g WHERE m.partition = g.partition AND m.id = g.id
+RETURNING 1
+"""
+
+GONE_ATTEMPTS = """
+SELECT m.partition, m.id, m.customer, m.run_id, m.step, m.attempts, m.channel, m.claimed_by,
+  (SELECT count(*)::int FROM attempts a WHERE a.partition = m.partition AND a.message_id = m.id
+    AND a.channel = m.channel AND a.outcome IN ('retryable', 'unknown')) AS retries
+FROM messages m
+WHERE m.status = 'attempting' AND ($1 OR m.claim_until < clock_timestamp())
+ORDER BY m.claim_until LIMIT $2 FOR UPDATE OF m SKIP LOCKED
+"""
+
+MAKE_ADDRESS_KEY = """
+INSERT INTO meta (key, value) VALUES ('address_key', to_jsonb($1::text)) ON CONFLICT DO NOTHING
+"""
+
+ADDRESS_KEY = "SELECT value #>> '{}' FROM meta WHERE key = 'address_key'"
+
+DEPTH = """
+SELECT count(*)::int AS due, min(m.not_before) AS oldest FROM (
+  SELECT not_before FROM messages WHERE status = 'queued' AND not_before <= $1
+  ORDER BY not_before LIMIT 10000
+) m
+"""

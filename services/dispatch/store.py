@@ -1,0 +1,260 @@
+"""Dispatch's Postgres: claim, read under the customers' locks, store attempts and changes.
+
+A group takes three short transactions: the claim (a lease, so it may be lost with a crash and
+needs no flush to disk), the attempts (committed before any provider is called) and the outcomes.
+Every write is conditional on the message still being ours: its status, the claimer and the number
+of attempts must be what we left.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from secrets import token_hex
+from typing import Any
+
+import msgspec
+
+from services.dispatch import sql
+from services.dispatch.pending import Attempt, Change, Key, Pending
+from services.dispatch.policy import Message, PassedOver, Place, Scope
+from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.decisions import Decision, Reason
+from shared.event import Event, outcome_event
+from shared.log import outbox
+
+_FAILURES = frozenset({Reason.REJECTED, Reason.UNDELIVERABLE, Reason.RETRIES_EXHAUSTED})
+"""Reasons by which a provider has ended a channel; all others are judged anew each time."""
+
+
+async def claim(
+    pool: Pool, dispatcher: str, now: datetime, limit: int, lease: timedelta
+) -> list[tuple[Key, str]]:
+    """Claim up to `limit` due messages, whole customers first; returns keys with customers."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        rows = await connection.fetch(sql.CLAIM, now, limit, dispatcher, lease)
+    return [(Key(row["partition"], row["id"]), row["customer"]) for row in rows]
+
+
+async def next_due(pool: Pool) -> datetime | None:
+    """When the next queued message may be claimed; None while there is none."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        due: datetime | None = await connection.fetchval(sql.NEXT_DUE)
+    return due
+
+
+async def lock_customers(connection: Connection, customers: Iterable[tuple[int, str]]) -> None:
+    """Until the end of the transaction nobody else decides about these customers.
+
+    In ascending order, so that two dispatchers never wait for each other.
+    """
+    keys = sorted({_lock_key(partition, customer) for partition, customer in customers})
+    await connection.execute(sql.LOCK, keys)
+
+
+def _lock_key(partition: int, customer: str) -> int:
+    digest = blake2b(f"{partition}:{customer}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+async def read(
+    connection: Connection, dispatcher: str, keys: Sequence[Key], now: datetime, window: timedelta
+) -> list[Pending]:
+    """The claimed messages that are still ours, locked, with what is known of their customers.
+
+    `window` is the longest cap's: older places are not read. A message that somebody is just
+    withdrawing is left out rather than waited for.
+    """
+    rows = await connection.fetch(
+        sql.READ, [k.partition for k in keys], [k.id for k in keys], dispatcher, now, window
+    )
+    return [_pending(row) for row in rows]
+
+
+def _pending(row: Any) -> Pending:
+    return Pending(
+        key=Key(row["partition"], row["id"]),
+        customer=row["customer"],
+        run_id=row["run_id"],
+        message=Message(
+            id=row["id"],
+            journey=row["journey"],
+            step=row["step"],
+            category=row["category"],
+            priority=row["priority"],
+            channels=tuple(row["channels"]),
+            created_at=row["created_at"],
+            decidable_at=row["decidable_at"],
+            held_out=row["held_out"],
+            was_held=row["held_reason"] is not None,
+            failed=_failed(row["passed_over"]),
+        ),
+        template=row["template"],
+        context=row["context"],
+        attempts=row["attempts"],
+        journey_paused=row["journey_paused"],
+        traits=row["traits"] or {},
+        consents=dict(zip(row["consent_channels"] or (), row["granted"] or (), strict=True)),
+        places=[Place(*place) for place in row["places"] or ()],
+        elsewhere=[_elsewhere(*other) for other in row["elsewhere"] or ()],
+    )
+
+
+def _failed(passed_over: list[dict[str, str]]) -> tuple[PassedOver, ...]:
+    return tuple(
+        PassedOver(passed["channel"], Reason(passed["reason"]))
+        for passed in passed_over
+        if passed["reason"] in _FAILURES
+    )
+
+
+def _elsewhere(
+    name: str, journey: str, step: str, priority: int, decidable_at: datetime
+) -> Message:
+    """Just what orders it."""
+    return Message(name, journey, step, "marketing", priority, (), decidable_at, decidable_at)
+
+
+async def suppressed(connection: Connection, hashes: Sequence[str]) -> dict[str, Scope]:
+    """Of these address hashes those that are closed, and to what."""
+    if not hashes:
+        return {}
+    rows = await connection.fetch(sql.SUPPRESSED, hashes)
+    found: dict[str, Scope] = {}
+    for row in rows:
+        if found.get(row["address_hash"]) != "all":
+            found[row["address_hash"]] = row["scope"]
+    return found
+
+
+async def suppress(connection: Connection, hashes: Sequence[str], now: datetime) -> None:
+    """Close addresses to everything: a provider says that nobody is there."""
+    if hashes:
+        await connection.execute(sql.SUPPRESS, hashes, now)
+
+
+async def record_attempts(
+    connection: Connection, dispatcher: str, attempts: Sequence[Attempt], lease: timedelta
+) -> None:
+    """From here on the messages are past recall. They are locked, so all of them are ours."""
+    if not attempts:
+        return
+    stored = await connection.fetchval(
+        sql.ATTEMPT,
+        dispatcher,
+        lease,
+        [a.pending.key.partition for a in attempts],
+        [a.pending.key.id for a in attempts],
+        [a.pending.customer for a in attempts],
+        [a.number for a in attempts],
+        [a.outgoing.channel for a in attempts],
+        [a.adapter for a in attempts],
+        [_json(a.passed_over) for a in attempts],
+        [a.outgoing.at for a in attempts],
+        [a.pending.message.category for a in attempts],
+        [a.pending.message.decidable_at if a.takes_place else None for a in attempts],
+    )
+    assert stored == len(attempts), "rows under our lock cannot be lost"
+
+
+async def store_changes(
+    connection: Connection,
+    dispatcher: str,
+    status: str,
+    changes: Sequence[Change],
+    partitions: int,
+) -> list[Change]:
+    """Store what messages of ours in `status` turn into, and tell the log of what is decided.
+
+    Returns the changes that took place: the others are no longer ours.
+    """
+    if not changes:
+        return []
+    calls = [c.call for c in changes]
+    rows = await connection.fetch(
+        sql.CHANGE,
+        dispatcher,
+        status,
+        [c.key.partition for c in changes],
+        [c.key.id for c in changes],
+        [c.customer for c in changes],
+        [c.number for c in changes],
+        [c.decision for c in changes],
+        [c.reason for c in changes],
+        [c.decided_at for c in changes],
+        [c.channel for c in changes],
+        [c.not_before for c in changes],
+        [c.decidable_at for c in changes],
+        [c.held_reason for c in changes],
+        [None if c.passed_over is None else _json(c.passed_over) for c in changes],
+        [c.gives_back for c in changes],
+        [call.outcome if call else None for call in calls],
+        [call.finished_at if call else None for call in calls],
+        [call.provider_id if call else None for call in calls],
+        [call.detail if call else None for call in calls],
+    )
+    moved = {(row["partition"], row["id"]) for row in rows}
+    stored = [c for c in changes if c.key in moved]
+    events = [_event(c, c.decision, c.decided_at) for c in stored if c.decision and c.decided_at]
+    await outbox.put(connection, events, partitions)
+    return stored
+
+
+def _event(change: Change, decision: Decision, at: datetime) -> Event:
+    return outcome_event(
+        message_id=change.key.id,
+        customer=change.customer,
+        at=at,
+        step=change.step,
+        run_id=change.run_id,
+        decision=decision,
+        reason=change.reason,
+        channel=change.channel or "",
+    )
+
+
+def _json(passed_over: tuple[PassedOver, ...]) -> bytes:
+    return msgspec.json.encode([{"channel": p.channel, "reason": p.reason} for p in passed_over])
+
+
+async def retries(connection: Connection, attempts: Sequence[Attempt]) -> dict[Key, int]:
+    """How often each message was tried again on the channel of its last attempt."""
+    again = [a for a in attempts if a.number > 1]
+    if not again:
+        return {}
+    rows = await connection.fetch(
+        sql.RETRIES,
+        [a.pending.key.partition for a in again],
+        [a.pending.key.id for a in again],
+        [a.outgoing.channel for a in again],
+    )
+    return {Key(row["partition"], row["id"]): row["n"] for row in rows}
+
+
+async def release(pool: Pool, dispatcher: str, keys: Sequence[Key]) -> None:
+    """Give messages back for which no provider was called, whatever was stored of them."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        await connection.execute(
+            sql.RELEASE, dispatcher, [k.partition for k in keys], [k.id for k in keys]
+        )
+
+
+async def release_claims(pool: Pool, dispatcher: str) -> None:
+    """Give back, at the end, what was claimed and not decided."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        await connection.execute(sql.RELEASE_CLAIMS, dispatcher)
+
+
+async def depth(pool: Pool, now: datetime) -> tuple[int, datetime | None]:
+    """How many messages are due (counted up to a bound), and since when the first has been."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        row = await connection.fetchrow(sql.DEPTH, now)
+    assert row is not None, "an aggregate has a row"
+    return row["due"], row["oldest"]
+
+
+async def address_key(pool: Pool) -> bytes:
+    """The installation's own secret for address hashes; made by whoever needs it first."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        await connection.execute(sql.MAKE_ADDRESS_KEY, token_hex(32))
+        key: str = await connection.fetchval(sql.ADDRESS_KEY)
+    return bytes.fromhex(key)
