@@ -56,10 +56,12 @@ class BatchingLog:
         self._timeout = timeout
         self._queue: deque[_Waiting] = deque()
         self._waiting = 0
+        """Events in the queue and in the append under way."""
         self._suspects = 0
         """How many at the head of the queue are to be appended alone."""
         self._drain: asyncio.Task[None] | None = None
         self._stopping = False
+        metrics.queue_depth.set_function(lambda: self._waiting)
 
     async def append(self, events: Sequence[Event]) -> None:
         if not events:
@@ -70,7 +72,7 @@ class BatchingLog:
             raise Unavailable("The queue before the event log is full.")
         waiting = _Waiting(events, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
-        self._count(len(events))
+        self._waiting += len(events)
         if self._drain is None:
             self._drain = asyncio.create_task(self._drain_queue(), name="ingest-append")
         await waiting.done
@@ -137,14 +139,10 @@ class BatchingLog:
             self._settle(waiting, Unavailable(why))
 
     def _settle(self, waiting: _Waiting, error: Exception | None) -> None:
-        self._count(-len(waiting.events))
+        self._waiting -= len(waiting.events)
         if waiting.done.done():  # its request has gone
             return
         if error is None:
             waiting.done.set_result(None)
         else:
             waiting.done.set_exception(error)
-
-    def _count(self, events: int) -> None:
-        self._waiting += events
-        self._metrics.queue_depth.set(self._waiting)
