@@ -82,7 +82,10 @@ def _events(text: str) -> list[Any]:
     try:
         return list(YAML(typ="safe", pure=True).parse(text))
     except YAMLError as error:
-        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        mark = None
+        if isinstance(error, MarkedYAMLError):
+            opened = error.context_mark if "quoted" in str(error.context) else None
+            mark = opened or error.problem_mark
         line, column = (mark.line + 2, mark.column + 1) if mark is not None else (2, 1)
         said = str(getattr(error, "problem", "") or "")
         hint = "put the text in quotes"

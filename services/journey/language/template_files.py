@@ -30,12 +30,13 @@ def read_templates(files: Mapping[str, bytes], found: list[Problem]) -> Template
         before = templates.channels.get(name.name, frozenset())
         plain = frozenset() if name.locale else frozenset({name.channel})
         templates.channels[name.name] = before | plain
+        parsed = _parse(file, content, found)
+        if parsed is None:
+            continue
         if name.key in seen:
             _add(file, f"this and {seen[name.key]} are the same template", "remove one", found)
-            continue
-        seen[name.key] = file
-        parsed = _parse(file, content, found)
-        if parsed is not None:
+        else:
+            seen[name.key] = file
             templates.parsed[name.key] = parsed
     return templates
 
@@ -58,12 +59,12 @@ def _misnamed(file: str, found: list[Problem]) -> None:
     """A file that was meant as a template and is none; notes and pictures are nobody's business."""
     folders = file.split("/")
     channel, _, ending = folders[-1].partition(".")
-    if len(folders) == 3 and file.endswith((".liquid", ".mjml")):
+    if channel in CHANNELS and ending:
+        hint = f"templates/<name>/{channel}.liquid, or {channel}.ko.liquid for a language"
+        _add(file, "a template's file is named by channel, and ends in .liquid", hint, found)
+    elif len(folders) == 3 and file.endswith((".liquid", ".mjml")):
         hint = nearest(channel, CHANNELS)
         _add(file, f"there is no channel `{channel[:60]}`", hint, found, "unknown_channel")
-    elif channel in CHANNELS and ending:
-        hint = f"templates/<name>/{channel}.liquid"
-        _add(file, "a template's file is named by channel, and ends in .liquid", hint, found)
 
 
 def _add(file: str, message: str, hint: str, found: list[Problem], code: str = "file_name") -> None:

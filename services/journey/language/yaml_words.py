@@ -22,6 +22,7 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
         "this does not belong to the block above",
         _INDENT + "; a text that begins with a quote ends with it",
     ),
+    ("expected the node content", "a value or a closing bracket is missing here", ""),
     (
         "expected ',' or",
         "a `,` or the closing bracket is missing here",

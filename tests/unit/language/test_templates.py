@@ -1,0 +1,232 @@
+"""Templates: parts, escaping, locales, bounds, and mistakes in their place."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.templates import (
+    TemplateFailed,
+    TemplateInvalid,
+    choose,
+    key,
+    parse_template,
+    render,
+    template_name,
+)
+
+EMAIL, SMS = "templates/hello/email.liquid", "templates/hello/sms.liquid"
+
+
+def text(body: str, path: str = SMS, **names: Any) -> str:
+    return render(parse_template(path, body), names).body
+
+
+def test_an_email_has_parts_an_escaped_body_and_a_text() -> None:
+    source = (
+        "---\n"
+        "subject: \"{{ profile.name | default: '고객' }}님, {{ trigger.name }}\"\n"
+        "preheader: 곧 품절됩니다\n"
+        "---\n"
+        "<p>Hello {{ profile.name }}</p><p><a href='https://shop.example/'>Shop</a></p>\n"
+    )
+    names = {"profile": {"name": "<b>\nKim & Co"}, "trigger": {"name": "찻주전자"}}
+    message = render(parse_template(EMAIL, source), names)
+    assert message.parts == {
+        "subject": "<b> Kim & Co님, 찻주전자",
+        "preheader": "곧 품절됩니다",
+    }
+    assert "<p>Hello &lt;b&gt;\nKim &amp; Co</p>" in message.body
+    assert message.text == "Hello <b> Kim & Co\n\nShop (https://shop.example/)"
+
+
+def test_a_text_is_not_escaped_and_needs_no_front_matter() -> None:
+    message = render(parse_template(SMS, "{{ profile.name }}"), {"profile": {"name": "A & B"}})
+    assert (message.body, message.text, message.parts) == ("A & B", "A & B", {})
+
+
+def test_unknown_names_render_empty() -> None:
+    assert text("[{{ profile.x.y[0] }}{{ nothing }}{{ a | upcase }}]") == "[]"
+    assert text("{% if nothing > 5 %}a{% else %}b{% endif %}") == "b"
+    assert text("{% for p in nothing %}a{% endfor %}") == ""
+
+
+def test_windows_line_ends_are_taken() -> None:
+    message = render(parse_template(EMAIL, "---\r\nsubject: Hi\r\n---\r\n<p>x</p>\r\n"), {})
+    assert message.parts == {"subject": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("locale", "expected"),
+    [
+        ("ko-KR", "ko-kr"),
+        ("ko_KR", "ko-kr"),
+        ("ko-KP", "ko"),
+        ("ko", "ko"),
+        ("zh-Hant-TW", "zh-hant"),
+        ("zh-Hans", "plain"),
+        ("en", "plain"),
+        ("", "plain"),
+        (None, "plain"),
+    ],
+)
+def test_the_file_nearest_to_the_locale_is_chosen(locale: str | None, expected: str) -> None:
+    paths = ["sms.liquid", "sms.ko.liquid", "sms.ko-KR.liquid", "sms.zh-Hant.liquid"]
+    templates = {}
+    for path in paths:
+        parsed = parse_template(f"templates/a/{path}", path)
+        templates[parsed.name.key] = parsed
+    found = choose(templates, "a", "sms", locale)
+    assert found is not None
+    assert (found.name.locale or "plain").lower() == expected
+
+
+def test_no_file_is_no_template() -> None:
+    assert choose({}, "a", "sms", "ko-KR") is None
+    assert key("a", "sms", "ko-KR") == "a/sms.ko-kr"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "email.liquid",
+        "templates/email.liquid",
+        "templates/a/b/email.liquid",
+        "templates/a/email.html",
+        "templates/a/email",
+        "templates/a/email.ko_KR.liquid",
+        "templates/a/email.ko..liquid",
+        "segments/a/email.liquid",
+    ],
+)
+def test_other_paths_are_no_templates(path: str) -> None:
+    assert template_name(path) is None
+    with pytest.raises(TemplateInvalid):
+        parse_template(path, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "place", "message", "hint"),
+    [
+        (EMAIL, "<p>x</p>", (1, 1), "`subject` is missing", "subject"),
+        (EMAIL, "---\nsubject: ''\n---\nx", (1, 1), "`subject` is missing", ""),
+        (EMAIL, "---\nsubject: x\n", (1, 1), "never closed", "`---`"),
+        (EMAIL, "---\nsubject: {{ x }}\n---\nx", (2, 10), "a part is one text", "quotes"),
+        (EMAIL, "---\nsubject: [a]\n---\nx", (2, 10), "a part is one text", ""),
+        (EMAIL, "---\nsubject: *a\n---\nx", (2, 10), "a part is one text", ""),
+        (EMAIL, "---\n- a\n---\nx", (2, 1), "a part is one text", ""),
+        (EMAIL, "---\na\n---\nx", (2, 1), "a part is one text", ""),
+        (EMAIL, "---\nsubject: a\nsubject: b\n---\nx", (3, 1), "twice", "leave one"),
+        (EMAIL, "---\nSubject: a\n---\nx", (2, 1), "no part's name", "`subject`"),
+        (EMAIL, "---\nsubject: !x a\n---\nx", (2, 10), "tags", ""),
+        (EMAIL, '---\nsubject: "a\n---\nx', (2, 10), "no YAML", "quotes"),
+        (EMAIL, '---\nsubject: "{{ a | b }}"\n---\nx', (2, 18), "no filter `b`", ""),
+        (EMAIL, "---\nsubject: x\n---\na\n {{ b | upcas }}", (5, 9), "no filter", "`upcase`"),
+        (SMS, "a\n{{ b", (2, 1), "expected '}}'", ""),
+        (SMS, "{% include 'a' %}", (1, 4), "unexpected tag 'include'", ""),
+        (SMS, "{% render 'a' %}", (1, 4), "unexpected tag 'render'", ""),
+        (SMS, "{% if a %}", (1, 1), "endif", ""),
+        (SMS, "{% if a %}" * 40, (1, 314), "nesting", ""),
+        (SMS, "x" * 300_001, (1, 1), "at most 300,000 characters", ""),
+        ("templates/a/email.mjml", "x", (1, 1), "not available in this release yet", "HTML"),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_refused(
+    path: str, source: str, place: tuple[int, int], message: str, hint: str
+) -> None:
+    with pytest.raises(TemplateInvalid) as invalid:
+        parse_template(path, source)
+    problem = invalid.value.problems[0]
+    assert message in problem.message
+    assert hint in problem.hint
+    assert (problem.line, problem.column) == place
+
+
+def test_all_problems_of_a_template_are_told() -> None:
+    with pytest.raises(TemplateInvalid) as invalid:
+        parse_template(EMAIL, '---\npreheader: "{{ a | b }}"\n---\n{{ c | d }}')
+    assert len(invalid.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ (1..1000000000) | join }}",
+        "{% for i in (1..1000000000) %}x{% endfor %}",
+        "{% for i in (1..200) %}{% for j in (1..200) %}{% endfor %}{% endfor %}",
+        "{% for i in (1..15000) %}{% endfor %}" * 2,
+        "{% tablerow i in (1..30000) %}{% endtablerow %}",
+        "{% for i in (1..100) %}{% assign s = s | append: s | append: 'x' %}{% endfor %}",
+        "{% capture s %}{% for i in (1..20000) %}" + "x" * 100 + "{% endfor %}{% endcapture %}",
+        "{{ 'aaaaaaaaaa' " + "| replace: 'a', 'aaaaaaaaaa' " * 9 + "}}",
+        "{{ '' | replace: '', 'x' | append: big | append: big | append: big }}",
+        "{% assign n = 9 %}{% for i in (1..40) %}{% assign n = n | times: n %}{% endfor %}",
+        "{{ 5 | divided_by: 0 }}",
+        "{{ '2026-03-02' | date: '%9999999d' }}",
+        "{{ 'a' | slice: 'b' }}",
+    ],
+)
+def test_a_template_out_of_bounds_fails_soon(body: str) -> None:
+    with pytest.raises(TemplateFailed):
+        text(body, big="x" * 400_000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ profile.__class__ }}{{ profile['__class__'] }}{{ profile.keys }}",
+        "{{ name.__len__ }}{{ name.upper }}{{ list.append }}{{ list.__class__.__mro__ }}",
+        "{{ now }}{{ today }}{{ 'now' | date: '%Y' }}",
+    ],
+)
+def test_a_template_reaches_neither_objects_nor_the_clock(body: str) -> None:
+    assert text(body, profile={"a": 1}, name="x", list=[1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2026-03-02", "02.03.2026 00:00"),
+        ("2026-03-02T21:05:00+09:00", "02.03.2026 21:05"),
+        (datetime(2026, 3, 2, 12, tzinfo=UTC), "02.03.2026 12:00"),
+        (0, "01.01.1970 00:00"),
+        ("soon", "soon"),
+        ("2026-02-30", "2026-02-30"),
+        (10**17, str(10**17)),
+        (True, "true"),
+        (None, ""),
+    ],
+)
+def test_dates_are_written_without_a_clock_or_a_machine_s_zone(value: Any, expected: str) -> None:
+    assert text("{{ d | date: '%d.%m.%Y %H:%M' }}", d=value) == expected
+
+
+def test_now_is_what_the_caller_says() -> None:
+    assert text("{{ 'now' | date: '%Y' }}", now=datetime(1999, 1, 1, tzinfo=UTC)) == "1999"
+
+
+def test_filters_of_money_work_in_both_worlds() -> None:
+    body = "{{ p | divided_by: 1000 }},{{ p | modulo: 1000 | prepend: '000' | slice: -3, 3 }}"
+    assert text(body, p=38050) == "38,050"
+    assert text("---\nsubject: x\n---\n" + body, EMAIL, p=38050) == "38,050"
+
+
+def test_the_text_part_keeps_what_can_be_read() -> None:
+    html = (
+        "<html><head><title>t</title><style>p {}</style></head><body>"
+        "<h1>단골</h1><p>a<br>b &amp; c</p><ul><li>one</li><li>two</li></ul>"
+        "<script>x()</script><img alt='logo' src='x'><a href='/local'>here</a>"
+        "<table><tr><td>1</td><td>2</td></tr></table></body></html>"
+    )
+    plain = render(parse_template(EMAIL, f"---\nsubject: x\n---\n{html}"), {}).text
+    assert "style" not in plain
+    assert "x()" not in plain
+    assert re.sub(r"\s+", " ", plain) == "단골 a b & c - one - two logohere 1 2"
+
+
+@pytest.mark.parametrize(
+    "html", ["<", "<p", "</p></p>", "<a><a>", "&#x110000;", "<![CDATA[x", "<!--"]
+)
+def test_the_text_part_of_odd_html_is_no_failure(html: str) -> None:
+    render(parse_template(EMAIL, f"---\nsubject: x\n---\n{html}"), {})
