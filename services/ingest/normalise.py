@@ -78,15 +78,10 @@ def event_of(wire: Wire, scene: Scene, rest: Mapping[str, Any] | None = None) ->
     else:
         traits = _traits(wire, kind, user, context)
     sent, original = _client_times(wire, scene)
-    timestamp = scene.received if original is None else original
-    if sent is not None and original is not None:
-        timestamp = _corrected(original, scene.received - sent, context)
-    if timestamp > scene.received:
-        timestamp = scene.received
     return Event(
         id=wire.message_id or str(uuid4()),
         kind=kind,
-        timestamp=timestamp,
+        timestamp=_timestamp(original, sent, scene.received, context),
         name=name,
         user_id=user,
         anonymous_id=anonymous,
@@ -145,8 +140,21 @@ def _client_times(wire: Wire, scene: Scene) -> tuple[datetime | None, datetime |
     return sent, original
 
 
+def _timestamp(
+    original: datetime | None,
+    sent: datetime | None,
+    received: datetime,
+    context: Mapping[str, Any],
+) -> datetime:
+    """When it happened, by our clock; nothing has happened in the future."""
+    if original is None:
+        return received
+    if sent is not None:
+        original = _corrected(original, received - sent, context)
+    return min(original, received)
+
+
 def _corrected(original: datetime, skew: timedelta, context: Mapping[str, Any]) -> datetime:
-    """The client's time by our clock."""
     if _NEGATIVE_NOISE < skew < NOISE and not _on_a_device(context):
         return original
     try:

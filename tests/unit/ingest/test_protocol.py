@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from services.ingest import lenient
 from services.ingest.protocol import Reading
 from services.ingest.wire import WireKind
 from shared.errors import BadInput
@@ -122,7 +123,8 @@ class TestDialects:
         assert made.properties == {"a": 1, "category": "Docs"}
         made = event(type="page", event=None, category="Docs", properties={"category": "x"})
         assert made.properties == {"category": "x"}
-        assert event(category="Docs").extra == {"category": "Docs"}
+        assert event(category="Docs", name="x").extra == {"category": "Docs", "name": "x"}
+        assert event(type="page").extra == {"event": "Added"}
 
     def test_an_alias_names_both_ids(self) -> None:
         made = event(type="alias", previousId="a1", anonymousId=None, event=None)
@@ -281,6 +283,22 @@ class TestLenientJson:
         (kept,) = event(properties={"n": [number]}).properties["n"]
         assert isinstance(kept, int)
         assert kept == number
+
+    def test_a_number_that_no_double_holds_is_null(self) -> None:
+        assert event(properties={"n": 10**350}).properties == {"n": None}
+
+    def test_a_batchs_context_has_the_depth_of_an_events(self) -> None:
+        context: dict[str, Any] = {}
+        for _ in range(40):
+            context = {"a": context}
+        with pytest.raises(BadInput):
+            taken({"batch": [TRACK], "context": context})
+
+    def test_what_is_too_deep_to_be_written_is_written_as_nothing(self) -> None:
+        value: list[Any] = []
+        for _ in range(5_000):
+            value = [value]
+        assert lenient.write(value) == b""
 
     def test_a_byte_order_mark_is_skipped(self) -> None:
         assert len(taken(b"\xef\xbb\xbf" + json.dumps(TRACK).encode()).events) == 1
