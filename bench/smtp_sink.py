@@ -27,6 +27,9 @@ class Session(asyncio.Protocol):
         self._transport = transport
         transport.write(b"220 sink\r\n")
 
+    def close(self) -> None:
+        self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while True:
@@ -66,21 +69,29 @@ class Session(asyncio.Protocol):
 class Sink:
     """`async with Sink() as sink`: `sink.port`, `sink.arrivals` by recipient (perf_counter)."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
         self.arrivals: dict[str, float] = {}
         self.mails = 0
         self._waiting: dict[str, asyncio.Event] = {}
+        self._sessions: list[Session] = []
+
+    def _session(self) -> Session:
+        session = Session(self._took, lambda: self.mails)
+        self._sessions.append(session)
+        return session
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Session(self._took, lambda: self.mails), "127.0.0.1", 0
-        )
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = await loop.create_server(self._session, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         self._server.close()
+        for session in self._sessions:
+            session.close()
+        await asyncio.sleep(0)  # lets the transports close their sockets
 
     def _took(self, recipient: str, at: float, _content: bytes) -> None:
         self.mails += 1

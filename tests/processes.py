@@ -101,9 +101,9 @@ class Dangol:
     async def messages(self, client: httpx.AsyncClient, **filters: str) -> list[dict[str, object]]:
         answer = await client.get(
             f"{self.url}/api/messages",
-            params={"limit": "1000", **filters},
+            params={"limit": "500", **filters},
             headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
         )
         assert answer.status_code == 200, answer.text
-        found: list[dict[str, object]] = answer.json()["messages"]
+        found: list[dict[str, object]] = answer.json()
         return found

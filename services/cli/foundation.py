@@ -17,7 +17,6 @@ from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.migrate import migrate
 from shared.db.wakeups import Wakeups
-from shared.errors import ConfigurationError
 from shared.log import outbox
 from shared.log import postgres as postgres_log
 from shared.log.postgres import PostgresLog
@@ -44,11 +43,6 @@ async def open_foundation(
     settings: Settings, dsn: str, *, speed: float = 1.0, pool_size: int = 24
 ) -> AsyncIterator[Foundation]:
     """Migrates forward first. Raises DatabaseUnreachable, ConfigurationError."""
-    if settings.log_url is not None:
-        raise ConfigurationError(
-            "DANGOL_LOG_URL is set, but this release keeps its log in Postgres only",
-            hint="unset DANGOL_LOG_URL; the log then lives in the database",
-        )
     await migrate(dsn, settings.partitions)
     pool = await open_pool(dsn, size=pool_size, name="up")
     try:

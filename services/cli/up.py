@@ -19,7 +19,6 @@ from typing import Any
 
 import structlog
 from prometheus_client import REGISTRY
-from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from services.cli.foundation import Foundation, calm_garbage_collection, open_foundation
@@ -45,12 +44,11 @@ from shared.clock import Clock
 from shared.db import embedded
 from shared.db.connect import Pool, engine_for, unavailable_when_lost
 from shared.db.data_folder import hold_folder
-from shared.errors import ConfigurationError, Unavailable
+from shared.errors import Unavailable
 from shared.keys import KeyRing
 from shared.lifecycle import pause, run_all
 from shared.log import outbox
 from shared.log.postgres import HEARTBEAT_LIMIT, PostgresLogReader
-from shared.logs import configure
 from shared.settings import Settings
 
 logger = structlog.get_logger()
@@ -82,22 +80,6 @@ SELECT count(*) FROM partitions p WHERE NOT EXISTS (
 """
 
 OnReady = Callable[[Running], Awaitable[None]]
-
-
-def read_settings() -> Settings:
-    """Raises ConfigurationError naming the variable that cannot be read."""
-    try:
-        settings = Settings()
-        configure(settings.log_level)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "DANGOL_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(
-            f"{name}: {first['msg']}", hint="see docs/operations.md"
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(f"DANGOL_LOG_LEVEL: {error}") from error
-    return settings
 
 
 async def serve(
@@ -248,10 +230,8 @@ class _House:
         await stopping.wait()
 
 
-def run(*, workspace: Path | None, data: Path, host: str, port: int, speed: float) -> None:
+def run(options: Options, settings: Settings) -> None:
     """The command: until SIGINT or SIGTERM. Raises ConfigurationError."""
-    settings = read_settings()
-    options = Options(workspace, data, host, port, speed)
     run_until_signalled(lambda stopping: serve(options, settings, stopping, _say_ready))
 
 

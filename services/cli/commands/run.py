@@ -31,9 +31,12 @@ def up(
 
     The database is an embedded PostgreSQL in the data folder, unless DANGOL_DATABASE_URL names one.
     """
-    from services.cli.up import run
+    from services.cli.environment import read_settings
 
-    run(workspace=workspace, data=data, host=host, port=port, speed=speed)
+    settings = read_settings()
+    from services.cli.up import Options, run  # heavy: a mistake above is told before
+
+    run(Options(workspace, data, host, port, speed), settings)
 
 
 def demo() -> None:
