@@ -1,6 +1,6 @@
 """The two transactions around a provider's call: one group's attempts, and what became of them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -28,7 +28,9 @@ class Groups:
         dispatcher: str,
         partitions: int,
         lease: timedelta,
+        requeued: Callable[[], None],
     ) -> None:
+        """`requeued` is called when messages were queued again, perhaps for sooner than others."""
         self._pool = pool
         self._clock = clock
         self._lines = lines
@@ -36,6 +38,7 @@ class Groups:
         self._dispatcher = dispatcher
         self._partitions = partitions
         self._lease = lease
+        self._requeued = requeued
         self._address_key = b""
 
     async def record_attempts(self, claimed: Sequence[tuple[Key, str]]) -> list[Attempt]:
@@ -47,7 +50,7 @@ class Groups:
             self._address_key = await store.address_key(self._pool)
         async with self._transaction() as connection:
             attempts, changes = await self._decide(connection, claimed)
-        self._count(changes)
+        self._stored(changes)
         for attempt in attempts:
             if attempt.number == 1:
                 waited = attempt.outgoing.at - attempt.pending.message.decidable_at
@@ -103,7 +106,7 @@ class Groups:
                 connection, self._dispatcher, "attempting", changes, self._partitions
             )
             await self._suppress(connection, finished, now)
-        self._count(stored)
+        self._stored(stored)
         for attempt, result in finished:
             if result.outcome is Outcome.UNKNOWN:
                 metrics.UNKNOWN.labels(attempt.adapter).inc()
@@ -136,7 +139,9 @@ class Groups:
         ]
         await store.suppress(connection, dead, now)
 
-    def _count(self, changes: Sequence[Change]) -> None:
+    def _stored(self, changes: Sequence[Change]) -> None:
+        if any(change.decision is None for change in changes):
+            self._requeued()
         for change in changes:
             if change.decision is not None:
                 metrics.DECISIONS.labels(

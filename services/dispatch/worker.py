@@ -85,6 +85,7 @@ class Dispatcher:
             dispatcher=self.id,
             partitions=partitions,
             lease=self._lease,
+            requeued=self._due.set,
         )
         self._slots = Slots(concurrency)
         self._held: set[Key] = set()
