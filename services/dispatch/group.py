@@ -1,5 +1,6 @@
 """The two transactions around a provider's call: one group's attempts, and what became of them."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.errors import Unavailable
 
 
 class Groups:
@@ -51,11 +53,25 @@ class Groups:
         async with self._transaction() as connection:
             attempts, changes = await self._decide(connection, claimed)
         self._stored(changes)
+        await self._unclaim_rest(claimed, attempts, changes)
         for attempt in attempts:
             if attempt.number == 1:
                 waited = attempt.outgoing.at - attempt.pending.message.decidable_at
                 metrics.LATENESS_SECONDS.observe(max(0.0, waited.total_seconds()))
         return attempts
+
+    async def _unclaim_rest(
+        self,
+        claimed: Sequence[tuple[Key, str]],
+        attempts: Sequence[Attempt],
+        changes: Sequence[Change],
+    ) -> None:
+        """What was withdrawn meanwhile is left alone; what was only locked is offered again."""
+        done = {attempt.pending.key for attempt in attempts} | {c.key for c in changes}
+        with contextlib.suppress(Unavailable):  # then the lease runs out
+            await store.unclaim(
+                self._pool, self._dispatcher, [key for key, _ in claimed if key not in done]
+            )
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:

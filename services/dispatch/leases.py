@@ -26,7 +26,7 @@ RetriesUnknown = Callable[[str], bool]
 
 
 async def refresh(pool: Pool, dispatcher: str, keys: Iterable[Key], lease: timedelta) -> None:
-    """Only what we know we hold: a claim whose answer was lost runs out and is offered again."""
+    """Only the calls that we know are under way: whatever else bears our name runs out."""
     held = list(keys)
     if not held:
         return
@@ -43,8 +43,11 @@ async def settle(
     retries_unknown: RetriesUnknown,
     *,
     everything: bool = False,
-) -> None:
-    """Settle the leases that ran out, or `everything`, where no other dispatcher can be alive."""
+) -> int:
+    """Settle the leases that ran out, or `everything`, where no other dispatcher can be alive.
+
+    Returns how many messages that were.
+    """
     async with unavailable_when_lost(), pool.acquire() as connection:
         claims = len(await connection.fetch(sql.SETTLE_CLAIMS, everything))
         attempts = 0
@@ -64,6 +67,7 @@ async def settle(
             claims=claims,
             attempts=attempts,
         )
+    return claims + attempts
 
 
 async def _settle_attempts(

@@ -31,7 +31,7 @@ class Pending:
     consents: Mapping[str, bool]
     places: Sequence[Place]
     elsewhere: Sequence[Message]
-    """The customer's other messages that are due and not in this group, undecided."""
+    """The customer's other messages that are due and not in our hands now, undecided."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ LEFT JOIN LATERAL (
   SELECT array_agg((o.id, o.journey, o.step, o.priority, o.decidable_at)) AS elsewhere
   FROM messages o WHERE o.partition = m.partition AND o.customer = m.customer
     AND o.status <> 'decided' AND o.status IN ('queued', 'claimed') AND o.not_before <= $4
-    AND o.id <> ALL ($2::text[]) AND NOT {_paused("o")}
+    AND o.id <> m.id AND NOT {_paused("o")}
 ) e ON true
 WHERE m.status = 'claimed' AND m.claimed_by = $3
 FOR UPDATE OF m SKIP LOCKED
@@ -161,19 +161,26 @@ FROM freed f WHERE a.partition = f.partition AND a.message_id = f.id AND a.numbe
   AND a.outcome IS NULL
 """
 
-RELEASE_CLAIMS = """
-UPDATE messages SET status = 'queued', claimed_by = NULL, claim_until = NULL
-WHERE status = 'claimed' AND claimed_by = $1
+# Claims that we could not look at: somebody had locked them. Where he still has, the lease decides.
+UNCLAIM = """
+WITH ours AS MATERIALIZED (
+  SELECT m.partition, m.id FROM unnest($2::int[], $3::text[]) AS w(partition, id)
+  JOIN messages m ON m.partition = w.partition AND m.id = w.id
+  WHERE m.status = 'claimed' AND m.claimed_by = $1
+  FOR UPDATE OF m SKIP LOCKED
+)
+UPDATE messages m SET status = 'queued', claimed_by = NULL, claim_until = NULL
+FROM ours o WHERE m.partition = o.partition AND m.id = o.id
 """
 
-# A row that is locked is being turned into something else by a transaction of our own: waiting for
-# it here could wait for that one in turn.
+# Attempts only: a claim is over long before its lease. A row that is locked is being turned into
+# something else by a transaction of our own: waiting for it could wait for us in turn.
 REFRESH = """
 WITH held AS MATERIALIZED (
   SELECT m.partition, m.id
   FROM unnest($3::int[], $4::text[]) AS w(partition, id)
   JOIN messages m ON m.partition = w.partition AND m.id = w.id
-  WHERE m.status IN ('claimed', 'attempting') AND m.claimed_by = $1
+  WHERE m.status = 'attempting' AND m.claimed_by = $1
   FOR UPDATE OF m SKIP LOCKED
 )
 UPDATE messages m SET claim_until = clock_timestamp() + $2::interval

@@ -7,6 +7,7 @@ of attempts must be what we left.
 """
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from secrets import token_hex
@@ -67,10 +68,11 @@ async def read(
     rows = await connection.fetch(
         sql.READ, [k.partition for k in keys], [k.id for k in keys], dispatcher, now, window
     )
-    return [_pending(row) for row in rows]
+    ours = {row["id"] for row in rows}
+    return [_pending(row, ours) for row in rows]
 
 
-def _pending(row: Any) -> Pending:
+def _pending(row: Any, ours: AbstractSet[str]) -> Pending:
     return Pending(
         key=Key(row["partition"], row["id"]),
         customer=row["customer"],
@@ -95,7 +97,7 @@ def _pending(row: Any) -> Pending:
         traits=row["traits"] or {},
         consents=dict(zip(row["consent_channels"] or (), row["granted"] or (), strict=True)),
         places=[Place(*place) for place in row["places"] or ()],
-        elsewhere=[_elsewhere(*other) for other in row["elsewhere"] or ()],
+        elsewhere=[_elsewhere(*o) for o in row["elsewhere"] or () if o[0] not in ours],
     )
 
 
@@ -238,10 +240,14 @@ async def release(pool: Pool, dispatcher: str, keys: Sequence[Key]) -> None:
         )
 
 
-async def release_claims(pool: Pool, dispatcher: str) -> None:
-    """Give back, at the end, what was claimed and not decided."""
+async def unclaim(pool: Pool, dispatcher: str, keys: Sequence[Key]) -> None:
+    """Give back what was claimed and not decided."""
+    if not keys:
+        return
     async with unavailable_when_lost(), pool.acquire() as connection:
-        await connection.execute(sql.RELEASE_CLAIMS, dispatcher)
+        await connection.execute(
+            sql.UNCLAIM, dispatcher, [k.partition for k in keys], [k.id for k in keys]
+        )
 
 
 async def depth(pool: Pool, now: datetime) -> tuple[int, datetime | None]:

@@ -8,9 +8,8 @@ more. Any number of dispatchers run side by side; none waits for another.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -144,7 +143,6 @@ class Dispatcher:
             if not claimed:
                 await self._sleep()
                 continue
-            self._held.update(key for key, _ in claimed)
             task = tasks.create_task(self._decide(claimed, tasks), name="dispatch-decide")
             self._deciding.add(task)
             task.add_done_callback(self._deciding.discard)
@@ -179,8 +177,8 @@ class Dispatcher:
         except Unavailable as error:
             await self._give_back(keys, error)
             return
-        sent = {attempt.pending.key for attempt in attempts}
-        self._let_go([key for key in keys if key not in sent])
+        self._slots.give(len(keys) - len(attempts))
+        self._held.update(attempt.pending.key for attempt in attempts)
         for attempt in attempts:
             call = tasks.create_task(self._call(attempt), name="dispatch-call")
             self._calls.add(call)
@@ -196,10 +194,6 @@ class Dispatcher:
                 break
             except Unavailable as again:
                 await self._away(again)
-        self._let_go(keys)
-
-    def _let_go(self, keys: Sequence[Key]) -> None:
-        self._held.difference_update(keys)
         self._slots.give(len(keys))
 
     async def _away(self, error: Unavailable) -> None:
@@ -234,7 +228,8 @@ class Dispatcher:
                     await self._away(error)
                     if over.is_set():
                         return
-            self._let_go([attempt.pending.key for attempt, _ in finished])
+            self._held.difference_update(attempt.pending.key for attempt, _ in finished)
+            self._slots.give(len(finished))
             metrics.UNDER_WAY.set(len(self._calls))
 
     # Leases and the end ---------------------------------------------------------------------
@@ -245,13 +240,12 @@ class Dispatcher:
             try:
                 await self._follow_workspace()
                 await leases.refresh(self._pool, self.id, self._held, self._lease)
-                await leases.settle(
-                    self._pool,
-                    self._clock.now(),
-                    self._partitions,
-                    self._lines.retries_unknown,
-                )
-                await self._measure()
+                now = self._clock.now()
+                if await leases.settle(
+                    self._pool, now, self._partitions, self._lines.retries_unknown
+                ):
+                    self._due.set()
+                await self._measure(now)
             except Unavailable as error:
                 logger.warning(
                     "cannot keep the leases", action="leases_unavailable", error=str(error)
@@ -266,8 +260,7 @@ class Dispatcher:
             self._lines.follow(workspace)
         return workspace is not None
 
-    async def _measure(self) -> None:
-        now = self._clock.now()
+    async def _measure(self, now: datetime) -> None:
         count, oldest = await store.depth(self._pool, now)
         metrics.DUE.set(count)
         metrics.DUE_SECONDS.set((now - oldest).total_seconds() if oldest else 0)
@@ -283,5 +276,3 @@ class Dispatcher:
         for task in under_way:
             task.cancel()  # a call that is cut off is recorded as unknown
         await asyncio.gather(*under_way, return_exceptions=True)
-        with contextlib.suppress(Unavailable):
-            await store.release_claims(self._pool, self.id)

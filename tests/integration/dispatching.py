@@ -274,13 +274,9 @@ def passed_over(row: asyncpg.Record) -> list[tuple[str, str]]:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], within: float = WITHIN) -> None:
-    try:
-        async with asyncio.timeout(within):
-            while not await condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        for t in asyncio.all_tasks(): t.print_stack()
-        raise
+    async with asyncio.timeout(within):
+        while not await condition():
+            await asyncio.sleep(0.01)
 
 
 def shown(detail: str) -> Any:
