@@ -63,13 +63,13 @@ def _parameters(operation: Schema) -> str:
         if parameter["in"] == "header":
             continue
         schema = parameter["schema"]
-        default = f", default <code>{escape(str(schema['default']))}</code>" * (
-            "default" in schema and schema["default"] is not None
-        )
-        needed = ", required" * bool(parameter.get("required"))
+        default = schema.get("default")
+        more = "" if default is None else f", default <code>{escape(str(default))}</code>"
+        if parameter.get("required"):
+            more = ", required"
         rows.append(
-            f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{_kind(schema)}{default}"
-            f"{needed}</td><td>{_prose(parameter.get('description', ''))}</td></tr>"
+            f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{_kind(schema)}{more}"
+            f"</td><td>{_prose(parameter.get('description', ''))}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>" if rows else ""
 
