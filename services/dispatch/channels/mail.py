@@ -9,7 +9,7 @@ plain printable ASCII, so that no value can end its header.
 import binascii
 import re
 from dataclasses import dataclass
-from email.utils import format_datetime, parseaddr
+from email.utils import format_datetime, getaddresses
 from html import escape
 
 from services.dispatch.channels.port import Outgoing
@@ -35,7 +35,8 @@ class Sender:
 
 def sender_of(text: str | None) -> Sender:
     """`Shop <hello@shop.example>` from `channels.email.from`; raises ConfigurationError."""
-    name, address = parseaddr(text or "")
+    found = getaddresses([text or ""])
+    name, address = found[0] if len(found) == 1 else ("", "")
     address = email_address(address) or ""
     if not address:
         raise ConfigurationError(
@@ -57,7 +58,7 @@ def build(message: Outgoing, sender: Sender) -> bytes:
         f"Date: {format_datetime(message.at)}\r\n"
         f"Message-ID: {message_id(message.message_id, sender)}\r\n"
         "MIME-Version: 1.0\r\n"
-        f'Content-Type: multipart/alternative; boundary="{token}"\r\n\r\n'
+        f'Content-Type: multipart/alternative;\r\n boundary="{token}"\r\n\r\n'
     ).encode("ascii")
     boundary = f"--{token}".encode()
     return b"".join(

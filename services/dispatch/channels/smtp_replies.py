@@ -36,7 +36,7 @@ class Progress:
     """The final dot has been written, and not been answered."""
 
 
-_ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
+_ENHANCED = re.compile(r"(?:^|[\s#(<])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 
 _NOBODY_THERE = frozenset(
     {
