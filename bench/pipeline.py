@@ -104,7 +104,7 @@ async def _dangol(
 
 async def _until(connection: asyncpg.Connection, query: str, wanted: int) -> float:
     """The moment at which the query's number has reached `wanted`."""
-    async with asyncio.timeout(300):
+    async with asyncio.timeout(60):
         # Polled: the figure must not depend on a wake-up of ours.
         while (await connection.fetchval(query) or 0) < wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

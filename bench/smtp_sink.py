@@ -9,7 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Self, cast
 
 Arrived = Callable[[str, float, bytes], None]
 
@@ -23,9 +23,9 @@ class Session(asyncio.Protocol):
         self._recipient = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(b"220 sink\r\n")
+        # Not isinstance: uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(b"220 sink\r\n")
 
     def close(self) -> None:
         self._transport.abort()
