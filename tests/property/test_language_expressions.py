@@ -16,12 +16,13 @@ STEPS = {"first-nudge": "send", "first-order": "wait_for"}
 RUN = contexts.of_run_event("`exit`", STEPS)
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
-WORDS = st.sampled_from(
-    "event trigger profile steps now rfm . .x .price .name .context [0] [-1] ['x'] [ ] ( ) , = == != "
-    "< <= > >= + - * / and or not in for null true false None 5 0 1.5 10000 'a' '7d' \"2026-03-02\" "
-    "'gold' any( all( len( lower( contains( startswith( matches( days_since( count( within= where= "
-    "of= e p .first_nudge .outcome first - nudge && || ! ; : % ** lambda if is __x__ \n".split(" ")
-)
+VOCABULARY = """
+event trigger profile steps now rfm e p .x .price .name .context .first_nudge .outcome [0] [-1]
+['x'] [ ] ( ) , = == != < <= > >= + - * / and or not in for null true false None 5 0 1.5 10000
+'a' '7d' "2026-03-02" 'gold' any( all( len( lower( contains( startswith( matches( days_since(
+count( within= where= of= first - nudge && || ! ; : % ** lambda if is __x__
+"""
+WORDS = st.sampled_from(VOCABULARY.split())
 SENTENCES = st.lists(WORDS, max_size=40).map(" ".join) | st.lists(WORDS, max_size=40).map("".join)
 LEAVES = (
     st.none()
@@ -82,8 +83,11 @@ def test_what_is_accepted_yields_a_value_of_the_language(text: str, scope: Scope
 
 
 OPERANDS = st.sampled_from(
-    ["event.x", "profile.x", "now", "'7d'", "event.price", "null", "5", "0", "true", "[1, null]"]
-    + ["'2026-03-02'", "event.name", "profile.price", "steps.first_nudge.x", "-1.5", "'a'"]
+    [
+        *("event.x", "profile.x", "now", "'7d'", "event.price", "null", "5", "0", "true"),
+        *("[1, null]", "'2026-03-02'", "event.name", "profile.price", "steps.first_nudge.x"),
+        *("-1.5", "'a'"),
+    ]
 )
 OPERATORS = st.sampled_from(
     ["==", "!=", "<", "<=", ">", ">=", "in", "not in", "+", "-", "*", "/", "and", "or"]

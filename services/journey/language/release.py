@@ -14,6 +14,8 @@ FIELDS = frozenset({"goal"})
 """Fields of a journey."""
 FUNCTIONS = frozenset({"count", "did", "sum", "avg", "min", "max", "first", "last", "in_segment"})
 ROOTS = frozenset({"rfm"})
+STEP_RESULTS = frozenset({"opened", "clicked"})
+"""Fields of `steps.<id>` that nothing fills yet."""
 PACKS = frozenset({"kr-marketing", "us-marketing", "eu-marketing"})
 
 
@@ -33,12 +35,16 @@ def add_unavailable_keys(problems: Problems, node: Mapping, names: frozenset[str
 
 
 def unavailable_in(node: Node) -> list[tuple[Span, str]]:
-    """The functions and roots of an expression that cannot be compiled yet."""
+    """What a checked expression names that cannot be compiled yet."""
     found: list[tuple[Span, str]] = []
     if isinstance(node, Call) and node.function in FUNCTIONS:
         found.append((node.name_span, node.function))
     if isinstance(node, Path) and node.root in ROOTS:
         found.append((node.root_span, node.root))
+    if isinstance(node, Path) and node.root == "steps":
+        result = node.keys[1]
+        if result.value in STEP_RESULTS:
+            found.append((result.span, str(result.value)))
     for child in node.children():
         found += unavailable_in(child)
     return found

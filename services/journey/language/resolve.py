@@ -247,10 +247,10 @@ class _Expressions:
 def read_expression(
     text: Scalar, context: Context, problems: Problems, expected: Expected = "condition"
 ) -> Node | None:
-    """The parsed expression; what is wrong with it is added to `problems`."""
+    """The parsed expression; None where it has a mistake, which is added to `problems`."""
     parsed = parse(text.text)
     mistakes = [parsed] if isinstance(parsed, Mistake) else check(parsed, context, expected)
     for mistake in mistakes:
         spot = text.spot_of(*mistake.span)
         problems.add(spot, mistake.message, mistake.hint, code=mistake.code)
-    return None if isinstance(parsed, Mistake) else parsed
+    return None if mistakes or isinstance(parsed, Mistake) else parsed

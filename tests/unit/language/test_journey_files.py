@@ -175,8 +175,14 @@ def test_a_file_without_its_parts_is_refused(
          23, "no instant", ""),
         ("tests: [{name: a, at: 2026-03-02T20:00Z, customer: {}, events: [], expect: {}}]",
          64, "at least one", ""),
-        ("tests: [{name: a, at: 2026-03-02T20:00Z, customer: {}, events: [{after: 1d}],"
-         " expect: {}}]", 65, "`event` is missing", ""),
+        ("tests: [{at: 2026-03-02T20:00Z, expect: {}, customer: {}, events: [{after: 1d}]}]",
+         9, "`name` is missing", ""),
+        ("tests: [{name: a, at: 2026-03-02T20:00Z, expect: {}, customer: {}, events: [{at: 1d}]}]",
+         82, "no instant", ""),
+        ("tests: [{name: a, at: 2026-03-02T20:00Z, expect: {}, customer: {}, events: [{}]}]",
+         77, "`event` is missing", ""),
+        ("tests: [{name: a, at: 2026-03-02T20:00Z, customer: {}, expect: {entered: maybe}}]",
+         9, "is missing", ""),
     ],
 )  # fmt: skip
 def test_a_field_of_the_wrong_shape_is_refused(
@@ -257,7 +263,7 @@ def test_a_trigger_that_is_none_is_refused(
         ("- send: email\n  template: hello\n  with: [a]", (6, 11), "a group of fields", ""),
         ("- wait: 1h\n  id: First Nudge", (5, 9), "`First Nudge` is no id", "`first-nudge`"),
         ("- wait: 1h\n  id: first_nudge", (5, 9), "is no id", "`first-nudge`"),
-        ("- wait: 1h\n  id: a\n- wait: 2h\n  id: a", (7, 9), "twice: first in line 5", "another id"),
+        ("- wait: 1h\n  id: a\n- wait: 2h\n  id: a", (7, 9), "twice: first in line 5", "another"),
         ("- wait: 1h\n- wait: 1h\n  id: wait-1", (4, 5), "`wait-1` stands here twice", ""),
         ("- branch: []", (4, 13), "at least one", ""),
         ("- branch:\n    - {when: event.x > 1, steps: []}", (5, 16), "`event` is not known", ""),

@@ -51,7 +51,7 @@ def test_without_settings_channels_are_not_looked_for() -> None:
         ("policies: {packs: [kr-markting]}", (1, 20), "no pack called", "`kr-marketing`"),
         ("policies:\n  quiet_hours:\n    - {form: '20:00'}", (3, 8), "no field `form`", "`from`"),
         ("policies:\n  quiet_hours:\n    - {from: '20:00'}", (3, 7), "need `from` and `to`", ""),
-        ("policies:\n  quiet_hours:\n    - {from: '2000', to: '08:00'}", (3, 14), "time of day", ""),
+        ("policies:\n  quiet_hours:\n    - {from: '2000', to: '08:00'}", (3, 14), "time of", ""),
         ("policies:\n  quiet_hours: [{channels: [emial], never: true}]", (2, 29),
          "no channel called `emial`", "`email`"),
         ("policies:\n  frequency_caps: [{limit: 0, per: 1d}]", (2, 28), "the least is 1", ""),

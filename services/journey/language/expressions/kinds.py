@@ -53,6 +53,8 @@ def result_of(operator: str, left: Node, a: Kind, right: Node, b: Kind) -> Kind 
         return None
     if operator in ("*", "/"):
         return _scaled(operator, a, b)
+    if a is b is Kind.TEXT:
+        return Kind.TEXT if operator == "+" else _between_texts(left, right)
     a, b = _read_beside(left, a, b), _read_beside(right, b, a)
     if a is Kind.ANY or b is Kind.ANY:
         if Kind.NUMBER in (a, b):
@@ -88,16 +90,21 @@ def _scaled(operator: str, a: Kind, b: Kind) -> Kind | None:
 def _alike(operator: str, kind: Kind) -> Kind | None:
     if kind is Kind.INSTANT:
         return Kind.DURATION if operator == "-" else None
-    if kind is Kind.TEXT:
-        return Kind.TEXT if operator == "+" else Kind.ANY
     return kind
+
+
+def _between_texts(left: Node, right: Node) -> Kind | None:
+    """`-` of two texts: something only where each may be a date, or the second a duration."""
+    if isinstance(left, Constant) and instant_of(left.value) is None:
+        return None
+    if not isinstance(right, Constant) or instant_of(right.value) or duration_of(right.value):
+        return Kind.ANY
+    return None
 
 
 def _read_beside(node: Node, kind: Kind, other: Kind) -> Kind:
     """The kind of a written text, where it spells a duration or instant beside the other."""
     if kind is not Kind.TEXT or not isinstance(node, Constant) or other is Kind.NUMBER:
-        return kind
-    if other is Kind.TEXT:
         return kind
     if duration_of(node.value) is not None:
         return Kind.DURATION

@@ -148,19 +148,15 @@ def _name(text: str, match: "re.Match[str]") -> Token:
 def _number(text: str, match: "re.Match[str]") -> Token:
     start, end = match.span()
     written = match[0]
-    behind = re.compile(r"\w+").match(text, end)
+    behind = _WORD.match(text, end)
     if behind is not None:
         whole = written + behind[0]
-        duration = behind[0] in ("s", "m", "h", "d", "w")
-        raise Refused(
-            start,
-            behind.end(),
-            f"`{whole[:40]}` is no number",
-            f'a duration stands in quotes: "{whole[:40]}"' if duration else "",
-        )
-    if len(written) > _LONGEST_NUMBER:
+        hint = f'a duration stands in quotes: "{whole}"' if _DURATION.fullmatch(whole) else ""
+        raise Refused(start, behind.end(), f"`{whole[:40]}` is no number", hint)
+    fraction = "." in written or "e" in written.lower()
+    if len(written) > (_LONGEST_FRACTION if fraction else _LONGEST_WHOLE):
         raise Refused(start, end, "this number is too long", "15 digits are plenty")
-    if "." in written or "e" in written.lower():
+    if fraction:
         value = float(written)
         if value == float("inf"):
             raise Refused(start, end, "this number is too large")
@@ -174,7 +170,9 @@ def _number(text: str, match: "re.Match[str]") -> Token:
     return Token("number", written, Span(start, end), int(written))
 
 
-_LONGEST_NUMBER = 18
+_WORD = re.compile(r"\w+")
+_DURATION = re.compile(r"(?:[0-9]{1,9}[wdhms]){1,5}")
+_LONGEST_WHOLE, _LONGEST_FRACTION = 18, 30
 
 
 def _text(text: str, start: int) -> Token:
