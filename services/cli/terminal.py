@@ -36,9 +36,9 @@ def say_json(row: object) -> None:
 
 def report(error: DangolError) -> None:
     """`error: …` and `hint: …`; a refused workspace first lists its problems."""
-    problems = getattr(error, "problems", ())
-    if problems:
-        report_problems(problems)
+    report_problems(getattr(error, "problems", ()))
+    for rendered in getattr(error, "rendered", ()):
+        _print_problem(rendered)
     print(f"{paint('error:', sys.stderr, fg='red', bold=True)} {error}", file=sys.stderr)
     if error.hint:
         print(f"{paint('hint:', sys.stderr, fg='cyan')} {error.hint}", file=sys.stderr)
@@ -46,10 +46,12 @@ def report(error: DangolError) -> None:
 
 def report_problems(problems: "Iterable[Problem]") -> None:
     for problem in problems:
-        first, _, rest = problem.render().partition("\n")
-        place = f"{problem.place}:"
-        line = paint(place, sys.stderr, bold=True) + first.removeprefix(place)
-        print("\n".join(filter(None, (line, rest))), file=sys.stderr)
+        _print_problem(problem.render())
+
+
+def _print_problem(rendered: str) -> None:
+    place, colon, rest = rendered.partition(": ")
+    print(paint(place + colon.rstrip(), sys.stderr, bold=True), rest, file=sys.stderr)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -1,0 +1,132 @@
+"""`dangol plan DIR` and `dangol apply DIR`."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from services.cli.options import AS_JSON, DATA, SERVER, TOKEN, WORKSPACE
+from services.cli.terminal import paint, say
+
+if TYPE_CHECKING:
+    from services.console.models import AppliedAnswer, JourneyChangeRow, PlanAnswer
+
+_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+_COLOURS = {"+": "green", "~": "yellow", "-": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("plan", epilog="Example: dangol plan workspace")(plan)
+    app.command("apply", epilog="Example: dangol apply workspace")(apply)
+
+
+def plan(
+    workspace: Path = WORKSPACE,
+    server: str = SERVER,
+    token: str = TOKEN,
+    data: Path = DATA,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Show what an apply would change.
+
+    Journeys that are added, changed (with the difference) or archived, how many live runs stand at
+    which step, and other files that differ. Nothing is changed.
+    """
+    from services.cli.backend import Target, backend
+    from services.console.folder import read_folder
+
+    files = read_folder(workspace)
+    with backend(Target(server, token, data)) as place:
+        planned = place.plan(files)
+    if as_json:
+        say(planned.model_dump_json())
+        return
+    _say_changes(planned)
+    if not planned.identical:
+        say(f"\nPublish it with: dangol apply {workspace}")
+
+
+def apply(
+    workspace: Path = WORKSPACE,
+    in_flight: str = typer.Option(
+        "pin", metavar="pin|migrate|end", help="What becomes of live runs; so far only `pin`."
+    ),
+    base_revision: int = typer.Option(
+        None, metavar="N", min=0, help="Refuse if the newest revision is not this one, of the plan."
+    ),
+    server: str = SERVER,
+    token: str = TOKEN,
+    data: Path = DATA,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Publish a workspace.
+
+    All of it or nothing. The very same workspace again changes nothing and says so. Live runs go
+    on with the version they began with.
+    """
+    from services.cli.backend import Target, backend
+    from services.console.folder import read_folder
+
+    files = read_folder(workspace)
+    with backend(Target(server, token, data)) as place:
+        applied = place.apply(files, base_revision, in_flight)
+    if as_json:
+        say(applied.model_dump_json())
+        return
+    if not applied.changed:
+        say(f"Nothing to do: this very workspace is published, as revision {applied.revision}.")
+        return
+    _say_changes(applied, diffs=False)
+    active_from = applied.active_from.isoformat(timespec="seconds").replace("+00:00", "Z")
+    say(f"\nPublished as revision {applied.revision}, in force from {active_from}.")
+
+
+def _say_changes(answer: "PlanAnswer | AppliedAnswer", *, diffs: bool = True) -> None:
+    changed = [change for change in answer.journeys if change.change != "unchanged"]
+    if not changed and not answer.files:
+        say("Nothing would change.")
+    for change in changed:
+        say(_sign(change.change) + " " + _what(change))
+        for line in _in_flight(change):
+            say(f"    {line}")
+        if diffs:
+            _say_diff(change.diff)
+    same = len(answer.journeys) - len(changed)
+    if same:
+        say(f"= {same} {'journey' if same == 1 else 'journeys'} unchanged")
+    for file in answer.files:
+        say(f"{_sign(file.change)} {file.file}")
+        if diffs:
+            _say_diff(file.diff)
+
+
+def _sign(change: str) -> str:
+    sign = _SIGNS[change]
+    return paint(sign, sys.stdout, fg=_COLOURS[sign], bold=True)
+
+
+def _what(change: "JourneyChangeRow") -> str:
+    name = paint(change.journey, sys.stdout, bold=True)
+    if change.change == "removed":
+        return f"{name}: its file is gone, so it is archived"
+    again = "" if change.is_new else ", published before"
+    if change.change == "added":
+        return f"{name}: version {change.version}{again}, from {change.file}"
+    return f"{name}: version {change.was} becomes {change.version}{again}"
+
+
+def _in_flight(change: "JourneyChangeRow") -> Iterator[str]:
+    for version in sorted({row.version for row in change.in_flight}):
+        rows = [row for row in change.in_flight if row.version == version]
+        runs = sum(row.runs for row in rows)
+        places = ", ".join(f"{row.runs} at {row.step}" for row in rows)
+        noun, verb = ("run", "goes on") if runs == 1 else ("runs", "go on")
+        yield f"{runs} {noun} in flight {verb} with version {version}: {places}"
+
+
+def _say_diff(diff: str) -> None:
+    for line in diff.splitlines():
+        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+        say("    " + (paint(line, sys.stdout, fg=colour) if colour else line))

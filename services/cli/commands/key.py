@@ -1,0 +1,109 @@
+"""`dangol key create | list | revoke`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from services.cli.options import AS_JSON, DATA
+from services.cli.terminal import note, say, say_json, table
+
+if TYPE_CHECKING:
+    from shared.db.connect import Connection
+
+T = TypeVar("T")
+
+
+def register(app: typer.Typer) -> None:
+    keys = typer.Typer(
+        name="key", help="Keys for SDKs and tokens for people.", no_args_is_help=True
+    )
+    keys.command("create", epilog="Example: dangol key create web")(create)
+    keys.command("list", epilog="Example: dangol key list")(list_)
+    keys.command("revoke", epilog="Example: dangol key revoke key_0123456789ab")(revoke)
+    app.add_typer(keys)
+
+
+def create(
+    name: str = typer.Argument(..., metavar="NAME", help="What uses it, such as web."),
+    role: str = typer.Option(
+        "write",
+        metavar="ROLE",
+        help="write (SDKs), viewer, marketer, operator or admin (API and page).",
+    ),
+    data: Path = DATA,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Make a key and print it, this once.
+
+    A write key goes into SDKs, `viewer` and above are bearer tokens for the API and the page.
+    """
+    from services.console.keys import create_key
+    from shared.clock import wall_clock
+
+    key, secret = _with(data, lambda found: create_key(found, name, role, wall_clock()))
+    if as_json:
+        say_json({"id": key.id, "name": key.name, "role": key.role, "key": secret})
+        return
+    note(f"{key.id}: {key.role} key `{key.name}`. It is shown this once; keep it safe.")
+    say(secret)
+
+
+def list_(data: Path = DATA, as_json: bool = AS_JSON) -> None:
+    """Show the keys there are, but never the keys themselves."""
+    from services.console.keys import list_keys
+
+    keys = _with(data, list_keys)
+    if as_json:
+        for key in keys:
+            say_json({name: _text(getattr(key, name)) for name in key.__slots__})
+        return
+    rows = [
+        (
+            key.id,
+            key.name,
+            key.role,
+            f"{key.created_at:%Y-%m-%d %H:%M}",
+            f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "",
+        )
+        for key in keys
+    ]
+    if rows:
+        table(("id", "name", "role", "created (UTC)", ""), rows)
+    else:
+        note("no keys yet: `dangol key create NAME` makes one")
+
+
+def revoke(
+    key_id: str = typer.Argument(..., metavar="ID", help="As `dangol key list` shows it."),
+    data: Path = DATA,
+) -> None:
+    """Close a key for good; it opens nothing from within seconds."""
+    from services.console.keys import revoke_key
+    from shared.clock import wall_clock
+
+    key = _with(data, lambda found: revoke_key(found, key_id, wall_clock()))
+    say(f"{key.id} ({key.role} key `{key.name}`) is revoked.")
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else value
+
+
+def _with(data: Path, work: "Callable[[Connection], Awaitable[T]]") -> T:
+    from services.cli.database import database, prepare
+    from shared.db.connect import open_pool
+
+    async def whole(found: Any) -> T:
+        await prepare(found)
+        pool = await open_pool(found.dsn, size=1, name="command")
+        try:
+            async with pool.acquire() as connection:
+                return await work(connection)
+        finally:
+            await pool.close()
+
+    with database(data) as found:
+        return asyncio.run(whole(found))

@@ -1,0 +1,31 @@
+"""`dangol migrate`."""
+
+from pathlib import Path
+
+import typer
+
+from services.cli.options import DATA
+from services.cli.terminal import say
+
+
+def register(app: typer.Typer) -> None:
+    app.command("migrate", epilog="Example: DANGOL_DATABASE_URL=postgresql://… dangol migrate")(
+        migrate
+    )
+
+
+def migrate(data: Path = DATA) -> None:
+    """Bring the database's schema forward.
+
+    Of DANGOL_DATABASE_URL, else of the data folder, which is made if it is missing. `dangol up`
+    does it by itself.
+    """
+    from services.cli.database import database
+    from shared.db.migrate import migrate_now
+
+    with database(data, create=True) as found:
+        before, after = migrate_now(found.dsn, found.partitions)
+    if before == after:
+        say(f"The database is up to date: schema {after}.")
+    else:
+        say(f"The database's schema is {after} now; it was {before or 'empty'}.")

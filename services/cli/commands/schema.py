@@ -1,0 +1,31 @@
+"""`dangol schema journey`."""
+
+import json
+
+import typer
+
+from services.cli.terminal import say
+
+
+def register(app: typer.Typer) -> None:
+    schemas = typer.Typer(name="schema", help="JSON Schema for editors.", no_args_is_help=True)
+
+    @schemas.callback()
+    def _group() -> None:  # keeps the name of the one command there is
+        pass
+
+    schemas.command("journey", epilog="Example: dangol schema journey > journey.schema.json")(
+        journey
+    )
+    app.add_typer(schemas)
+
+
+def journey() -> None:
+    """Print the JSON Schema of a journey file.
+
+    Editors that know the YAML language server take it from a first line such as
+    `# yaml-language-server: $schema=../journey.schema.json`.
+    """
+    from services.journey.language.model.journey import journey_schema
+
+    say(json.dumps(journey_schema(), ensure_ascii=False, indent=2))
