@@ -4,7 +4,7 @@ Per customer the order is the core's: its events as the log has them, then the t
 what is due at the batch's log time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,6 +33,7 @@ class Given:
     """A record that could be read."""
 
     event: Event
+    customer: str
     payload: bytes
 
 
@@ -46,12 +47,13 @@ def readable(records: Iterable[Record]) -> tuple[list[Given], list[tuple[str, by
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             refused.append((f"not an event: {error}", record.payload))
             continue
-        if not event.customer:
+        customer = event.customer
+        if not customer:
             refused.append(("neither userId nor anonymousId", record.payload))
         elif b"\\u0000" in record.payload:
             refused.append(("contains U+0000, which the database cannot keep", record.payload))
         else:
-            events.append(Given(event, record.payload))
+            events.append(Given(event, customer, record.payload))
     return events, refused
 
 
@@ -63,6 +65,8 @@ class Deciding:
         self._batch = batch
         self._now: dict[str, Customer] = dict(customers)
         self._before: dict[str, Customer] = dict(customers)
+        self._dues: dict[str, datetime | None] = {}
+        """What is next due for customers whose runs moved."""
         self._broken: set[str] = set()
         self.new_events = 0
         self.repeated_events = 0
@@ -79,7 +83,7 @@ class Deciding:
         """Take one event in. One that cannot be decided is set aside and stops only itself."""
         event = given.event
         try:
-            decision = decide(self._book, self._customer(event.customer), event)
+            decision = decide(self._book, self._customer(given.customer), event)
         except Exception as error:  # noqa: BLE001 - whatever a poison event does, it does to itself
             self._batch.set_aside.append((f"not decided: {error!r}", given.payload))
             return
@@ -93,7 +97,7 @@ class Deciding:
         self._batch.history.append(
             (
                 self._batch.partition,
-                event.customer,
+                given.customer,
                 event.received_at,
                 event.id,
                 event.kind,
@@ -112,8 +116,8 @@ class Deciding:
             self._batch.set_aside.append((f"timer of {at}: {error!r}", customer.encode()))
 
     def due_now(self, at: datetime) -> list[str]:
-        """Customers of the batch with something due at or before `at`."""
-        return [c.id for c in self._now.values() if (due := next_due(c)) is not None and due <= at]
+        """Customers whose runs moved, with something due at or before `at`."""
+        return [name for name, due in self._dues.items() if due is not None and due <= at]
 
     def finish(self, fired: Sequence[TimerRow]) -> Batch:
         """Arm timers and collect what changed."""
@@ -122,7 +126,7 @@ class Deciding:
             gone.setdefault(row.customer, set()).add(row.due_at)
         self._batch.fired.extend(fired)
         for name, customer in self._now.items():
-            armed = self._arm(customer, gone.get(name, set()))
+            armed = self._arm(customer, gone.get(name, ()))
             before = self._before.get(name)
             if armed is before or (before is None and armed.state == NEW_STATE):
                 continue
@@ -132,14 +136,14 @@ class Deciding:
                 self._batch.new_traits.add(name)
         return self._batch
 
-    def _arm(self, customer: Customer, gone: set[datetime]) -> Customer:
+    def _arm(self, customer: Customer, gone: Collection[datetime]) -> Customer:
         """Keep the promise: if something is due, a row with that time or an earlier one exists."""
+        if customer.id not in self._dues and not gone:
+            return customer
         armed_at = customer.state.armed_at
         if armed_at in gone:
             armed_at = None
-        due = next_due(customer)
-        if customer.id in self._broken:
-            due = None
+        due = None if customer.id in self._broken else next_due(customer)
         if due is not None and (armed_at is None or due < armed_at):
             self._batch.timers.append((due, customer.id))
             armed_at = due
@@ -155,9 +159,13 @@ class Deciding:
         return customer
 
     def _keep(self, decision: Decision) -> None:
-        self._now[decision.customer.id] = decision.customer
+        customer = decision.customer
+        before = self._now[customer.id]
+        if customer.state.runs is not before.state.runs:
+            self._dues[customer.id] = next_due(customer)
+        self._now[customer.id] = customer
         for effect in decision.effects:
-            self._collect(decision.customer.id, effect)
+            self._collect(customer.id, effect)
 
     def _collect(self, customer: str, effect: Effect) -> None:
         batch = self._batch

@@ -65,6 +65,8 @@ class PartitionOwner:
         self._watermark = EPOCH
         self._next_due: datetime | None = None
         self._next_due_known = False
+        self._behind = False
+        """Whether the last fetch was a full one: then commits overlap the deciding."""
         self._staged = True
         """Whether messages may wait for the end of the log; unknown, so yes, at first."""
 
@@ -101,7 +103,6 @@ class PartitionOwner:
         try:
             while not stopping.is_set():
                 if not await self._step():
-                    await self._settle()
                     await unless_stopping(
                         stopping, engine.reader.wait(self._number, self._patience())
                     )
@@ -116,7 +117,11 @@ class PartitionOwner:
     async def _step(self) -> bool:
         """Decide and store one batch; False when there was nothing to do."""
         engine = self._engine
+        if not self._behind:
+            # Reading now would only make a small batch that waits for this commit: let more come.
+            await self._settle()
         fetch = await engine.reader.read(self._number, self._offset, engine.batch)
+        self._behind = not fetch.at_end
         await self._know_next_due()
         now = engine.clock.now()
         due = self._next_due is not None and self._next_due <= now
@@ -135,7 +140,7 @@ class PartitionOwner:
         )
         events, batch.set_aside = readable(fetch.records)
         metrics.EVENTS.labels("set_aside").inc(len(batch.set_aside))
-        customers = await self._load(list(dict.fromkeys(e.event.customer for e in events)))
+        customers = await self._load(list(dict.fromkeys(given.customer for given in events)))
         events = await self._unspilled(events, customers)
         deciding = Deciding(current.book, batch, customers)
         started = time.perf_counter()
@@ -168,15 +173,15 @@ class PartitionOwner:
     async def _unspilled(self, events: list[Given], customers: dict[str, Customer]) -> list[Given]:
         """Leave out what customers with very many events sent before; see core/dedupe.py."""
         wanted = [
-            (given.event.customer, dedupe.digest(given.event.id))
+            (given.customer, dedupe.digest(given.event.id))
             for given in events
-            if given.event.customer in customers and customers[given.event.customer].state.spilled
+            if given.customer in customers and customers[given.customer].state.spilled
         ]
         if not wanted:
             return events
         await self._settle()
         known = await self._engine.store.spilled(self._number, wanted)
-        return [g for g in events if (g.event.customer, dedupe.digest(g.event.id)) not in known]
+        return [g for g in events if (g.customer, dedupe.digest(g.event.id)) not in known]
 
     async def _fire(
         self, deciding: Deciding, fetch: Fetch, batch: Batch, now: datetime

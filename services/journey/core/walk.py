@@ -24,7 +24,7 @@ from shared.message import MessageContext
 class Walk:
     """One decision under way: the customer's parts, unfrozen while it lasts, and its effects."""
 
-    __slots__ = ("_customer", "book", "effects", "id", "runs", "state", "traits")
+    __slots__ = ("_customer", "book", "effects", "id", "moved", "runs", "state", "traits")
 
     def __init__(self, book: Book, customer: Customer) -> None:
         self.book = book
@@ -35,11 +35,12 @@ class Walk:
             (run.journey, run.key): run for run in customer.state.runs
         }
         self.effects: list[Effect] = []
+        self.moved = False
         self._customer = customer
 
     def finish(self) -> Customer:
-        runs = tuple(run for _place, run in sorted(self.runs.items()))
-        if runs != self.state.runs:
+        if self.moved:
+            runs = tuple(run for _place, run in sorted(self.runs.items()))
             self.state = msgspec.structs.replace(self.state, runs=runs)
         if self.state is self._customer.state and self.traits is self._customer.traits:
             return self._customer
@@ -49,10 +50,12 @@ class Walk:
         return Scope(now, self.traits, event, run.trigger.moment(), results(run.steps))
 
     def put(self, run: Run) -> None:
+        self.moved = True
         self.runs[run.journey, run.key] = run
 
     def end(self, run: Run, reason: str, at: datetime) -> None:
         """The run is over; its message is withdrawn if no attempt has been recorded."""
+        self.moved = True
         self.runs.pop((run.journey, run.key), None)
         self.effects.append(Count(run.journey, run.version, run.step, f"ended:{reason}"))
         if isinstance(run.waiting, ForOutcome):

@@ -35,7 +35,8 @@ M = TypeVar("M", bound="Located")
 class Located(BaseModel):
     """A group of fields that knows its place; unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    # Models name each other in a circle; deferred, each file's schema is built once, as a whole.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     _node: Mapping = PrivateAttr()
 

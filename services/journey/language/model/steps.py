@@ -204,9 +204,6 @@ Step = Annotated[
     Discriminator(_kind, "kind", "kind", {"kinds": STEP_KINDS, "what": "a step"}),
 ]
 
-for _model in (WaitFor, When, Otherwise, Branch, Variant, Split, Rounds, Repeat):
-    _model.model_rebuild()
-
 
 def blocks(step: BaseStep) -> list[tuple[int, tuple["Step", ...]]]:
     """The lists of steps within a step, numbered from 1 in the order of the file."""
