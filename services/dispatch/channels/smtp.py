@@ -105,6 +105,8 @@ class SmtpAdapter:
             client.close()
             raise
         progress.handed_over = False
+        if answer.code == 421:
+            client.close()
         return Reply("dot", answer.code, answer.message)
 
 
