@@ -10,7 +10,17 @@ from collections.abc import Sequence
 
 import typer
 
-from services.cli.commands import apply, journeys, key, migrate, run, schema, simulate, validate
+from services.cli.commands import (
+    apply,
+    doctor,
+    journeys,
+    key,
+    migrate,
+    run,
+    schema,
+    simulate,
+    validate,
+)
 from services.cli.terminal import paint, report
 from shared.errors import DangolError
 
@@ -23,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (run, validate, simulate, apply, journeys, key, migrate, schema):
+for commands in (run, validate, simulate, apply, journeys, key, migrate, doctor, schema):
     commands.register(app)
 
 

@@ -1,0 +1,218 @@
+"""What `dangol doctor` looks at, and how what it finds is mended."""
+
+import asyncio
+import difflib
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from aiosmtplib.errors import SMTPException
+
+from services.cli.environment import read_settings
+from services.dispatch.channels import registry, smtp_pool
+from services.dispatch.channels.port import Setup
+from shared.db.connect import Pool, open_pool
+from shared.db.data_folder import folder_error
+from shared.db.migrate import head
+from shared.db.pgdata import PGDATA
+from shared.errors import ConfigurationError, DangolError
+from shared.settings import Settings
+from shared.workspace import ChannelSettings
+from shared.workspace_store import Published, newest
+
+Verdict = Literal["ok", "warn", "fail"]
+
+_ROOM = 2**30
+"""Bytes of free disk below which it is time to tell."""
+_BEHIND = 10_000
+_PATIENCE = 5.0
+_ALSO_KNOWN = ("DANGOL_SERVER", "DANGOL_DEBUG")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    verdict: Verdict
+    message: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, check: str, error: DangolError) -> "Finding":
+        return cls(check, "fail", str(error), error.hint)
+
+
+def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Settings that cannot be read, and names that look like a setting's but are none."""
+    try:
+        settings = read_settings()
+    except DangolError as error:
+        yield Finding.of("settings", error)
+        return
+    known = [f"DANGOL_{name.upper()}" for name in Settings.model_fields]
+    for name in sorted(environment):
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if name.startswith("DANGOL_") and close and name not in (*known, *_ALSO_KNOWN):
+            yield Finding("settings", "warn", f"{name} is no setting", f"is it {close[0]}?")
+    token = settings.admin_token.get_secret_value() if settings.admin_token else None
+    if token is not None and len(token) < 16:
+        yield Finding(
+            "settings",
+            "warn",
+            "DANGOL_ADMIN_TOKEN is so short that it can be guessed",
+            "make a random one, for example with `openssl rand -hex 32`",
+        )
+    yield Finding("settings", "ok", "the environment can be read")
+
+
+def check_folder(data: Path) -> Finding:
+    """The data folder of the embedded database."""
+    if not data.exists():
+        return Finding("data folder", "warn", f"{data} does not exist yet", "`dangol up` makes it")
+    if not os.access(data, os.W_OK | os.X_OK):
+        error = folder_error(PermissionError(13, "Permission denied"), f"write into {data}")
+        return Finding.of("data folder", error)
+    room = shutil.disk_usage(data).free
+    if room < _ROOM:
+        return Finding(
+            "data folder",
+            "warn",
+            f"{data} has only {room // 2**20} MiB of disk left",
+            "free some space, or move the folder and use --data",
+        )
+    if not (data / PGDATA).is_dir():
+        return Finding("data folder", "warn", f"{data} is empty", "`dangol up` fills it")
+    return Finding("data folder", "ok", f"{data}, {room // 2**30} GiB free")
+
+
+async def check_database(dsn: str, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
+    """The database, and all that stands in it: schema, log, workspace and its channels."""
+    try:
+        pool = await open_pool(dsn, size=1, name="doctor")
+    except DangolError as error:
+        yield Finding.of("database", error)
+        return
+    try:
+        version = await pool.fetchval("SHOW server_version")
+        yield Finding("database", "ok", f"PostgreSQL {version} answers")
+        schema = await _schema(pool)
+        yield schema
+        if schema.verdict == "fail":
+            return
+        yield await _log(pool)
+        for finding in await _put_aside(pool):
+            yield finding
+        async with pool.acquire() as connection:
+            published = await newest(connection)
+        async for finding in _workspace(published, environment):
+            yield finding
+    finally:
+        await pool.close()
+
+
+async def _schema(pool: Pool) -> Finding:
+    revision = None
+    if await pool.fetchval("SELECT to_regclass('alembic_version')") is not None:
+        revision = await pool.fetchval("SELECT version_num FROM alembic_version")
+    if revision == head():
+        return Finding("schema", "ok", f"revision {revision}")
+    return Finding(
+        "schema",
+        "fail",
+        f"the database's schema is {revision or 'missing'}, this release needs {head()}",
+        "run `dangol migrate`, or the release that fits the database",
+    )
+
+
+async def _log(pool: Pool) -> Finding:
+    row = await pool.fetchrow(
+        "SELECT count(*) AS partitions,"
+        " sum(greatest(h.next_offset - 1 - p.log_offset, 0)) AS behind"
+        " FROM partitions p JOIN log_heads h ON h.partition = p.id"
+    )
+    assert row is not None
+    said = f"in Postgres, {row['partitions']} partitions, {row['behind']} events not yet taken in"
+    if row["behind"] > _BEHIND:
+        return Finding("log", "warn", said, "is the journey service running? give it time or more")
+    return Finding("log", "ok", said)
+
+
+async def _put_aside(pool: Pool) -> list[Finding]:
+    rows = await pool.fetch(
+        "SELECT source, left(reason, 80) AS reason, count(*) AS n FROM set_aside"
+        " WHERE at > (SELECT max(at) FROM set_aside) - $1::interval"
+        " GROUP BY 1, 2 ORDER BY n DESC LIMIT 3",
+        timedelta(days=1),
+    )
+    return [
+        Finding(
+            "put aside",
+            "warn",
+            f"{row['n']} from {row['source']}: {row['reason']}",
+            "they stand in the table set_aside, as they came",
+        )
+        for row in rows
+    ]
+
+
+async def _workspace(
+    published: Published | None, environment: Mapping[str, str]
+) -> AsyncIterator[Finding]:
+    if published is None:
+        yield Finding("workspace", "warn", "nothing is published yet", "dangol apply DIR")
+        return
+    count = len(published.journeys)
+    journeys = f"{count} journey{'' if count == 1 else 's'}"
+    yield Finding("workspace", "ok", f"revision {published.revision}, {journeys}")
+    for name, channel in sorted(published.settings.channels.items()):
+        yield await check_channel(name, channel, environment)
+
+
+async def check_channel(
+    name: str, channel: ChannelSettings, environment: Mapping[str, str]
+) -> Finding:
+    """Whether the channel's adapter has what it needs, and its server lets us in."""
+    check = f"channel {name}"
+    setup = Setup(
+        channel=name,
+        settings=channel,
+        environment=environment,
+        timeout=_PATIENCE,
+        concurrency=1,
+    )
+    try:
+        adapter = registry.create(setup)
+        await adapter.close()
+        if channel.adapter == "smtp":
+            return await _mail_server(check, environment["DANGOL_SMTP_URL"])
+    except ConfigurationError as error:
+        return Finding.of(check, error)
+    if channel.adapter == "log":
+        return Finding(check, "ok", "adapter log: nothing leaves the house")
+    return Finding(check, "ok", f"adapter {channel.adapter} has what it needs")
+
+
+async def _mail_server(check: str, url: str) -> Finding:
+    """Connects, greets and logs in; sends nothing."""
+    server = smtp_pool.server_of(url)
+    where = f"the mail server {server.host}, port {server.port},"
+    pool = smtp_pool.Pool(server, size=1, timeout=_PATIENCE)
+    try:
+        async with asyncio.timeout(2 * _PATIENCE), pool.connection():
+            pass
+    except (SMTPException, OSError, ValueError) as error:
+        said = str(error) or type(error).__name__
+        return Finding(
+            check, "fail", f"{where} cannot be used: {said}", "check DANGOL_SMTP_URL and the server"
+        )
+    finally:
+        await pool.close()
+    return Finding(check, "ok", f"{where} answers" + (" and lets us in" if server.user else ""))
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    verdicts = {finding.verdict for finding in findings}
+    return "fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "ok"
