@@ -44,6 +44,18 @@ def _zone(name: object) -> str:
     return name
 
 
+def _country(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Z]{2}", text):
+        raise ValueError(f"`{text}` is no country: write its two letters, such as KR")
+    return text
+
+
+def _locale(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", text):
+        raise ValueError(f"`{text}` is no locale: write a language tag such as ko or ko-KR")
+    return text
+
+
 def _clock(text: object) -> time:
     if isinstance(text, time):
         return text
@@ -140,8 +152,8 @@ class ChannelSettings(BaseModel):
 
 class WorkspaceSettings(_Model):
     timezone: Zone = "UTC"
-    locale: str | None = None
-    country: str | None = None
+    locale: Annotated[str, BeforeValidator(_locale)] | None = None
+    country: Annotated[str, BeforeValidator(_country)] | None = None
     policies: Policies = Policies()
     channels: dict[str, ChannelSettings] = {}
 

@@ -14,6 +14,7 @@ from services.journey.language.expressions import context as contexts
 from services.journey.language.expressions.checker import Expected
 from services.journey.language.expressions.context import Context
 from services.journey.language.expressions.functions import FUNCTIONS, QUANTIFIERS
+from services.journey.language.expressions.lexer import UNCLOSED
 from services.journey.language.model import steps as model
 from services.journey.language.model.fields import Located
 from services.journey.language.model.journey import Journey
@@ -252,5 +253,16 @@ def read_expression(
     mistakes = [parsed] if isinstance(parsed, Mistake) else check(parsed, context, expected)
     for mistake in mistakes:
         spot = text.spot_of(*mistake.span)
-        problems.add(spot, mistake.message, mistake.hint, code=mistake.code)
+        hint = mistake.hint
+        if mistake.message == UNCLOSED and _cut_by_comment(text, problems):
+            hint = "` #` begins a comment: put the whole condition in quotes"
+        problems.add(spot, mistake.message, hint, code=mistake.code)
     return None if mistakes or isinstance(parsed, Mistake) else parsed
+
+
+def _cut_by_comment(text: Scalar, problems: Problems) -> bool:
+    """Whether the line of an unquoted text goes on with a comment."""
+    end = text.spot_of(len(text.text) - 1, len(text.text))
+    if text.style or not end.line:
+        return False
+    return problems.source.lines[end.line - 1][end.column :].lstrip().startswith("#")

@@ -3,6 +3,7 @@
 from ruamel.yaml.error import MarkedYAMLError
 
 _INDENT = "check the indentation: the lines of one block begin in the same column, with spaces"
+_QUOTES = "within them, a condition that has commas or brackets itself needs quotes"
 
 _WORDS: tuple[tuple[str, str, str], ...] = (
     (
@@ -26,7 +27,7 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     (
         "expected ',' or",
         "a `,` or the closing bracket is missing here",
-        "`[a, b]` and `{a: b, c: d}` need commas and their closing bracket",
+        "`[a, b]` and `{a: b, c: d}` need commas and their closing bracket; " + _QUOTES,
     ),
     ("sequence entries are not allowed", "a list (`- `) cannot begin here", _INDENT),
     ("block mapping", "this cannot stand here", _INDENT),

@@ -112,6 +112,7 @@ def test_what_cannot_be_read_is_refused(marked: str, message: str, hint: str) ->
         ("any(▲q.x == 1 for p in event.list)", "there is no `q`", ""),
         ("any(event.x == 1 for ▲event in event.list)", "meaning of its own", "`p`"),
         ("any(any(p == 1 for ▲p in p.x) for p in event.list)", "taken", ""),
+        ("any(all(▲any(a == 1 for a in b) for b in c) for c in event.x)", "2 deep", ""),
         # steps
         ("steps.▲frist_nudge.outcome == 'sent'", "no step has the id `frist-nudge`", "first-nudge"),
         ("steps.▲first-nudge.outcome == 'sent'", "hyphen", 'steps["first-nudge"]'),

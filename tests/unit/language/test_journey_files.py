@@ -367,6 +367,17 @@ def test_alimtalk_may_carry_what_is_no_advertising() -> None:
     assert problems_of(journey(steps, top="category: transactional\n")) == []
 
 
+def test_a_condition_cut_off_by_yaml_gets_a_hint() -> None:
+    cut = only(problems_of(journey("- wait: 1h", top='entry:\n  where: event.x == "a #b"\n')))
+    assert (cut.line, cut.column) == (4, 21)
+    assert "begins a comment" in cut.hint
+    where = 'count("A", within="30d") > 1'
+    found = problems_of(journey("- wait: 1h", top=f"exit: [{{event: A, where: {where}}}]\n"))
+    assert "needs quotes" in found[0].hint or "needs quotes" in found[1].hint
+    found = problems_of(journey("- wait: 1h", top="exit: [{event: A, where: event.x in [1]}]\n"))
+    assert "needs quotes" in only(found).hint
+
+
 def test_a_condition_is_taken_as_written_whatever_yaml_makes_of_it() -> None:
     assert problems_of(journey("- wait: 1h", top="entry: {where: true}\n")) == []
     assert problems_of(journey("- wait: 1h", top="exit: [{event: no, where: true}]\n")) == []

@@ -44,6 +44,8 @@ def test_without_settings_channels_are_not_looked_for() -> None:
     [
         ("timezone: Asia/Seul", (1, 11), "`Asia/Seul` is no time zone", ""),
         ("timezone: 9", (1, 11), "no time zone", ""),
+        ("country: Korea", (1, 10), "`Korea` is no country", ""),
+        ("locale: Korean (Seoul)", (1, 9), "no locale", ""),
         ("timezoen: UTC", (1, 1), "no field `timezoen`", "`timezone`"),
         ("policies: {quiet: []}", (1, 12), "no field `quiet`", ""),
         ("policies: {consent: maybe}", (1, 21), "not one of required, assumed", ""),

@@ -36,6 +36,9 @@ from services.journey.language.expressions.syntax import (
     Span,
 )
 
+MOST_NESTED = 2
+"""Of any(…) and all(…) in each other: each multiplies what there is to look at."""
+
 Expected = Literal["condition", "number", "value"]
 
 
@@ -167,6 +170,9 @@ class Checker:
         source = self.kind(node.source)
         if source not in (Kind.LIST, Kind.ANY):
             self.add(node.source.span, f"`{node.kind}` needs a list and this is {source.value}")
+        outer = self.context.variables - {calls.COUNTED}
+        if len(outer) >= MOST_NESTED:
+            self.add(node.span, f"`any` and `all` are nested at most {MOST_NESTED} deep")
         taken = paths.taken_name(node.variable, self.context)
         if taken:
             self.add(node.variable_span, taken, "choose another name, such as `p`")

@@ -7,6 +7,7 @@ from typing import Literal
 from services.journey.language.expressions.syntax import Mistake, Span
 
 MOST_CHARACTERS = 4_000
+UNCLOSED = "this quote is never closed"
 
 TokenKind = Literal["number", "text", "name", "keyword", "symbol", "end"]
 
@@ -189,4 +190,4 @@ def _text(text: str, start: int) -> Token:
         else:
             parts.append(character)
             at += 1
-    raise Refused(start, start + 1, "this quote is never closed", f"end the text with {quote}")
+    raise Refused(start, start + 1, UNCLOSED, f"end the text with {quote}")

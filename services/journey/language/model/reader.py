@@ -1,5 +1,6 @@
 """The located tree to a checked model, with pydantic's errors in a marketer's words, in place."""
 
+import re
 from collections.abc import Mapping as AnyMapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ from services.journey.language.problems import Problems, Spot, nearest
 from services.journey.language.tree import Mapping, Node, Scalar, node_at, spot_at
 
 M = TypeVar("M", bound=BaseModel)
+
+_FIELD = re.compile(r"[\w. -]+")
 
 Places = dict[int, type[BaseModel]]
 """Which model reads which node, filled in while pydantic validates."""
@@ -49,6 +52,8 @@ def _worded(detail: ErrorDetails, root: Node, places: Places) -> tuple[Spot, str
         case "extra_forbidden":
             known = _fields(node_at(root, path[:-1]), places)
             hint = nearest(str(path[-1]), known)
+            if not _FIELD.fullmatch(str(path[-1])):
+                hint = "within `{ }`, a condition that has commas itself needs quotes"
             spot = spot_at(root, path, key=True)
             return spot, f"there is no field `{str(path[-1])[:60]}` here", hint, "unknown_field"
         case "kind":
