@@ -42,8 +42,8 @@ REASONS: Mapping[Reason, Words] = {
         "이 채널로 보낼 수 있는 주소나 번호가 없습니다.",
     ),
     Reason.QUIET_HOURS: Words(
-        "It was quiet hours where the customer is, and the rule says to drop.",
-        "고객의 현지 시각이 발송 제한 시간대여서 보내지 않았습니다.",
+        "It was quiet hours where the customer is.",
+        "고객의 현지 시각이 발송 제한 시간대였습니다.",
     ),
     Reason.FREQUENCY_CAP: Words(
         "The customer had already been sent as many messages as the cap allows.",
