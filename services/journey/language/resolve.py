@@ -201,7 +201,7 @@ class _Expressions:
         if isinstance(trigger, EventTrigger):
             self._read(trigger.audience, contexts.of_audience())
         if isinstance(trigger, DateTrigger):
-            self._read(trigger.date, contexts.of_segment(), "value")
+            self._read(trigger.date, contexts.of_date(), "value")
 
     def _events(self, holder: Located, context: Context) -> None:
         several: tuple[EventCondition, ...] = getattr(holder, "any", None) or ()

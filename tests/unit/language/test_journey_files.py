@@ -147,6 +147,8 @@ def test_a_file_without_its_parts_is_refused(
         ("title: {a: b}", 8, "not a group of fields", ""),
         ("title:", 7, "no value", "leave the line out"),
         ("title: ''", 8, "no value", ""),
+        ("title: " + "x" * 201, 8, "longer than 200", ""),
+        ("exit: [{event: A}, {event: " + "x" * 201 + "}]", 28, "longer than 200", ""),
         ("stage: selling", 8, "`selling` is not one of acquisition", "") ,
         ("stage: revenu", 8, "is not one of", "`revenue`"),
         ("category: ads", 11, "not one of marketing, transactional", ""),
@@ -217,7 +219,7 @@ def test_a_field_of_the_wrong_shape_is_refused(
         ("{date: profile.birthday, every: month}", 42, "not one of year", ""),
         ("{date: profile.birthday, offset: 3}", 43, "no duration", ""),
         ('{date: profile.birthday, time: "25:00"}', 41, "no time of day", ""),
-        ("{date: event.x}", 17, "`event` is not known", ""),
+        ("{date: event.x}", 17, "`event` is not known in a trigger's `date`", ""),
         ("{api: yes}", 16, "write true", ""),
     ],
 )

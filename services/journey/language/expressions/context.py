@@ -59,5 +59,10 @@ def of_step(steps: Mapping[str, str], *, after_event: bool) -> Context:
     return Context("a step", _RUN | {"event"} if after_event else _RUN, steps)
 
 
+def of_date() -> Context:
+    """The date that a trigger counts from: one of the customer's own."""
+    return Context("a trigger's `date`", _CUSTOMER, {})
+
+
 def of_segment() -> Context:
     return Context("a segment", _CUSTOMER, {})
