@@ -153,6 +153,7 @@ class _House:
             store=Store(pool),
             library=Library(pool),
             clock=clock,
+            partitions=found.partitions,
             batch=settings.batch,
             cache=settings.cache // found.partitions,
         )

@@ -32,9 +32,10 @@ from services.ingest.protocol import open_parcel, read
 from services.ingest.times import as_utc, parse_time
 from services.journey.core.book import Book, Edition
 from services.journey.core.decide import Decision, Tick, decide, next_due
-from services.journey.core.effects import QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.effects import EmitEvent, QueueMessage, StateConsent, WithdrawMessage
 from services.journey.core.flow import Flow
 from services.journey.core.state import Customer, State
+from services.journey.deciding import emitted_event
 from shared.clock import EPOCH
 from shared.decisions import Decision as DecisionWord
 from shared.decisions import Reason
@@ -138,7 +139,7 @@ class Simulation:
 
     def __init__(self, flows: Mapping[str, Flow], settings: WorkspaceSettings) -> None:
         versions = {(flow.journey, flow.version): flow for flow in flows.values()}
-        self._book = Book([Edition.of(EPOCH, flows.values())], versions)
+        self._book = Book([Edition.of(EPOCH, flows.values())], versions, zone=settings.zone())
         self._settings = settings
         self._rows: list[Row] = []
         self._lives: dict[str, _Life] = {}
@@ -164,10 +165,12 @@ class Simulation:
         return sorted(self._rows, key=lambda r: (r.at, r.customer, r.journey, r.step))
 
     def _instant(self, life: _Life, at: datetime) -> None:
-        while life.events and life.events[-1].received_at == at:
-            self._keep(life, decide(self._book, life.customer, life.events.pop()))
         while True:
+            while life.events and life.events[-1].received_at == at:
+                self._keep(life, decide(self._book, life.customer, life.events.pop()))
             self._keep(life, decide(self._book, life.customer, Tick(at)))
+            if life.events and life.events[-1].received_at == at:
+                continue  # a step has emitted one
             due = [p for p in life.pending.values() if p.wakes_at <= at]
             if not due:
                 return
@@ -184,6 +187,12 @@ class Simulation:
                     pending = life.pending.pop(message_id, None)
                     if pending is not None:
                         self._row(life, pending.queued, at, None, "dropped", Reason.RUN_ENDED)
+                case EmitEvent():
+                    life.events.append(
+                        msgspec.structs.replace(
+                            emitted_event(life.customer.id, effect), received_at=effect.at
+                        )
+                    )
                 case StateConsent():
                     before = life.consents.get(effect.channel)
                     if before is None or effect.at >= before[0]:

@@ -19,14 +19,13 @@ from services.console.models import (
 from services.journey.core.flow import Flow, Wait
 from services.journey.core.state import AtTime, ForOutcome, Run, unpack
 from services.journey.language.compile import JourneyRefused, compile_journey
-from shared.workspace import WorkspaceSettings
 
 
 @lru_cache(maxsize=512)
 def flow_of(source: str, version: int) -> Flow | None:
     """A stored version, compiled; None if this release cannot read it."""
     try:
-        return compile_journey(source, version, WorkspaceSettings())
+        return compile_journey(source, version)
     except JourneyRefused:
         return None
 

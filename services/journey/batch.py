@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.journey.core.effects import QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.effects import Convert, QueueMessage, StateConsent, WithdrawMessage
 from services.journey.core.state import Customer
+from shared.event import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Batch:
     """Everything one transaction stores for one partition."""
 
     partition: int
+    partitions: int
     epoch: int
     revision: int
     offset: int
@@ -42,6 +44,8 @@ class Batch:
     """Message id → customer."""
     withdrawn: list[WithdrawMessage] = field(default_factory=list)
     consents: list[tuple[str, StateConsent]] = field(default_factory=list)
+    emitted: list[Event] = field(default_factory=list)
+    conversions: list[tuple[str, Convert]] = field(default_factory=list)
     spilled: list[tuple[str, int, int]] = field(default_factory=list)
     counts: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
     set_aside: list[tuple[str, bytes]] = field(default_factory=list)

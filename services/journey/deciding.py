@@ -14,8 +14,10 @@ from services.journey.batch import Batch, TimerRow
 from services.journey.core.book import Book
 from services.journey.core.decide import Decision, Tick, decide, next_due
 from services.journey.core.effects import (
+    Convert,
     Count,
     Effect,
+    EmitEvent,
     QueueMessage,
     SpillSeen,
     StateConsent,
@@ -26,6 +28,20 @@ from shared.event import Event, decode
 from shared.log.port import Record
 
 NEW_STATE = State()
+
+
+def emitted_event(customer: str, effect: EmitEvent) -> Event:
+    """What an `emit` step appends to the log, for the customer as the log knows them."""
+    return Event(
+        id=effect.id,
+        kind="track",
+        name=effect.name,
+        timestamp=effect.at,
+        user_id=customer if effect.known else None,
+        anonymous_id=None if effect.known else customer,
+        properties=effect.properties,
+        source="journey",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +195,9 @@ class Deciding:
                 batch.withdrawn.append(effect)
             case StateConsent():
                 batch.consents.append((customer, effect))
+            case EmitEvent():
+                batch.emitted.append(emitted_event(customer, effect))
+            case Convert():
+                batch.conversions.append((customer, effect))
             case SpillSeen(ids):
                 batch.spilled.extend((customer, digest, second) for digest, second in ids)

@@ -15,6 +15,7 @@ from shared.errors import ConfigurationError
 from shared.workspace import WorkspaceSettings
 
 _EDITIONS = "SELECT revision, active_from, journeys FROM workspaces ORDER BY revision"
+_SETTINGS = "SELECT settings FROM workspaces ORDER BY revision DESC LIMIT 1"
 _SOURCES = "SELECT journey, version, source FROM journey_versions"
 _STATUS = "SELECT id, status FROM journeys WHERE status <> 'active'"
 
@@ -35,7 +36,7 @@ class Versions(Mapping[tuple[str, int], Flow]):
         if flow is None:
             name, version = key
             try:
-                flow = compile_journey(self._sources[key], version, WorkspaceSettings())
+                flow = compile_journey(self._sources[key], version)
             except JourneyRefused as error:
                 raise ConfigurationError(
                     f"version {version} of `{name}` was stored and does not compile: {error}",
@@ -97,4 +98,6 @@ class Library:
         ]
         self._compiled = versions.compiled
         paused = frozenset(name for name, what in status.items() if what == "paused")
-        return Current(rows[-1]["revision"], Book(editions, versions, paused))
+        newest = await connection.fetchval(_SETTINGS)
+        zone = WorkspaceSettings.model_validate(newest).zone()
+        return Current(rows[-1]["revision"], Book(editions, versions, paused, zone))

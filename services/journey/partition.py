@@ -46,6 +46,7 @@ class Engine:
     store: Store
     library: Library
     clock: Clock
+    partitions: int
     batch: int
     cache: int
 
@@ -130,6 +131,7 @@ class PartitionOwner:
         current = engine.library.current
         batch = Batch(
             partition=self._number,
+            partitions=engine.partitions,
             epoch=self._epoch,
             revision=current.revision,
             offset=fetch.end,

@@ -13,6 +13,7 @@ from services.journey.batch import Batch, TimerRow
 from services.journey.core.state import Customer, pack, unpack
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
+from shared.log import outbox
 from shared.message import pack as pack_context
 
 MESSAGES_CHANNEL = "dangol_messages"
@@ -71,6 +72,11 @@ INSERT INTO consent_ledger
 SELECT $1, *, $8::timestamptz FROM unnest(
   $2::text[], $3::text[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[])
 ON CONFLICT DO NOTHING
+"""
+_CONVERT = """
+INSERT INTO conversions (partition, run_id, customer, journey, version, held_out, variants,
+  entered_at, at, value)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
 """
 _SPILL = """
 INSERT INTO spilled_ids SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[])
@@ -275,6 +281,17 @@ async def _store_rest(connection: Connection, batch: Batch) -> None:
         columns = [list(column) for column in zip(*rows, strict=True)]
         await connection.execute(_CONSENT, batch.partition, *columns[:4])
         await connection.execute(_LEDGER, batch.partition, *columns, batch.recorded_at)
+    if batch.emitted:
+        await outbox.put(connection, batch.emitted, batch.partitions)
+    if batch.conversions:
+        await connection.executemany(
+            _CONVERT,
+            [
+                (batch.partition, c.run_id, customer, c.journey, c.version, c.held_out,
+                 c.variants, c.entered_at, c.at, c.value)
+                for customer, c in batch.conversions
+            ],
+        )  # fmt: skip
     if batch.spilled:
         columns = [list(column) for column in zip(*batch.spilled, strict=True)]
         await connection.execute(_SPILL, batch.partition, *columns)

@@ -5,7 +5,7 @@ password in the message.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -54,8 +54,18 @@ async def _prepare(connection: Connection) -> None:
     )
 
 
-async def open_pool(dsn: str, *, size: int, name: str) -> Pool:
-    """Raises DatabaseUnreachable with what to check."""
+async def _nothing_to_reset(_connection: Connection) -> None:
+    """asyncpg would send a reset with each release, a round trip a transaction. Nothing of ours
+    outlives one: settings are SET LOCAL, session locks are given back where they are taken."""
+
+
+async def open_pool(
+    dsn: str, *, size: int, name: str, settings: Mapping[str, str] | None = None
+) -> Pool:
+    """`settings` hold for every session of the pool, such as how its statements are planned.
+
+    Raises DatabaseUnreachable with what to check.
+    """
     try:
         return await asyncpg.create_pool(
             dsn,
@@ -64,7 +74,8 @@ async def open_pool(dsn: str, *, size: int, name: str) -> Pool:
             command_timeout=60,
             timeout=10,
             init=_prepare,
-            server_settings={"application_name": f"dangol-{name}"},
+            reset=_nothing_to_reset,
+            server_settings={"application_name": f"dangol-{name}", **(settings or {})},
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
         raise DatabaseUnreachable(

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     Integer,
     LargeBinary,
     MetaData,
@@ -100,6 +101,21 @@ spilled_ids = Table(
     Column("customer", Text, primary_key=True),
     Column("digest", BigInteger, primary_key=True),
     Column("second", BigInteger, nullable=False),
+)
+
+conversions = Table(
+    "conversions",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("held_out", Boolean, nullable=False),
+    Column("variants", JSONB, nullable=False),
+    Column("entered_at", Instant, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("value", Double),
 )
 
 counts = Table(

@@ -76,7 +76,8 @@ class House:
 
     def worker(self, name: str = "w1", *, batch: int = 500, cache: int = 1000) -> Worker:
         reader = PostgresLogReader(self.pool, self.wakeups, PARTITIONS, name)
-        engine = Engine(name, reader, Store(self.pool), Library(self.pool), REAL, batch, cache)
+        store, library = Store(self.pool), Library(self.pool)
+        engine = Engine(name, reader, store, library, REAL, PARTITIONS, batch, cache)
         return Worker(engine, asyncio.Event())
 
     @asynccontextmanager

@@ -5,12 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
+from zoneinfo import ZoneInfo
 
 from services.journey.core.flow import EventMatch, Flow
 
 
 def named(matches: Iterable[EventMatch], name: str) -> tuple[EventMatch, ...]:
     return tuple(match for match in matches if match.event == name)
+
+
+UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,14 @@ class Book:
         editions: Iterable[Edition],
         versions: Mapping[tuple[str, int], Flow],
         paused: frozenset[str] = frozenset(),
+        zone: ZoneInfo = UTC,
     ) -> None:
+        """`zone` is the workspace's, for customers whose own is unknown."""
         self._editions = sorted(editions, key=lambda edition: edition.active_from)
         self._starts = [edition.active_from for edition in self._editions]
         self._versions = versions
         self.paused = paused
+        self.zone = zone
 
     def started_by(self, event: str, received_at: datetime) -> tuple[Starter, ...]:
         place = bisect_right(self._starts, received_at) - 1

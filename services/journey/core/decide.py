@@ -11,19 +11,18 @@ No I/O, no clock, no randomness: the same input gives the same result wherever i
 the worker, the simulator, a replay or a property test.
 """
 
-from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import msgspec
 
 from services.journey.core import dedupe
-from services.journey.core.book import Book, named
-from services.journey.core.effects import Count, Effect, SpillSeen
-from services.journey.core.entry import Admission, admit, start
-from services.journey.core.flow import EventMatch, Moment, Scope
+from services.journey.core.book import Book
+from services.journey.core.effects import Effect, SpillSeen
+from services.journey.core.moves import move
 from services.journey.core.profile import take_traits
-from services.journey.core.state import AtTime, Customer, ForOutcome, Run, StepResult
-from services.journey.core.walk import Walk, walk
+from services.journey.core.state import AtTime, Customer, ForEvent, ForOutcome, Run, StepResult
+from services.journey.core.walk import go_on, walk
+from services.journey.core.work import Walk
 from shared.event import Event
 
 
@@ -49,11 +48,12 @@ def decide(book: Book, customer: Customer, given: Event | Tick) -> Decision:
     return _decide_event(book, customer, given)
 
 
+def due_of(run: Run) -> datetime | None:
+    return run.waiting.due if isinstance(run.waiting, AtTime | ForEvent) else None
+
+
 def next_due(customer: Customer) -> datetime | None:
-    return min(
-        (run.waiting.due for run in customer.state.runs if isinstance(run.waiting, AtTime)),
-        default=None,
-    )
+    return min((at for run in customer.state.runs if (at := due_of(run)) is not None), default=None)
 
 
 def _decide_event(book: Book, customer: Customer, event: Event) -> Decision:
@@ -68,7 +68,7 @@ def _decide_event(book: Book, customer: Customer, event: Event) -> Decision:
     if dedupe.is_known(work.state.seen, message, received_at):
         return Decision(work.finish(), tuple(work.effects), taken_in=False)
     _take_in(work, event, message, received_at)
-    _move(work, event, received_at)
+    move(work, event, received_at)
     return Decision(work.finish(), tuple(work.effects))
 
 
@@ -81,54 +81,12 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
         work.traits, stated, consents = take_traits(work.traits, stated, event)
         work.effects.extend(consents)
     work.state = msgspec.structs.replace(
-        work.state, seen=seen, stated=stated, spilled=work.state.spilled or bool(spilled)
+        work.state,
+        seen=seen,
+        stated=stated,
+        spilled=work.state.spilled or bool(spilled),
+        known=work.state.known or event.user_id is not None,
     )
-
-
-def _move(work: Walk, event: Event, received_at: datetime) -> None:
-    """Test everything on the customer as the event left it, then let runs move in order."""
-    if event.kind != "track":
-        return
-    candidates = work.book.started_by(event.name, received_at)
-    if not candidates and not work.runs:
-        return
-    moment = Moment(event.name, event.properties, event.context)
-    ended = {run.id: run for run in _exits(work, moment, received_at)}
-    live = [run for run in work.runs.values() if run.id not in ended]
-    starting = Scope(received_at, work.traits, moment, moment)
-    admissions = [
-        admit(starter.flow, work, moment, event, live)
-        for starter in candidates
-        if _any_holds(starter.matches, starting)
-    ]
-    moves: list[tuple[tuple[str, str, int], Run | Admission]] = [
-        *(((run.journey, run.key, 0), run) for run in ended.values()),
-        *(((a.flow.journey, a.key, 1), a) for a in admissions),
-    ]
-    for _order, move in sorted(moves, key=lambda pair: pair[0]):
-        if isinstance(move, Run):
-            work.end(move, "exit", received_at)
-        elif move.refusal is not None:
-            work.effects.append(
-                Count(move.flow.journey, move.flow.version, "", f"refused:{move.refusal}")
-            )
-        else:
-            start(work, move, moment, event, received_at)
-
-
-def _exits(work: Walk, moment: Moment, now: datetime) -> Iterator[Run]:
-    for run in work.runs.values():
-        matches = named(work.book.flow(run.journey, run.version).exits, moment.name)
-        if matches and _any_holds(matches, work.scope(run, now, moment)):
-            yield run
-
-
-def _any_holds(matches: Iterable[EventMatch], scope: Scope) -> bool:
-    # A loop, not any(…): this is the hottest line of the engine.
-    for match in matches:  # noqa: SIM110
-        if match.where is None or match.where.evaluate(scope) is True:
-            return True
-    return False
 
 
 def _take_outcome(work: Walk, event: Event) -> None:
@@ -153,13 +111,13 @@ def _fire(work: Walk, until: datetime, *, inclusive: bool) -> None:
     """Fire what is due, earliest first; what a firing makes due in time fires as well."""
     while True:
         due = [
-            (run.waiting.due, run.journey, run.key, run)
+            (at, run.journey, run.key, run)
             for run in work.runs.values()
-            if isinstance(run.waiting, AtTime)
-            and (run.waiting.due < until or (inclusive and run.waiting.due == until))
+            if (at := due_of(run)) is not None
+            and (at < until or (inclusive and at == until))
+            and run.journey not in work.book.paused
         ]
         if not due:
             return
         at, _journey, _key, run = min(due, key=lambda found: found[:3])
-        flow = work.book.flow(run.journey, run.version)
-        walk(work, flow, run, flow.steps[run.step].next, at, None)
+        go_on(work, work.book.flow(run.journey, run.version), run, at)

@@ -1,6 +1,7 @@
 """What the core wants done: data, stored with the state in one transaction, carried out later."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -59,4 +60,28 @@ class Count(msgspec.Struct, frozen=True):
     what: str
 
 
-Effect = QueueMessage | WithdrawMessage | StateConsent | SpillSeen | Count
+class EmitEvent(msgspec.Struct, frozen=True):
+    """An event of the same customer, through the log; the id derives from run, step and visit."""
+
+    id: str
+    name: str
+    properties: dict[str, Any]
+    known: bool
+    """Whether the customer is named by a user id."""
+    at: datetime
+
+
+class Convert(msgspec.Struct, frozen=True):
+    """A run's goal is reached; counted once a run."""
+
+    run_id: str
+    journey: str
+    version: int
+    held_out: bool
+    variants: dict[str, str]
+    entered_at: datetime
+    at: datetime
+    value: float | None
+
+
+Effect = EmitEvent | Convert | QueueMessage | WithdrawMessage | StateConsent | SpillSeen | Count

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from services.journey.core.effects import Count
-from services.journey.core.flow import Flow, Moment, Scope, Value
-from services.journey.core.state import AtTime, Run, Trigger, entry_name
-from services.journey.core.walk import Walk, walk
+from services.journey.core.flow import Flow, Goal, Moment, Scope, Value
+from services.journey.core.state import AtTime, OpenGoal, Run, entry_name
+from services.journey.core.walk import walk
+from services.journey.core.work import Walk, trigger_of
 from shared.decisions import Refusal
 from shared.event import Event
 from shared.ids import derived_id, fraction
@@ -81,9 +82,31 @@ def start(work: Walk, admission: Admission, moment: Moment, event: Event, at: da
         version=flow.version,
         key=admission.key,
         entered_at=at,
-        trigger=Trigger(moment.name, dict(moment.properties), dict(moment.context)),
+        trigger=trigger_of(moment),
         step=flow.first,
         waiting=AtTime(at),
         held_out=admission.held_out,
     )
+    if flow.goal is not None:
+        _open_goal(work, flow.goal, run)
     walk(work, flow, run, flow.first, at, moment)
+
+
+def _open_goal(work: Walk, goal: Goal, run: Run) -> None:
+    """A restart opens a new window instead of the one before."""
+    others = tuple(
+        open_goal
+        for open_goal in work.state.goals
+        if (open_goal.journey, open_goal.key) != (run.journey, run.key)
+    )
+    opened = OpenGoal(
+        run_id=run.id,
+        journey=run.journey,
+        version=run.version,
+        key=run.key,
+        entered_at=run.entered_at,
+        until=run.entered_at + goal.within,
+        trigger=run.trigger,
+        held_out=run.held_out,
+    )
+    work.state = msgspec.structs.replace(work.state, goals=(*others, opened))

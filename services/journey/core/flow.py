@@ -10,7 +10,7 @@ cheaper to make than frozen dataclasses.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -102,13 +102,86 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """The next local `time` on one of `weekdays`, or the local moment that `date` names."""
+
+    id: str
+    next: str | None
+    time: time | None
+    weekdays: frozenset[int]
+    """Monday is 0."""
+    date: Expression | None = None
+    offset: timedelta = timedelta(0)
+    missing: Literal["skip", "exit"] = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    id: str
+    next: str | None
+    matches: tuple[EventMatch, ...]
+    timeout: timedelta
+    then: str | None
+    timed_out: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    name: str
+    weight: float
+    first: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    id: str
+    next: str | None
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    id: str
+    next: str | None
+    values: Mapping[str, Expression]
+    """Trait → value; a dot in the name leads into a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    id: str
+    next: str | None
+    event: str
+    properties: Mapping[str, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A round's last step leads back here, where it is decided whether there is another."""
+
+    id: str
+    next: str | None
+    first: str | None
+    times: int
+    every: timedelta | None
+    until: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    matches: tuple[EventMatch, ...]
+    within: timedelta
+    value: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     id: str
     next: str | None
     reason: str
 
 
-Step = Wait | Branch | Send | Exit
+Step = Wait | WaitUntil | WaitFor | Branch | Split | Send | Set | Emit | Repeat | Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +196,4 @@ class Flow:
     steps: Mapping[str, Step]
     first: str
     title: str = ""
+    goal: Goal | None = None

@@ -39,6 +39,24 @@ def take_traits(
     return new_traits, new_stated, consents
 
 
+def write_trait(
+    traits: Mapping[str, Any], stated: Mapping[str, int], name: str, value: Any, at: datetime
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """What `set` does: like a statement at `at`. A dot in the name leads into a group."""
+    way = name.split(".")
+    new_traits = _within(traits, way, value)
+    return new_traits, {**stated, way[0]: max(_milliseconds(at), stated.get(way[0], 0))}
+
+
+def _within(group: Mapping[str, Any], way: list[str], value: Any) -> dict[str, Any]:
+    changed = dict(group)
+    if len(way) > 1:
+        inner = changed.get(way[0])
+        value = _within(inner if isinstance(inner, Mapping) else {}, way[1:], value)
+    _set(changed, way[0], value)
+    return changed
+
+
 def _consent_statements(event: Event) -> Iterator[StateConsent]:
     stated = event.traits.get(_CONSENT)
     if not isinstance(stated, Mapping):

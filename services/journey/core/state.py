@@ -29,6 +29,9 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     outcome: str | None = None
     reason: str | None = None
     at: datetime | None = None
+    event: Trigger | None = None
+    """The event that a `wait_for` waited for."""
+    variant: str | None = None
 
 
 class AtTime(msgspec.Struct, frozen=True, tag="time"):
@@ -43,7 +46,27 @@ class ForOutcome(msgspec.Struct, frozen=True, tag="outcome"):
     message_id: str
 
 
-Waiting = AtTime | ForOutcome
+class ForEvent(msgspec.Struct, frozen=True, tag="event"):
+    """The run goes on at the first matching event, or at `due`."""
+
+    due: datetime
+
+
+Waiting = AtTime | ForOutcome | ForEvent
+
+
+class Round(msgspec.Struct, frozen=True, array_like=True):
+    """How far a `repeat` has come."""
+
+    number: int
+    started_at: datetime
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """An event received while a message was on its way, for the `wait_for` behind it."""
+
+    received_at: datetime
+    event: Trigger
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,6 +83,25 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: dict[str, StepResult] = {}
     visits: dict[str, int] = {}
     held_out: bool = False
+    rounds: dict[str, Round] = {}
+    event: Trigger | None = None
+    """`event` of the steps in the `then` that the run is in."""
+    heard: tuple[Heard, ...] = ()
+
+
+class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run's goal; it outlives the run until `until`."""
+
+    run_id: str
+    journey: str
+    version: int
+    key: str
+    entered_at: datetime
+    until: datetime
+    trigger: Trigger
+    steps: dict[str, StepResult] = {}
+    """What the run had come to when it ended; while it lives, its own count."""
+    held_out: bool = False
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,6 +115,9 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """Older ids stand in the table `spilled_ids`: the shell looks there as well."""
     stated: dict[str, int] = {}
     """Trait → millisecond of its newest statement; consent per channel as `consent.<channel>`."""
+    goals: tuple[OpenGoal, ...] = ()
+    known: bool = False
+    """Whether an event has named the customer by a user id."""
     armed_at: datetime | None = None
     """The due time of the earliest row in `timers` for this customer, if there is one."""
 

@@ -1,139 +1,108 @@
 """Runs move: from one step to the next until they wait or end."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
-from services.journey.core.book import Book
-from services.journey.core.effects import Count, Effect, QueueMessage, WithdrawMessage
-from services.journey.core.flow import Branch, Exit, Flow, Moment, Scope, Send, Wait
-from services.journey.core.state import (
-    AtTime,
-    Customer,
-    ForOutcome,
-    Run,
-    StepResult,
-    Trigger,
+from services.journey.core.effects import Count
+from services.journey.core.flow import (
+    Branch,
+    Emit,
+    Exit,
+    Flow,
+    Moment,
+    Repeat,
+    Send,
+    Set,
+    Split,
+    Wait,
+    WaitFor,
+    WaitUntil,
 )
-from shared.ids import derived_id
-from shared.message import MessageContext
+from services.journey.core.state import AtTime, ForEvent, Run, StepResult
+from services.journey.core.steps import (
+    already_heard,
+    awaited,
+    choose,
+    emit,
+    next_round,
+    send,
+    split,
+    until,
+    waiting,
+    write,
+)
+from services.journey.core.work import Walk
 
 
-class Walk:
-    """One decision under way: the customer's parts, unfrozen while it lasts, and its effects."""
-
-    __slots__ = ("_customer", "book", "effects", "id", "moved", "runs", "state", "traits")
-
-    def __init__(self, book: Book, customer: Customer) -> None:
-        self.book = book
-        self.id = customer.id
-        self.traits: dict[str, Any] = customer.traits
-        self.state = customer.state
-        self.runs: dict[tuple[str, str], Run] = {
-            (run.journey, run.key): run for run in customer.state.runs
-        }
-        self.effects: list[Effect] = []
-        self.moved = False
-        self._customer = customer
-
-    def finish(self) -> Customer:
-        if self.moved:
-            runs = tuple(run for _place, run in sorted(self.runs.items()))
-            self.state = msgspec.structs.replace(self.state, runs=runs)
-        if self.state is self._customer.state and self.traits is self._customer.traits:
-            return self._customer
-        return Customer(self.id, self.traits, self.state)
-
-    def scope(self, run: Run, now: datetime, event: Moment | None) -> Scope:
-        return Scope(now, self.traits, event, run.trigger.moment(), results(run.steps))
-
-    def put(self, run: Run) -> None:
-        self.moved = True
-        self.runs[run.journey, run.key] = run
-
-    def end(self, run: Run, reason: str, at: datetime) -> None:
-        """The run is over; its message is withdrawn if no attempt has been recorded."""
-        self.moved = True
-        self.runs.pop((run.journey, run.key), None)
-        self.effects.append(Count(run.journey, run.version, run.step, f"ended:{reason}"))
-        if isinstance(run.waiting, ForOutcome):
-            self.effects.append(WithdrawMessage(run.waiting.message_id, at))
-
-
-def results(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]:
-    """`steps.<id>` as expressions and templates see it."""
-    return {
-        name: {"outcome": step.outcome, "reason": step.reason, "at": step.at}
-        for name, step in steps.items()
-    }
-
-
-def walk(
+def walk(  # noqa: C901 - one case for each kind of step
     work: Walk, flow: Flow, run: Run, place: str | None, at: datetime, event: Moment | None
 ) -> None:
     """Move the run from `place` on, at the instant `at`, until it waits or ends."""
     while place is not None:
         step = flow.steps[place]
-        work.effects.append(Count(run.journey, run.version, step.id, "reached"))
+        if not isinstance(step, Repeat) or step.id not in run.rounds:
+            work.effects.append(Count(run.journey, run.version, step.id, "reached"))
         match step:
             case Wait():
-                waiting = AtTime(at + step.duration)
-                work.put(msgspec.structs.replace(run, step=step.id, waiting=waiting))
-                return
+                work.put(waiting(run, step.id, AtTime(at + step.duration)))
+                return None
+            case WaitUntil():
+                due = until(work, run, step, at, event)
+                if due is None:
+                    if step.missing == "exit":
+                        return work.end(msgspec.structs.replace(run, step=step.id), "missing", at)
+                    place = step.next
+                elif due <= at:
+                    place = step.next
+                else:
+                    return work.put(waiting(run, step.id, AtTime(due)))
+            case WaitFor():
+                heard = already_heard(work, run, step, at)
+                if heard is None:
+                    due = at + step.timeout
+                    return work.put(waiting(run, step.id, ForEvent(due)))
+                (run, at), event = heard, None
+                place = step.then
             case Branch():
-                place = _choose(step, work.scope(run, at, event))
+                place = choose(step, work.scope(run, at, event))
+            case Split():
+                run, place = split(work, run, step)
+            case Set():
+                write(work, run, step, at, event)
+                place = step.next
+            case Emit():
+                run = emit(work, run, step, at, event)
+                place = step.next
+            case Repeat():
+                run, place, due = next_round(work, run, step, at, event)
+                if due is not None:
+                    return work.put(waiting(run, step.id, AtTime(due)))
             case Send():
-                _send(work, flow, run, step, at, event)
-                return
+                return send(work, flow, run, step, at, event)
             case Exit():
-                work.end(msgspec.structs.replace(run, step=step.id), step.reason, at)
-                return
+                return work.end(msgspec.structs.replace(run, step=step.id), step.reason, at)
             case _:
                 assert_never(step)
-    work.end(run, "completed", at)
+    return work.end(run, "completed", at)
 
 
-def _choose(branch: Branch, scope: Scope) -> str | None:
-    for arm in branch.arms:
-        if arm.when is None or arm.when.holds(scope):
-            return arm.first
-    return branch.next
+def go_on(work: Walk, flow: Flow, run: Run, at: datetime) -> None:
+    """The time that the run waited for has come."""
+    step = flow.steps[run.step]
+    match step:
+        case WaitFor():
+            told = {**run.steps, step.id: StepResult(outcome="timed_out", at=at)}
+            walk(work, flow, msgspec.structs.replace(run, steps=told), step.timed_out, at, None)
+        case Repeat():
+            walk(work, flow, run, step.id, at, None)
+        case _:
+            walk(work, flow, run, step.next, at, None)
 
 
-def _send(work: Walk, flow: Flow, run: Run, step: Send, at: datetime, event: Moment | None) -> None:
-    visit = run.visits.get(step.id, 0) + 1
-    message_id = derived_id("message", run.id, step.id, str(visit))
-    scope = work.scope(run, at, event)
-    seen = run.trigger if event is None else Trigger(event.name, dict(event.properties))
-    work.effects.append(
-        QueueMessage(
-            id=message_id,
-            run_id=run.id,
-            journey=run.journey,
-            version=run.version,
-            step=step.id,
-            category=flow.category,
-            priority=flow.priority,
-            held_out=run.held_out,
-            channels=step.channels,
-            template=step.template,
-            context=MessageContext(
-                trigger=run.trigger.properties,
-                event={**seen.properties, "name": seen.name},
-                steps=results(run.steps),
-                values={name: value.evaluate(scope) for name, value in step.values.items()},
-                title=flow.title,
-            ),
-            at=at,
-        )
-    )
-    work.put(
-        msgspec.structs.replace(
-            run,
-            step=step.id,
-            waiting=ForOutcome(message_id),
-            visits={**run.visits, step.id: visit},
-        )
-    )
+def wake(work: Walk, flow: Flow, run: Run, event: Moment, at: datetime) -> None:
+    """The event that the run waited for has come."""
+    step = flow.steps[run.step]
+    assert isinstance(step, WaitFor)
+    walk(work, flow, awaited(run, step.id, event, at), step.then, at, event)

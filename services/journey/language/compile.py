@@ -1,7 +1,8 @@
 """A resolved flow to what the engine runs: flat steps, closures, no trace of the file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.journey.core import flow as core
 from services.journey.language import release
@@ -14,7 +15,10 @@ from services.journey.language.problems import Problem, Problems
 from services.journey.language.resolve import Placed, Resolved, resolve
 from services.journey.language.tree import Node, Scalar, data
 from shared.errors import ConfigurationError
-from shared.workspace import WorkspaceSettings
+
+DEFAULT_GOAL_WINDOW = timedelta(days=5)
+"""For a goal without `within`: the usual window of attribution for e-mail."""
+_WEEKDAYS: tuple[model.Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class JourneyRefused(ConfigurationError):
@@ -27,13 +31,12 @@ class JourneyRefused(ConfigurationError):
         super().__init__("; ".join(f"{p.place}: {p.message}" for p in self.problems))
 
 
-def compile_journey(source: str, version: int, settings: WorkspaceSettings) -> core.Flow:
+def compile_journey(source: str, version: int) -> core.Flow:
     """One stored version by itself; raises JourneyRefused.
 
     What it names outside of itself is not looked at: templates, segments and channels are always
     the newest, and a version that was published goes on whatever became of them.
     """
-    del settings  # a version is the journey's file alone; policies are read when it runs
     found: list[Problem] = []
     document = read_document(Journey, "journey.yaml", source.encode(), found)
     if document is None or not document.whole:
@@ -53,7 +56,6 @@ def compile_flow(resolved: Resolved, version: int) -> core.Flow:
 def refuse_unavailable(resolved: Resolved, problems: Problems) -> None:
     """Adds a problem for everything that this release does not compile."""
     journey = resolved.journey
-    release.add_unavailable_keys(problems, journey.node, release.FIELDS)
     release.add_unavailable_keys(problems, journey.trigger.node, release.TRIGGERS)
     for placed in resolved.steps:
         if placed.step.kind in release.STEPS:
@@ -82,6 +84,7 @@ class _Compiler:
             steps=steps,
             first=self.resolved.first,
             title=journey.title.text if journey.title is not None else "",
+            goal=self._goal(journey),
         )
 
     def _triggers(self, journey: Journey) -> tuple[core.EventMatch, ...]:
@@ -110,7 +113,7 @@ class _Compiler:
     def _condition(self, text: Scalar | None) -> core.Expression | None:
         return None if text is None else expression(text.text, self.resolved.expressions[text])
 
-    def _step(self, placed: Placed) -> core.Step:
+    def _step(self, placed: Placed) -> core.Step:  # noqa: C901 - one case for each kind of step
         match placed.step:
             case model.Wait(wait=duration):
                 return core.Wait(placed.id, placed.next, duration)
@@ -124,7 +127,58 @@ class _Compiler:
                 return self._send(placed, placed.step)
             case model.Exit(exit=reason):
                 return core.Exit(placed.id, placed.next, reason.text)
+            case model.WaitUntil(wait_until=moment):
+                return self._wait_until(placed, moment)
+            case model.WaitFor(wait_for=awaited):
+                then, timed_out = placed.firsts
+                matches = self._awaited(awaited)
+                return core.WaitFor(
+                    placed.id, placed.next, matches, awaited.timeout, then, timed_out
+                )
+            case model.Split(split=variants):
+                chosen = (
+                    core.Variant(variant.variant.text, variant.weight, first)
+                    for variant, first in zip(variants, placed.firsts, strict=True)
+                )
+                return core.Split(placed.id, placed.next, tuple(chosen))
+            case model.Set(set=values):
+                traits = {name.removeprefix("profile."): value for name, value in values.items()}
+                return core.Set(placed.id, placed.next, self._values(traits))
+            case model.Emit(emit=event, properties=properties):
+                return core.Emit(placed.id, placed.next, event.text, self._values(properties))
+            case model.Repeat(repeat=rounds):
+                (first,) = placed.firsts
+                until = self._condition(rounds.until)
+                return core.Repeat(placed.id, placed.next, first, rounds.times, rounds.every, until)
         raise AssertionError(f"{placed.step.kind} is refused before")
+
+    def _wait_until(self, placed: Placed, moment: model.Moment) -> core.WaitUntil:
+        weekdays = _WEEKDAYS if moment.weekdays is None else moment.weekdays
+        return core.WaitUntil(
+            placed.id,
+            placed.next,
+            time=moment.time,
+            weekdays=frozenset(_WEEKDAYS.index(day) for day in weekdays),
+            date=self._condition(moment.date),
+            offset=moment.offset or timedelta(0),
+            missing=moment.missing or "skip",
+        )
+
+    def _awaited(self, awaited: model.Awaited) -> tuple[core.EventMatch, ...]:
+        if awaited.any is not None:
+            return tuple(self._match(each) for each in awaited.any)
+        assert awaited.event is not None
+        return (core.EventMatch(awaited.event.text, self._condition(awaited.where)),)
+
+    def _goal(self, journey: Journey) -> core.Goal | None:
+        goal = journey.goal
+        if goal is None:
+            return None
+        within = DEFAULT_GOAL_WINDOW if goal.within is None else goal.within
+        return core.Goal((self._match(goal),), within, self._condition(goal.value))
+
+    def _values(self, values: Mapping[str, Node]) -> dict[str, core.Expression]:
+        return {name: self._value(value) for name, value in values.items()}
 
     def _send(self, placed: Placed, step: model.Send) -> core.Send:
         return core.Send(
@@ -132,7 +186,7 @@ class _Compiler:
             placed.next,
             channels=(step.send.text, *(channel.text for channel in step.else_)),
             template=step.template.text,
-            values={name: self._value(value) for name, value in step.with_.items()},
+            values=self._values(step.with_),
         )
 
     def _value(self, value: Node) -> core.Expression:

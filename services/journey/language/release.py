@@ -8,10 +8,8 @@ from services.journey.language.expressions.syntax import Span
 from services.journey.language.problems import Problems, Spot
 from services.journey.language.tree import Mapping
 
-STEPS = frozenset({"wait_until", "wait_for", "split", "set", "emit", "call", "repeat"})
+STEPS = frozenset({"call"})
 TRIGGERS = frozenset({"segment", "schedule", "date", "audience", "api"})
-FIELDS = frozenset({"goal"})
-"""Fields of a journey."""
 FUNCTIONS = frozenset({"count", "did", "sum", "avg", "min", "max", "first", "last", "in_segment"})
 ROOTS = frozenset({"rfm"})
 STEP_RESULTS = frozenset({"opened", "clicked"})

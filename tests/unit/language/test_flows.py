@@ -6,7 +6,6 @@ import pytest
 
 from services.journey.core.flow import Branch, Exit, Send, Wait
 from services.journey.language.compile import JourneyRefused, compile_journey
-from shared.workspace import WorkspaceSettings
 from tests.unit.language.sayings import flow_of, journey, only, problems_of, scope
 
 NESTED = journey(
@@ -181,15 +180,15 @@ def test_what_nothing_fills_yet_is_not_compiled(field: str) -> None:
 
 def test_one_stored_version_compiles_by_itself() -> None:
     source = journey("- {send: webhook, template: gone, id: s}")
-    flow = compile_journey(source, 7, WorkspaceSettings())
+    flow = compile_journey(source, 7)
     assert (flow.journey, flow.version, flow.first) == ("j", 7, "s")
 
 
 @pytest.mark.parametrize(
-    "source", ["", "journey: j", journey("- wait: soon"), journey("- set: {profile.a: b}")]
+    "source", ["", "journey: j", journey("- wait: soon"), journey("- call: https://shop.example")]
 )
 def test_one_version_that_does_not_compile_says_all_that_is_wrong(source: str) -> None:
     with pytest.raises(JourneyRefused) as refused:
-        compile_journey(source, 1, WorkspaceSettings())
+        compile_journey(source, 1)
     assert refused.value.problems
     assert str(refused.value)

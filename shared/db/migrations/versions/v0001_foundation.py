@@ -92,6 +92,22 @@ CREATE TABLE spilled_ids (
   PRIMARY KEY (partition, customer, digest)
 );
 
+-- A goal that was reached: one row a run, whatever is redone.
+CREATE TABLE conversions (
+  partition  integer NOT NULL,
+  run_id     text NOT NULL,
+  customer   text NOT NULL,
+  journey    text NOT NULL,
+  version    integer NOT NULL,
+  held_out   boolean NOT NULL,
+  variants   jsonb NOT NULL,
+  entered_at timestamptz NOT NULL,
+  at         timestamptz NOT NULL,
+  value      double precision,
+  PRIMARY KEY (partition, run_id)
+);
+CREATE INDEX conversions_by_journey ON conversions (journey, at);
+
 CREATE TABLE counts (
   partition integer NOT NULL,
   journey   text NOT NULL,

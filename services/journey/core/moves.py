@@ -1,0 +1,158 @@
+"""What one event moves: it ends, converts, wakes and starts, in this order.
+
+Everything is tested on the customer as the event left it; only then do runs move, by journey id
+and key. A run that the event ends is not also woken by it; the same event may start a new one.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import msgspec
+
+from services.journey.core.effects import Convert, Count
+from services.journey.core.entry import Admission, admit, start
+from services.journey.core.flow import Flow, Moment, Scope, WaitFor
+from services.journey.core.state import ForEvent, ForOutcome, Heard, OpenGoal, Run, StepResult
+from services.journey.core.walk import wake
+from services.journey.core.work import Walk, holds, results, trigger_of
+from shared.event import Event
+
+_MOST_HEARD = 50
+"""Events kept for a `wait_for` while the message before it is on its way."""
+
+
+def move(work: Walk, event: Event, received_at: datetime) -> None:
+    if event.kind != "track":
+        return
+    starters = work.book.started_by(event.name, received_at)
+    if not starters and not work.runs and not work.state.goals:
+        return
+    moment = Moment(event.name, event.properties, event.context)
+    ended = {run.id for run in _ended(work, moment, received_at)}
+    converted = _converted(work, moment, received_at)
+    live = [run for run in work.runs.values() if run.id not in ended]
+    woken = {run.id for run in live if _is_woken(work, run, moment, received_at)}
+    starting = Scope(received_at, work.traits, moment, moment)
+    admissions = [
+        admit(starter.flow, work, moment, event, live)
+        for starter in starters
+        if holds(starter.matches, starting)
+    ]
+    _convert(work, converted, moment, received_at)
+    _hear(work, [run for run in live if run.id not in woken], moment, received_at)
+    moves: list[tuple[tuple[str, str, int], Run | Admission]] = [
+        *(((run.journey, run.key, 0), run) for run in work.runs.values() if run.id in ended),
+        *(((run.journey, run.key, 1), run) for run in work.runs.values() if run.id in woken),
+        *(((a.flow.journey, a.key, 2), a) for a in admissions),
+    ]
+    for (_journey, _key, kind), moving in sorted(moves, key=lambda pair: pair[0]):
+        if isinstance(moving, Admission):
+            _admit(work, moving, moment, event, received_at)
+        elif kind == 0:
+            work.end(moving, "exit", received_at)
+        else:
+            wake(work, _flow(work, moving), moving, moment, received_at)
+
+
+def _flow(work: Walk, run: Run | OpenGoal) -> Flow:
+    return work.book.flow(run.journey, run.version)
+
+
+def _ended(work: Walk, moment: Moment, now: datetime) -> Iterator[Run]:
+    for run in work.runs.values():
+        exits = _flow(work, run).exits
+        if any(match.event == moment.name for match in exits) and holds(
+            exits, work.scope(run, now, moment)
+        ):
+            yield run
+
+
+def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime) -> bool:
+    if not isinstance(run.waiting, ForEvent) or run.journey in work.book.paused:
+        return False
+    step = _flow(work, run).steps[run.step]
+    assert isinstance(step, WaitFor)
+    return holds(step.matches, work.scope(run, now, moment))
+
+
+def _admit(
+    work: Walk, admission: Admission, moment: Moment, event: Event, received_at: datetime
+) -> None:
+    if admission.refusal is None:
+        start(work, admission, moment, event, received_at)
+        return
+    flow = admission.flow
+    work.effects.append(Count(flow.journey, flow.version, "", f"refused:{admission.refusal}"))
+
+
+# Goals ---------------------------------------------------------------------------------------
+
+
+def _steps_of(work: Walk, goal: OpenGoal) -> dict[str, StepResult]:
+    run = work.runs.get((goal.journey, goal.key))
+    return run.steps if run is not None and run.id == goal.run_id else goal.steps
+
+
+def _goal_scope(work: Walk, goal: OpenGoal, moment: Moment, now: datetime) -> Scope:
+    steps = results(_steps_of(work, goal))
+    return Scope(now, work.traits, moment, goal.trigger.moment(), steps)
+
+
+def _converted(work: Walk, moment: Moment, now: datetime) -> set[str]:
+    found: set[str] = set()
+    for open_goal in work.state.goals:
+        goal = _flow(work, open_goal).goal
+        if goal is None or now > open_goal.until:
+            continue
+        if any(match.event == moment.name for match in goal.matches) and holds(
+            goal.matches, _goal_scope(work, open_goal, moment, now)
+        ):
+            found.add(open_goal.run_id)
+    return found
+
+
+def _convert(work: Walk, converted: set[str], moment: Moment, now: datetime) -> None:
+    """Count each goal once, and let go of those that are reached or past."""
+    kept: list[OpenGoal] = []
+    for open_goal in work.state.goals:
+        if open_goal.run_id in converted:
+            work.effects.append(_conversion(work, open_goal, moment, now))
+        elif now <= open_goal.until:
+            kept.append(open_goal)
+    if len(kept) != len(work.state.goals):
+        work.state = msgspec.structs.replace(work.state, goals=tuple(kept))
+
+
+def _conversion(work: Walk, open_goal: OpenGoal, moment: Moment, now: datetime) -> Convert:
+    goal = _flow(work, open_goal).goal
+    assert goal is not None
+    value = None
+    if goal.value is not None:
+        value = goal.value.evaluate(_goal_scope(work, open_goal, moment, now))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    steps = _steps_of(work, open_goal)
+    return Convert(
+        run_id=open_goal.run_id,
+        journey=open_goal.journey,
+        version=open_goal.version,
+        held_out=open_goal.held_out,
+        variants={name: step.variant for name, step in steps.items() if step.variant},
+        entered_at=open_goal.entered_at,
+        at=now,
+        value=float(value) if value is not None and is_number else None,
+    )
+
+
+# Listening behind a send ---------------------------------------------------------------------
+
+
+def _hear(work: Walk, runs: list[Run], moment: Moment, now: datetime) -> None:
+    """A `wait_for` behind a send listens from the sending, even if that is learnt later."""
+    for run in runs:
+        if not isinstance(run.waiting, ForOutcome) or len(run.heard) >= _MOST_HEARD:
+            continue
+        steps = _flow(work, run).steps
+        behind = steps.get(steps[run.step].next or "")
+        if isinstance(behind, WaitFor) and any(m.event == moment.name for m in behind.matches):
+            heard = (*run.heard, Heard(now, trigger_of(moment)))
+            work.put(msgspec.structs.replace(run, heard=heard))

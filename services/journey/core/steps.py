@@ -1,0 +1,167 @@
+"""What each kind of step does with a run that has come to it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from services.journey.core.effects import Count, EmitEvent, QueueMessage
+from services.journey.core.flow import (
+    Branch,
+    Emit,
+    Flow,
+    Moment,
+    Repeat,
+    Scope,
+    Send,
+    Set,
+    Split,
+    WaitFor,
+    WaitUntil,
+)
+from services.journey.core.moments import moment_of
+from services.journey.core.profile import write_trait
+from services.journey.core.state import AtTime, ForEvent, ForOutcome, Round, Run, StepResult
+from services.journey.core.work import Walk, holds, trigger_of
+from shared.ids import derived_id, fraction
+from shared.local_time import next_moment, zone_of
+from shared.message import MessageContext
+
+
+def awaited(run: Run, step: str, event: Moment, at: datetime) -> Run:
+    kept = trigger_of(event)
+    told = StepResult(outcome="matched", at=at, event=kept)
+    return msgspec.structs.replace(run, steps={**run.steps, step: told}, event=kept, heard=())
+
+
+def already_heard(work: Walk, run: Run, step: WaitFor, at: datetime) -> tuple[Run, datetime] | None:
+    """The message's outcome was learnt late: what came since its sending has been kept."""
+    for heard in run.heard:
+        moment = heard.event.moment()
+        if heard.received_at > at and holds(step.matches, work.scope(run, at, moment)):
+            return awaited(run, step.id, moment, heard.received_at), heard.received_at
+    return None
+
+
+def waiting(run: Run, step: str, waiting: AtTime | ForEvent) -> Run:
+    return msgspec.structs.replace(run, step=step, waiting=waiting, heard=())
+
+
+def choose(branch: Branch, scope: Scope) -> str | None:
+    for arm in branch.arms:
+        if arm.when is None or arm.when.holds(scope):
+            return arm.first
+    return branch.next
+
+
+def split(work: Walk, run: Run, step: Split) -> tuple[Run, str | None]:
+    """Sticky by customer, journey and step; independent of every other split."""
+    place = fraction("split", run.journey, step.id, work.id) * sum(v.weight for v in step.variants)
+    chosen = step.variants[-1]
+    for variant in step.variants:
+        if place < variant.weight:
+            chosen = variant
+            break
+        place -= variant.weight
+    work.effects.append(Count(run.journey, run.version, step.id, f"variant:{chosen.name}"))
+    told = {**run.steps, step.id: StepResult(variant=chosen.name)}
+    return msgspec.structs.replace(run, steps=told), chosen.first
+
+
+def until(
+    work: Walk, run: Run, step: WaitUntil, at: datetime, event: Moment | None
+) -> datetime | None:
+    zone = zone_of(work.traits.get("timezone"), work.book.zone)
+    if step.date is None:
+        assert step.time is not None
+        return next_moment(at, zone, step.time, step.weekdays)
+    value = step.date.evaluate(work.scope(run, at, event))
+    return moment_of(value, step.offset, step.time, zone)
+
+
+def write(work: Walk, run: Run, step: Set, at: datetime, event: Moment | None) -> None:
+    scope = work.scope(run, at, event)
+    values = {name: value.evaluate(scope) for name, value in step.values.items()}
+    stated = dict(work.state.stated)
+    for name, value in values.items():
+        work.traits, stated = write_trait(work.traits, stated, name, value, at)
+    work.state = msgspec.structs.replace(work.state, stated=stated)
+
+
+def emit(work: Walk, run: Run, step: Emit, at: datetime, event: Moment | None) -> Run:
+    run, visit = _visited(run, step.id)
+    scope = work.scope(run, at, event)
+    work.effects.append(
+        EmitEvent(
+            id=derived_id("emit", run.id, step.id, str(visit)),
+            name=step.event,
+            properties={name: value.evaluate(scope) for name, value in step.properties.items()},
+            known=work.state.known,
+            at=at,
+        )
+    )
+    return run
+
+
+def next_round(
+    work: Walk, run: Run, step: Repeat, at: datetime, event: Moment | None
+) -> tuple[Run, str | None, datetime | None]:
+    """Begin the next round, wait for it, or leave the loop: the run, its place, when it is due."""
+    last = run.rounds.get(step.id)
+    done = 0 if last is None else last.number
+    if done < step.times:
+        if last is not None and step.every is not None and last.started_at + step.every > at:
+            return run, step.id, last.started_at + step.every
+        if step.until is None or not step.until.holds(work.scope(run, at, event)):
+            rounds = {**run.rounds, step.id: Round(done + 1, at)}
+            return msgspec.structs.replace(run, rounds=rounds), step.first, None
+    rounds = {name: kept for name, kept in run.rounds.items() if name != step.id}
+    return msgspec.structs.replace(run, rounds=rounds), step.next, None
+
+
+def _visited(run: Run, step: str) -> tuple[Run, int]:
+    visit = run.visits.get(step, 0) + 1
+    return msgspec.structs.replace(run, visits={**run.visits, step: visit}), visit
+
+
+def send(work: Walk, flow: Flow, run: Run, step: Send, at: datetime, event: Moment | None) -> None:
+    run, visit = _visited(run, step.id)
+    message_id = derived_id("message", run.id, step.id, str(visit))
+    scope = work.scope(run, at, event)
+    seen = scope.event or run.trigger.moment()
+    work.effects.append(
+        QueueMessage(
+            id=message_id,
+            run_id=run.id,
+            journey=run.journey,
+            version=run.version,
+            step=step.id,
+            category=flow.category,
+            priority=flow.priority,
+            held_out=run.held_out,
+            channels=step.channels,
+            template=step.template,
+            context=MessageContext(
+                trigger=run.trigger.properties,
+                event={**seen.properties, "name": seen.name},
+                steps=_for_templates(run.steps),
+                values={name: value.evaluate(scope) for name, value in step.values.items()},
+                title=flow.title,
+            ),
+            at=at,
+        )
+    )
+    work.put(msgspec.structs.replace(run, step=step.id, waiting=ForOutcome(message_id), heard=()))
+
+
+def _for_templates(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "outcome": step.outcome,
+            "reason": step.reason,
+            "event": None if step.event is None else step.event.properties,
+            "variant": step.variant,
+        }
+        for name, step in steps.items()
+    }
