@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from shared.db.connect import Pool, unavailable_when_lost
 from shared.errors import Unavailable
+
+if TYPE_CHECKING:
+    from shared.db.connect import Pool
 
 Role = Literal["write", "viewer", "marketer", "operator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -71,7 +73,7 @@ class KeyRing:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: "Pool",
         *,
         write_keys: Iterable[str] = (),
         admin_token: str | None = None,
@@ -107,6 +109,9 @@ class KeyRing:
         return source_found
 
     async def _find(self, digest: str) -> Source | None:
+        # Here, so that commands which only name roles start without the database's libraries.
+        from shared.db.connect import unavailable_when_lost
+
         async with unavailable_when_lost(), self._pool.acquire(timeout=10) as connection:
             row = await connection.fetchrow(_FIND, digest)
         return None if row is None else Source(row["name"], row["role"], row["id"])

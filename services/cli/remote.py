@@ -1,5 +1,7 @@
 """A running Dangol, over its API."""
 
+import io
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -72,9 +74,7 @@ class Remote:
         files: Mapping[str, bytes] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        from shared.workspace_store import pack_files
-
-        body = None if files is None else pack_files(files)
+        body = None if files is None else _zip(files)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         answer = self._send(
             method, path, timeout=_WORK, content=body, params=query, headers=headers
@@ -111,6 +111,14 @@ class Remote:
                 f"{self._url} cannot be used: {error or type(error).__name__}",
                 hint="a server's address looks like http://127.0.0.1:8420",
             ) from error
+
+
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

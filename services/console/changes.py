@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from services.console.candidate import Candidate
-from services.journey.language.workspace import JourneySource
+if TYPE_CHECKING:  # what is only named here would make every command slow to start
+    from services.console.candidate import Candidate
+    from services.journey.language.workspace import JourneySource
 
 Kind = Literal["added", "changed", "removed", "unchanged"]
 
@@ -71,7 +72,7 @@ class FileChange:
 
 
 def compare_journeys(
-    candidate: Candidate, base: Base, known: Mapping[str, Collection[Version]]
+    candidate: "Candidate", base: Base, known: Mapping[str, Collection[Version]]
 ) -> tuple[JourneyChange, ...]:
     """`known` are all stored versions of the candidate's and the base's journeys."""
     names = sorted(candidate.journeys.keys() | base.journeys.keys())
@@ -82,7 +83,7 @@ def compare_journeys(
 
 
 def _compare(
-    name: str, source: JourneySource | None, was: int | None, known: Collection[Version]
+    name: str, source: "JourneySource | None", was: int | None, known: Collection[Version]
 ) -> JourneyChange:
     if source is None:
         return JourneyChange(name, "removed", "", None, was, False)
@@ -98,7 +99,7 @@ def _compare(
     return JourneyChange(name, "changed", source.file, version, was, is_new, diff)
 
 
-def compare_files(candidate: Candidate, base: Base) -> tuple[FileChange, ...]:
+def compare_files(candidate: "Candidate", base: Base) -> tuple[FileChange, ...]:
     journeys = {source.file for source in candidate.journeys.values()}
     changes = []
     for path in sorted((candidate.files.keys() | base.files.keys()) - journeys):

@@ -1,0 +1,73 @@
+"""The database itself, where no server runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services.cli.database import Database, prepare
+from services.console import publish
+from services.console.models import AppliedAnswer, PlanAnswer, StatusAnswer
+from shared.clock import REAL, Clock, wall_clock
+from shared.db.connect import Pool, open_pool
+from shared.errors import ConfigurationError
+
+T = TypeVar("T")
+
+_STATUSES: Mapping[str, publish.Status] = {
+    "pause": "paused",
+    "resume": "active",
+    "archive": "archived",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Implements `Backend` on the database."""
+
+    database: Database
+
+    def plan(self, files: Mapping[str, bytes]) -> PlanAnswer:
+        async def work(pool: Pool) -> publish.Plan:
+            async with pool.acquire() as connection:
+                return await publish.plan(connection, files)
+
+        return PlanAnswer.model_validate(self._run(work))
+
+    def apply(
+        self, files: Mapping[str, bytes], base_revision: int | None, in_flight: str
+    ) -> AppliedAnswer:
+        async def work(pool: Pool) -> publish.Applied:
+            clock = await self._clock(pool)
+            return await publish.apply(pool, files, "command", clock, base_revision, in_flight)
+
+        return AppliedAnswer.model_validate(self._run(work))
+
+    def set_status(self, journey: str, verb: str) -> StatusAnswer:
+        async def work(pool: Pool) -> publish.Status:
+            return await publish.set_status(pool, journey, _STATUSES[verb])
+
+        return StatusAnswer(id=journey, status=_STATUSES[verb], was=self._run(work))
+
+    def _run(self, work: Callable[[Pool], Awaitable[T]]) -> T:
+        async def whole() -> T:
+            await prepare(self.database)
+            pool = await open_pool(self.database.dsn, size=2, name="command")
+            try:
+                return await work(pool)
+            finally:
+                await pool.close()
+
+        return asyncio.run(whole())
+
+    async def _clock(self, pool: Pool) -> Clock:
+        """The wall clock, unless a sped-up run has left this database's log ahead of it."""
+        real, last = wall_clock(), await pool.fetchval("SELECT max(last_at) FROM log_heads")
+        if last <= real:
+            return REAL
+        if self.database.in_use:
+            raise ConfigurationError(
+                "the `dangol up` on this data folder runs on a clock of its own",
+                hint="name its address with --server",
+            )
+        return Clock(real_start=real, virtual_start=last)
