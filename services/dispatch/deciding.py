@@ -104,7 +104,8 @@ class _Customer:
         self._now = now
         self._paused_until = paused_until
         self._plan = plan
-        self._places: list[Place] = list(messages[0].places)
+        earliest = min(messages, key=lambda pending: pending.message.decidable_at)
+        self._places: list[Place] = list(earliest.places)  # its window reaches back furthest
         self._turn = [(order_key(p.message), p) for p in messages]
         heapq.heapify(self._turn)
         elsewhere = [order_key(m) for p in messages for m in p.elsewhere]

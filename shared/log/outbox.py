@@ -27,8 +27,11 @@ CHANNEL = "dangol_outbox"
 """The wake-up (`shared/db/wakeups.py`) that tells relays of new rows."""
 
 _PUT = """
-INSERT INTO log_outbox (partition, id, payload)
-SELECT * FROM unnest($1::int[], $2::text[], $3::bytea[]) ON CONFLICT DO NOTHING
+WITH put AS (
+  INSERT INTO log_outbox (partition, id, payload)
+  SELECT * FROM unnest($1::int[], $2::text[], $3::bytea[]) ON CONFLICT DO NOTHING
+)
+SELECT pg_notify($4, '')
 """
 _TAKE = """
 DELETE FROM log_outbox WHERE ctid IN
@@ -46,8 +49,8 @@ async def put(connection: Connection, events: Sequence[Event], partitions: int) 
         [partition_of(e.customer, partitions) for e in events],
         [e.id for e in events],
         [encode(e) for e in events],
+        CHANNEL,
     )
-    await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
 
 
 class Relay:

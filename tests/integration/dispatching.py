@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
+from services.dispatch.database import open_dispatch_pool
 from services.dispatch.worker import WAKEUPS, Dispatcher
 from shared import message
 from shared.clock import Clock
@@ -102,6 +103,19 @@ class House:
 
     def __post_init__(self) -> None:
         self.wakeups = Wakeups(self.dsn, WAKEUPS)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, dsn: str) -> AsyncIterator["House"]:
+        """With a workspace and one customer, on a pool as the dispatcher has it."""
+        pool = await open_dispatch_pool(dsn, size=10)
+        house = cls(pool, dsn)
+        await house.publish()
+        await house.customer()
+        try:
+            yield house
+        finally:
+            await pool.close()
 
     async def publish(
         self,

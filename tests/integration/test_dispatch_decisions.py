@@ -1,6 +1,7 @@
 """One dispatcher, a real PostgreSQL: what becomes of a message, and what is kept of it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 from services.dispatch.channels import log, registry
 from services.dispatch.channels.port import Outcome, Outgoing, Result
 from services.dispatch.policy.retry import LADDER
-from shared.db.connect import Pool
 from shared.message import MessageContext
 from tests.integration.dispatching import NOON, House, passed_over, shown, until
 
@@ -18,11 +18,9 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-async def house(pool: Pool, dsn: str) -> House:
-    house = House(pool, dsn)
-    await house.publish()
-    await house.customer()
-    return house
+async def house(dsn: str) -> AsyncIterator[House]:
+    async with House.open(dsn) as house:
+        yield house
 
 
 async def test_an_attempt_is_recorded_before_the_provider_is_called(house: House) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from services.dispatch import store
 from services.dispatch.channels.port import Outcome, Outgoing, Result
 from services.dispatch.pending import Key
-from shared.db.connect import LOST, Pool
+from shared.db.connect import LOST
 from tests.integration.dispatching import NOON, House, until
 
 MINUTE = timedelta(minutes=1)
@@ -20,11 +21,9 @@ LEASE = timedelta(seconds=30)
 
 
 @pytest.fixture
-async def house(pool: Pool, dsn: str) -> House:
-    house = House(pool, dsn)
-    await house.publish()
-    await house.customer()
-    return house
+async def house(dsn: str) -> AsyncIterator[House]:
+    async with House.open(dsn) as house:
+        yield house
 
 
 class Gate:

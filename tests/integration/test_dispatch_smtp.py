@@ -18,7 +18,6 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.smtp import SmtpAdapter
-from shared.db.connect import Pool
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
 from tests.integration.dispatching import NOON, House, passed_over
@@ -376,11 +375,11 @@ async def test_a_server_without_starttls_gets_nothing(postbox: Postbox) -> None:
 
 
 @pytest.fixture
-async def house(pool: Pool, dsn: str) -> House:
-    house = House(pool, dsn)
-    await house.publish(channels={"email": {"adapter": "smtp", "from": "Shop <s@shop.example>"}})
-    await house.customer()
-    return house
+async def house(dsn: str) -> AsyncIterator[House]:
+    async with House.open(dsn) as house:
+        email = {"adapter": "smtp", "from": "Shop <s@shop.example>"}
+        await house.publish(channels={"email": email})
+        yield house
 
 
 def environment(postbox: Postbox) -> dict[str, str]:

@@ -7,6 +7,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from services.dispatch.policy import Hold, Message, SendBy, contact_of, decide, quiet_until
+from services.dispatch.policy.quiet import _quiet_near_a_change
 from shared.workspace import Policies
 
 ZONES = [
@@ -112,3 +113,12 @@ def test_nothing_is_ever_sent_while_the_customers_clock_shows_quiet_hours(
         assert verdict.until > at
         at = verdict.until
     raise AssertionError("it was held more often than a clock can change")
+
+
+@settings(max_examples=600, deadline=None)
+@given(now=instants, zone=zones, start=clocks, end=clocks)
+def test_the_short_way_far_from_clock_changes_agrees_with_the_long_one(
+    now: datetime, zone: ZoneInfo, start: time, end: time
+) -> None:
+    assume(start != end)
+    assert quiet_until(now, zone, start, end) == _quiet_near_a_change(now, zone, start, end)

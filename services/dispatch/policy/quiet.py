@@ -17,6 +17,8 @@ from shared.workspace import QuietHours
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_AROUND = (timedelta(hours=-50), timedelta(hours=50))
+"""No night that touches a moment reaches further: with one offset all around, clocks are plain."""
 
 
 @lru_cache(maxsize=1)
@@ -66,6 +68,23 @@ def quiet_until(now: datetime, zone: ZoneInfo, start: time, end: time) -> dateti
 
     `start` may be later than `end`: the hours then cross midnight.
     """
+    local = now.astimezone(zone)
+    offsets = {local.utcoffset(), *((now + way).astimezone(zone).utcoffset() for way in _AROUND)}
+    if len(offsets) > 1:
+        return _quiet_near_a_change(now, zone, start, end)
+    shown = local.time()
+    if start < end:
+        if not start <= shown < end:
+            return None
+        date = local.date()
+    else:
+        if end <= shown < start:
+            return None
+        date = local.date() if shown < end else local.date() + _DAY
+    return datetime.combine(date, end, zone).astimezone(UTC)
+
+
+def _quiet_near_a_change(now: datetime, zone: ZoneInfo, start: time, end: time) -> datetime | None:
     today = now.astimezone(zone).date()
     ends = []
     for date in (today - _DAY, today, today + _DAY):  # tomorrow: clocks set back over midnight
