@@ -14,7 +14,7 @@ No I/O, no clock, no randomness: the same values give the same verdict on every 
 
 from services.dispatch.policy.contact import contact_of
 from services.dispatch.policy.decide import decide, order_key
-from services.dispatch.policy.quiet import quiet_until, zone_of
+from services.dispatch.policy.quiet import quiet_until
 from services.dispatch.policy.retry import retry_delay
 from services.dispatch.policy.values import (
     Contact,
@@ -43,5 +43,4 @@ __all__ = [
     "order_key",
     "quiet_until",
     "retry_delay",
-    "zone_of",
 ]

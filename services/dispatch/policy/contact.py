@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.dispatch.policy.quiet import zone_of
 from services.dispatch.policy.values import Contact, Scope
 from shared.address import address_of
+from shared.local_time import zone_of
 
 
 def contact_of(

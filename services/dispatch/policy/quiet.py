@@ -8,8 +8,7 @@ its second pass, an hour that is skipped ends (or begins) with the first instant
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 from services.dispatch.policy.values import Block
 from shared.decisions import Category, Reason
@@ -19,26 +18,6 @@ _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _AROUND = (timedelta(hours=-50), timedelta(hours=50))
 """No night that touches a moment reaches further: with one offset all around, clocks are plain."""
-
-
-@lru_cache(maxsize=1)
-def _known_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo | None:
-    if name not in _known_zones():
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
-
-
-def zone_of(trait: object, default: ZoneInfo) -> ZoneInfo:
-    """The customer's zone: the `timezone` trait if it is a known IANA name, else the default."""
-    return (_zone(trait) if isinstance(trait, str) else None) or default
 
 
 def _behind_gap(wall: datetime, early: datetime, late: datetime) -> datetime:

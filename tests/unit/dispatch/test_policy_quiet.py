@@ -4,9 +4,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.dispatch.policy import quiet_until, zone_of
+from services.dispatch.policy import quiet_until
 from services.dispatch.policy.quiet import quiet_block
 from shared.decisions import Reason
+from shared.local_time import zone_of
 from shared.workspace import Policies
 
 SEOUL = ZoneInfo("Asia/Seoul")
