@@ -34,6 +34,7 @@ from services.journey.core.book import Book, Edition
 from services.journey.core.decide import Decision, Tick, decide, next_due
 from services.journey.core.effects import EmitEvent, QueueMessage, StateConsent, WithdrawMessage
 from services.journey.core.flow import Flow
+from services.journey.core.history import Needs
 from services.journey.core.state import Customer, State
 from services.journey.deciding import emitted_event
 from shared.clock import EPOCH
@@ -139,7 +140,10 @@ class Simulation:
 
     def __init__(self, flows: Mapping[str, Flow], settings: WorkspaceSettings) -> None:
         versions = {(flow.journey, flow.version): flow for flow in flows.values()}
-        self._book = Book([Edition.of(EPOCH, flows.values())], versions, zone=settings.zone())
+        needs = Needs(need for flow in flows.values() for need in flow.needs)
+        self._book = Book(
+            [Edition.of(EPOCH, flows.values())], versions, zone=settings.zone(), needs=needs
+        )
         self._settings = settings
         self._rows: list[Row] = []
         self._lives: dict[str, _Life] = {}
@@ -148,7 +152,8 @@ class Simulation:
         """Rows ordered by time, customer, journey, step; runs until nothing waits, or `until`."""
         for event in reversed(list(events)):
             life = self._lives.setdefault(
-                event.customer, _Life(Customer(event.customer, {}, State()))
+                event.customer,
+                _Life(Customer(event.customer, {}, State(needs=self._book.needs.id))),
             )
             life.events.append(event)
         queue = [(at, name) for name, life in self._lives.items() if (at := life.next_at())]

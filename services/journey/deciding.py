@@ -27,8 +27,6 @@ from services.journey.core.state import Customer, State
 from shared.event import Event, decode
 from shared.log.port import Record
 
-NEW_STATE = State()
-
 
 def emitted_event(customer: str, effect: EmitEvent) -> Event:
     """What an `emit` step appends to the log, for the customer as the log knows them."""
@@ -78,6 +76,7 @@ class Deciding:
 
     def __init__(self, book: Book, batch: Batch, customers: Mapping[str, Customer]) -> None:
         self._book = book
+        self._new = State(needs=book.needs.id)
         self._batch = batch
         self._now: dict[str, Customer] = dict(customers)
         self._before: dict[str, Customer] = dict(customers)
@@ -144,7 +143,7 @@ class Deciding:
         for name, customer in self._now.items():
             armed = self._arm(customer, gone.get(name, ()))
             before = self._before.get(name)
-            if armed is before or (before is None and armed.state == NEW_STATE):
+            if armed is before or (before is None and armed.state == self._new):
                 continue
             self._now[name] = armed
             self._batch.changed[name] = armed
@@ -171,7 +170,7 @@ class Deciding:
     def _customer(self, name: str) -> Customer:
         customer = self._now.get(name)
         if customer is None:
-            customer = self._now[name] = Customer(name, {}, NEW_STATE)
+            customer = self._now[name] = Customer(name, {}, self._new)
         return customer
 
     def _keep(self, decision: Decision) -> None:

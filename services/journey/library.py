@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from services.journey.core.book import EMPTY, Book, Edition
 from services.journey.core.flow import Flow
+from services.journey.core.history import Needs
 from services.journey.language.compile import JourneyRefused, compile_journey
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import ConfigurationError
@@ -97,7 +98,8 @@ class Library:
             for row in rows
         ]
         self._compiled = versions.compiled
+        needs = Needs(need for flow in versions.compiled.values() for need in flow.needs)
         paused = frozenset(name for name, what in status.items() if what == "paused")
         newest = await connection.fetchval(_SETTINGS)
         zone = WorkspaceSettings.model_validate(newest).zone()
-        return Current(rows[-1]["revision"], Book(editions, versions, paused, zone))
+        return Current(rows[-1]["revision"], Book(editions, versions, paused, zone, needs))

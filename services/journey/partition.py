@@ -18,7 +18,8 @@ import structlog
 from services.journey import metrics
 from services.journey.batch import Batch, TimerRow
 from services.journey.cache import Cache
-from services.journey.core import dedupe
+from services.journey.core import dedupe, history
+from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.deciding import Deciding, Given, readable
 from services.journey.library import Library
@@ -142,14 +143,15 @@ class PartitionOwner:
         )
         events, batch.set_aside = readable(fetch.records)
         metrics.EVENTS.labels("set_aside").inc(len(batch.set_aside))
-        customers = await self._load(list(dict.fromkeys(given.customer for given in events)))
+        names = list(dict.fromkeys(given.customer for given in events))
+        customers = await self._load(names, current.book, now)
         events = await self._unspilled(events, customers)
         deciding = Deciding(current.book, batch, customers)
         started = time.perf_counter()
         for given in events:
             deciding.event(given)
         metrics.DECIDE_SECONDS.observe(time.perf_counter() - started)
-        fired = await self._fire(deciding, fetch, batch, now)
+        fired = await self._fire(deciding, fetch, batch, now, current.book)
         deciding.finish(fired)
         metrics.EVENTS.labels("new").inc(deciding.new_events)
         metrics.EVENTS.labels("repeated").inc(deciding.repeated_events)
@@ -157,7 +159,7 @@ class PartitionOwner:
         await self._commit(batch, fetch)
         return True
 
-    async def _load(self, names: list[str]) -> dict[str, Customer]:
+    async def _load(self, names: list[str], book: Book, now: datetime) -> dict[str, Customer]:
         found: dict[str, Customer] = {}
         missing: list[str] = []
         for name in names:
@@ -170,6 +172,14 @@ class PartitionOwner:
             # The cache lost them, so an uncommitted batch may still hold their newest state.
             await self._settle()
             found |= await self._engine.store.load(self._number, missing)
+        bare = [row for row in found.values() if history.is_missing(row, book.needs)]
+        if bare and book.needs:
+            await self._settle()
+            ids = [row.id for row in bare]
+            rows = await self._engine.store.history(self._number, ids, book.needs, now)
+            found |= {
+                row.id: history.fill(row, book.needs, rows.get(row.id, ()), now) for row in bare
+            }
         return found
 
     async def _unspilled(self, events: list[Given], customers: dict[str, Customer]) -> list[Given]:
@@ -186,7 +196,7 @@ class PartitionOwner:
         return [g for g in events if (g.customer, dedupe.digest(g.event.id)) not in known]
 
     async def _fire(
-        self, deciding: Deciding, fetch: Fetch, batch: Batch, now: datetime
+        self, deciding: Deciding, fetch: Fetch, batch: Batch, now: datetime, book: Book
     ) -> list[TimerRow]:
         engine = self._engine
         reached = self._log_time
@@ -202,7 +212,8 @@ class PartitionOwner:
             await self._settle()  # the rows that the last batch fired must be gone
             rows = await engine.store.due(self._number, reached, self._watermark, _TIMERS)
             names = list(dict.fromkeys(row.customer for row in rows))
-            deciding.add(await self._load([name for name in names if not deciding.knows(name)]))
+            unknown = [name for name in names if not deciding.knows(name)]
+            deciding.add(await self._load(unknown, book, now))
             self._watermark = rows[-1].due_at if rows else self._watermark
             self._next_due_known = False
             for row in rows:

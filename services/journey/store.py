@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.journey.batch import Batch, TimerRow
+from services.journey.core.history import Needs, Row
 from services.journey.core.state import Customer, pack, unpack
+from shared.clock import EPOCH
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
 from shared.log import outbox
@@ -33,6 +35,12 @@ _FENCE = """
 UPDATE partitions SET log_offset = $3, log_time = $4
 WHERE id = $1 AND epoch = $2
   AND (SELECT coalesce(max(revision), 0) FROM workspaces) = $5
+"""
+_PAST = """
+SELECT customer, name, happened_at, event->'properties' AS properties, event->'context' AS context
+FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind = 'track'
+  AND name = ANY($3::text[]) AND received_at > $4
+ORDER BY customer, happened_at, received_at
 """
 _UPSERT = """
 INSERT INTO customers (partition, id, traits, state)
@@ -136,6 +144,22 @@ class Store:
                 ids,
             )
         return {r["id"]: Customer(r["id"], r["traits"], unpack(r["state"])) for r in rows}
+
+    async def history(
+        self, partition: int, ids: Sequence[str], needs: Needs, now: datetime
+    ) -> dict[str, list[Row]]:
+        """What the table has of these customers for these needs, oldest first."""
+        windows = [need.window for need in needs.values()]
+        widest = None if None in windows else max(w for w in windows if w is not None)
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                _PAST, partition, ids, list(needs), EPOCH if widest is None else now - widest
+            )
+        found: dict[str, list[Row]] = {}
+        for row in rows:
+            past = (row["name"], row["happened_at"], row["properties"] or {}, row["context"] or {})
+            found.setdefault(row["customer"], []).append(past)
+        return found
 
     async def spilled(
         self, partition: int, wanted: Sequence[tuple[str, int]]

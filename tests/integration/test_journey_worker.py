@@ -328,3 +328,39 @@ async def test_consent_arrives_as_a_trait_and_the_newest_statement_wins(house: H
     assert await house.pool.fetchval("SELECT count(*) FROM consent_ledger") == 4
     traits = await house.pool.fetchval("SELECT traits FROM customers")
     assert traits == {"consent": {"email": False, "sms": True, "push": True}}
+
+
+REGULAR = """
+journey: regular
+trigger: {event: Added}
+entry: {where: 'count("Bought", within="30d") >= 2'}
+steps: [{send: email, template: hello, id: hi}]
+"""
+
+
+async def test_a_new_version_finds_the_history_from_before_it(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Bought", n=n) for n in range(2)])
+        await house.log.append([track("Bought", "u2", n=1)])
+        await house.caught_up()
+        await house.publish(regular=REGULAR)
+        await house.until("SELECT max(active_from) < clock_timestamp() FROM workspaces")
+        await house.log.append([track("Added"), track("Added", "u2")])
+        await house.caught_up()
+    rows = await house.pool.fetch("SELECT customer FROM messages")
+    assert [row["customer"] for row in rows] == ["u1"]
+
+
+async def test_history_that_left_the_row_is_read_from_the_table(house: House) -> None:
+    asking = REGULAR.replace(">= 2", "== 1502")
+    await house.publish(regular=asking)
+    async with house.running():
+        await house.log.append([track("Bought", n=n) for n in range(1500)])
+        await house.caught_up()
+    async with house.running(house.worker("later", cache=0)):
+        await house.log.append([track("Bought", n=n) for n in range(2)])
+        await house.caught_up()
+        await house.log.append([track("Added")])
+        await house.caught_up()
+    assert await house.counted("entered") == 1

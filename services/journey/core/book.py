@@ -8,6 +8,7 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from services.journey.core.flow import EventMatch, Flow
+from services.journey.core.history import NOTHING, Needs
 
 
 def named(matches: Iterable[EventMatch], name: str) -> tuple[EventMatch, ...]:
@@ -54,12 +55,14 @@ class Book:
         versions: Mapping[tuple[str, int], Flow],
         paused: frozenset[str] = frozenset(),
         zone: ZoneInfo = UTC,
+        needs: Needs = NOTHING,
     ) -> None:
         """`zone` is the workspace's, for customers whose own is unknown."""
         self._editions = sorted(editions, key=lambda edition: edition.active_from)
         self._starts = [edition.active_from for edition in self._editions]
         self._versions = versions
         self.paused = paused
+        self.needs = needs
         self.zone = zone
 
     def started_by(self, event: str, received_at: datetime) -> tuple[Starter, ...]:

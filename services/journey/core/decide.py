@@ -15,7 +15,7 @@ from datetime import datetime
 
 import msgspec
 
-from services.journey.core import dedupe
+from services.journey.core import dedupe, history
 from services.journey.core.book import Book
 from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.moves import move
@@ -87,6 +87,7 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
         spilled=work.state.spilled or bool(spilled),
         known=work.state.known or event.user_id is not None,
     )
+    work.state, work.loaded = history.take(work.state, work.loaded, work.book.needs, event)
 
 
 def _take_outcome(work: Walk, event: Event) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from services.journey.core.effects import Count
-from services.journey.core.flow import Flow, Goal, Moment, Scope, Value
+from services.journey.core.flow import Flow, Goal, Moment, Value
 from services.journey.core.state import AtTime, OpenGoal, Run, entry_name
 from services.journey.core.walk import walk
 from services.journey.core.work import Walk, trigger_of
@@ -30,7 +30,7 @@ def admit(flow: Flow, work: Walk, moment: Moment, event: Event, live: Iterable[R
     """Whether this trigger starts a run of the flow; `not_matched` has been ruled out before."""
     received_at = event.received_at
     assert received_at is not None
-    scope = Scope(received_at, work.traits, moment, moment)
+    scope = work.scope_of_start(moment, received_at)
     entry = flow.entry
     key = key_text(entry.key.evaluate(scope)) if entry.key is not None else ""
     if received_at - event.timestamp > entry.max_age:

@@ -8,7 +8,7 @@ kept by it, a marketer reads it.
 cheaper to make than frozen dataclasses.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import msgspec
 
 from shared.decisions import Category
 
+_ZERO = timedelta(0)
 Value = Any
 """What an expression yields: None, bool, int, float, str, list, dict, aware datetime, timedelta."""
 
@@ -27,6 +28,41 @@ class Moment(msgspec.Struct, frozen=True):
     name: str
     properties: Mapping[str, Any]
     context: Mapping[str, Any] = {}
+    at: datetime | None = None
+    """When it happened, for events of the history."""
+
+
+class Past(msgspec.Struct, frozen=True, array_like=True):
+    """An event of the history, as far as some condition reads it."""
+
+    at: datetime
+    properties: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What conditions ask of the history of one event name."""
+
+    event: str
+    fields: tuple[str, ...] = ()
+    """Properties that are read, sorted."""
+    context: bool = False
+    window: timedelta | None = None
+    """How far back; None: as far as the history is kept."""
+
+    def joined(self, other: "Need") -> "Need":
+        unbounded = self.window is None or other.window is None
+        return Need(
+            self.event,
+            tuple(sorted({*self.fields, *other.fields})),
+            self.context or other.context,
+            None if unbounded else max(self.window or _ZERO, other.window or _ZERO),
+        )
+
+    def past(self, at: datetime, properties: Mapping[str, Any], context: Mapping[str, Any]) -> Past:
+        kept = {name: properties[name] for name in self.fields if name in properties}
+        return Past(at, kept, dict(context) if self.context else {})
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -36,6 +72,8 @@ class Scope(msgspec.Struct, frozen=True):
     profile: Mapping[str, Any]
     event: Moment | None = None
     trigger: Moment | None = None
+    history: Mapping[str, Sequence[Past]] = {}
+    """Event name → its events, oldest first."""
     steps: Mapping[str, Any] = {}
     """Step id (as written, with hyphens) to a mapping with outcome, reason, event, …"""
 
@@ -197,3 +235,5 @@ class Flow:
     first: str
     title: str = ""
     goal: Goal | None = None
+    needs: tuple[Need, ...] = ()
+    """What its conditions ask of the history."""

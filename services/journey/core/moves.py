@@ -32,7 +32,7 @@ def move(work: Walk, event: Event, received_at: datetime) -> None:
     converted = _converted(work, moment, received_at)
     live = [run for run in work.runs.values() if run.id not in ended]
     woken = {run.id for run in live if _is_woken(work, run, moment, received_at)}
-    starting = Scope(received_at, work.traits, moment, moment)
+    starting = work.scope_of_start(moment, received_at)
     admissions = [
         admit(starter.flow, work, moment, event, live)
         for starter in starters
@@ -95,7 +95,7 @@ def _steps_of(work: Walk, goal: OpenGoal) -> dict[str, StepResult]:
 
 def _goal_scope(work: Walk, goal: OpenGoal, moment: Moment, now: datetime) -> Scope:
     steps = results(_steps_of(work, goal))
-    return Scope(now, work.traits, moment, goal.trigger.moment(), steps)
+    return Scope(now, work.traits, moment, goal.trigger.moment(), work.history, steps)
 
 
 def _converted(work: Walk, moment: Moment, now: datetime) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.journey.core.flow import Moment
+from services.journey.core.flow import Moment, Past
 
 
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,6 +115,12 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """Older ids stand in the table `spilled_ids`: the shell looks there as well."""
     stated: dict[str, int] = {}
     """Trait → millisecond of its newest statement; consent per channel as `consent.<channel>`."""
+    history: dict[str, tuple[Past, ...]] = {}
+    """Event name → what conditions ask of its events, oldest first; see `history.py`."""
+    full: tuple[str, ...] = ()
+    """Event names of which there are too many for the row."""
+    needs: str = ""
+    """Which needs `history` was kept for."""
     goals: tuple[OpenGoal, ...] = ()
     known: bool = False
     """Whether an event has named the customer by a user id."""
@@ -126,6 +132,8 @@ class Customer(msgspec.Struct, frozen=True):
     id: str
     traits: dict[str, Any]
     state: State
+    loaded: dict[str, tuple[Past, ...]] = {}
+    """History of `full` names, read from the table for this batch; not stored."""
 
 
 def entry_name(journey: str, key: str) -> str:

@@ -8,20 +8,21 @@ import msgspec
 
 from services.journey.core.book import Book
 from services.journey.core.effects import Count, Effect, WithdrawMessage
-from services.journey.core.flow import EventMatch, Moment, Scope
+from services.journey.core.flow import EventMatch, Moment, Past, Scope
 from services.journey.core.state import Customer, ForOutcome, Run, StepResult, Trigger
 
 
 class Walk:
     """One decision under way: the customer's parts, unfrozen while it lasts, and its effects."""
 
-    __slots__ = ("_customer", "book", "effects", "id", "moved", "runs", "state", "traits")
+    __slots__ = ("_customer", "book", "effects", "id", "loaded", "moved", "runs", "state", "traits")
 
     def __init__(self, book: Book, customer: Customer) -> None:
         self.book = book
         self.id = customer.id
         self.traits: dict[str, Any] = customer.traits
         self.state = customer.state
+        self.loaded: dict[str, tuple[Past, ...]] = customer.loaded
         self.runs: dict[tuple[str, str], Run] = {
             (run.journey, run.key): run for run in customer.state.runs
         }
@@ -35,12 +36,22 @@ class Walk:
             self.state = msgspec.structs.replace(self.state, runs=runs)
         if self.state is self._customer.state and self.traits is self._customer.traits:
             return self._customer
-        return Customer(self.id, self.traits, self.state)
+        return Customer(self.id, self.traits, self.state, self.loaded)
+
+    @property
+    def history(self) -> Mapping[str, tuple[Past, ...]]:
+        kept = self.state.history
+        return {**kept, **self.loaded} if self.loaded else kept
 
     def scope(self, run: Run, now: datetime, event: Moment | None) -> Scope:
         if event is None and run.event is not None:
             event = run.event.moment()
-        return Scope(now, self.traits, event, run.trigger.moment(), results(run.steps))
+        trigger = run.trigger.moment()
+        return Scope(now, self.traits, event, trigger, self.history, results(run.steps))
+
+    def scope_of_start(self, moment: Moment, now: datetime) -> Scope:
+        """`event` and `trigger` are the same while a run is being started."""
+        return Scope(now, self.traits, moment, moment, self.history)
 
     def put(self, run: Run) -> None:
         self.moved = True

@@ -8,6 +8,7 @@ from services.journey.core import flow as core
 from services.journey.language import release
 from services.journey.language.documents import read_document
 from services.journey.language.expressions import constant, expression
+from services.journey.language.expressions.history import needs
 from services.journey.language.model import steps as model
 from services.journey.language.model.journey import Journey
 from services.journey.language.model.triggers import AnyTrigger, EventCondition, EventTrigger
@@ -85,6 +86,9 @@ class _Compiler:
             first=self.resolved.first,
             title=journey.title.text if journey.title is not None else "",
             goal=self._goal(journey),
+            needs=tuple(
+                need for node in self.resolved.expressions.values() for need in needs(node)
+            ),
         )
 
     def _triggers(self, journey: Journey) -> tuple[core.EventMatch, ...]:

@@ -10,7 +10,7 @@ from services.journey.language.tree import Mapping
 
 STEPS = frozenset({"call"})
 TRIGGERS = frozenset({"segment", "schedule", "date", "audience", "api"})
-FUNCTIONS = frozenset({"count", "did", "sum", "avg", "min", "max", "first", "last", "in_segment"})
+FUNCTIONS = frozenset({"in_segment"})
 ROOTS = frozenset({"rfm"})
 STEP_RESULTS = frozenset({"opened", "clicked"})
 """Fields of `steps.<id>` that nothing fills yet."""

@@ -8,8 +8,9 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from services.journey.core.flow import Expression, Scope, Value
-from services.journey.language.expressions import values
+from services.journey.core.flow import Expression, Moment, Scope, Value
+from services.journey.language.expressions import history, values
+from services.journey.language.expressions.functions import FUNCTIONS
 from services.journey.language.expressions.names import Closure, Frame, into_event, look_up
 from services.journey.language.expressions.patterns import pattern
 from services.journey.language.expressions.syntax import (
@@ -197,7 +198,8 @@ def _quantifier(node: Quantifier) -> Closure:
             return False
         outer = scope.variables if isinstance(scope, Frame) else {}
         frame = Frame(
-            *(scope.now, scope.profile, scope.event, scope.trigger, scope.steps), dict(outer)
+            *(scope.now, scope.profile, scope.event, scope.trigger, scope.history, scope.steps),
+            dict(outer),
         )
         for item in items[: values.MOST_LOOKED_AT]:
             frame.variables[name] = item
@@ -225,10 +227,16 @@ def _call(node: Call) -> Closure:
         return lambda scope: two(first(scope), second(scope))
     if node.function == "days_since":
         (since,) = parts
-        return lambda scope: values.whole_days(scope.now, since(scope))
+        return lambda scope: values.whole_days(scope.now, _happened(since(scope)))
     if node.function == "matches":
         return _matches(node, parts[0])
+    if FUNCTIONS[node.function].history:
+        return history.closure(node, compiled)
     raise AssertionError(f"{node.function} has no closure")
+
+
+def _happened(value: Value) -> Value:
+    return value.at if isinstance(value, Moment) else value
 
 
 def _matches(node: Call, text: Closure) -> Closure:

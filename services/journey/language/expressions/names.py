@@ -37,7 +37,7 @@ def look_up(path: Path) -> Closure:
             return _field(_event, way)
         case "steps":
             return _step(keys)
-    return _variable(path.root, way)
+    return _variable(path.root, keys)
 
 
 def into_event(moment: Value, keys: tuple[Key, ...]) -> Value:
@@ -94,9 +94,9 @@ def _step(keys: tuple[Key, ...]) -> Closure:
     return look
 
 
-def _variable(name: str, way: tuple[str | int, ...]) -> Closure:
+def _variable(name: str, keys: tuple[Key, ...]) -> Closure:
     def look(scope: Scope) -> Value:
         assert isinstance(scope, Frame)
-        return step_into(scope.variables.get(name), way)
+        return into_event(scope.variables.get(name), keys)
 
     return look
