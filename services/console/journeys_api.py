@@ -10,7 +10,7 @@ from services.console.auth import Marketer, Viewer
 from services.console.context import Console, Here
 from services.console.models import Failure, JourneyAnswer, JourneyRow, StatusAnswer
 from services.console.reading import reading
-from services.console.views import flow_of, journey_answer, journey_row
+from services.console.views import flows_of, journey_answer, journey_row
 from services.journey.language.problems import nearest
 from shared.errors import NotFound
 
@@ -33,7 +33,7 @@ async def journeys(here: Here, _caller: Viewer) -> list[JourneyRow]:
         rows = await queries.journeys_with_totals(connection)
         versions = await _versions(connection)
         sources = await queries.sources(connection, versions.items())
-    flows = {row["journey"]: flow_of(row["source"], row["version"]) for row in sources}
+    flows = {name: flow for (name, _), flow in (await flows_of(sources)).items()}
     return [journey_row(row, flows.get(row["id"]), versions.get(row["id"])) for row in rows]
 
 
@@ -50,10 +50,9 @@ async def journey(journey: JourneyId, here: Here, _caller: Viewer) -> JourneyAns
         sources = await queries.sources(connection, [(journey, version)] if version else [])
         counts = await queries.counts_of(connection, journey)
         messages = await queries.message_counts(connection, journey)
-    source = sources[0] if sources else None
-    flow = flow_of(source["source"], source["version"]) if source else None
+    flow = next(iter((await flows_of(sources)).values()), None)
     totals = journey_row(rows[0], flow, version)
-    return journey_answer(totals, source["file"] if source else None, flow, counts, messages)
+    return journey_answer(totals, sources[0]["file"] if sources else None, flow, counts, messages)
 
 
 @router.post("/{journey}/pause", responses=_REFUSED)

@@ -10,7 +10,7 @@ from services.console.auth import Viewer
 from services.console.context import Here
 from services.console.models import CustomerAnswer, Failure, MessageRow
 from services.console.reading import Before, reading
-from services.console.views import customer_answer, flow_of, messages_of, runs_of
+from services.console.views import customer_answer, messages_of, runs_of
 from services.console.words import language_of, sentences
 from shared.errors import NotFound
 
@@ -70,8 +70,7 @@ async def customer(
         sources = await queries.sources(connection, {(r.journey, r.version) for r in runs})
         queued = await queries.message_times(connection, customer, messages_of(runs))
         consents = await queries.consents_of(connection, customer)
-    compiled = {(s["journey"], s["version"]): flow_of(s["source"], s["version"]) for s in sources}
-    flows = {key: flow for key, flow in compiled.items() if flow is not None}
+    flows = await flows_of(sources)
     times = {m["id"]: m["created_at"] for m in queued}
     return customer_answer(customer, row, runs, flows, times, consents)
 

@@ -52,9 +52,11 @@ class Before:
         at, _, row = cursor.partition("~")
         try:
             moment = datetime.fromisoformat(at.replace(" ", "+"))  # an unescaped `+` in a query
-        except ValueError as error:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            return cls(moment.astimezone(UTC), row)
+        except (ValueError, OverflowError) as error:
             raise BadInput(
                 f"`before` is no place in the list: {cursor[:80]!r}",
                 hint="use the one of the `Link` header, or an instant such as 2026-03-09T00:00:00Z",
             ) from error
-        return cls(moment if moment.tzinfo else moment.replace(tzinfo=UTC), row)

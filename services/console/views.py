@@ -1,5 +1,6 @@
 """Rows of the tables to what the API answers."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -21,9 +22,18 @@ from services.journey.core.state import AtTime, ForOutcome, Run, unpack
 from services.journey.language.compile import JourneyRefused, compile_journey
 
 
-@lru_cache(maxsize=512)
-def flow_of(source: str, version: int) -> Flow | None:
-    """A stored version, compiled; None if this release cannot read it."""
+async def flows_of(sources: Iterable[RowMapping]) -> dict[tuple[str, int], Flow]:
+    """By journey and version; without those that this release cannot read."""
+
+    def compiled() -> dict[tuple[str, int], Flow]:
+        found = {(s["journey"], s["version"]): _flow(s["source"], s["version"]) for s in sources}
+        return {key: flow for key, flow in found.items() if flow is not None}
+
+    return await asyncio.to_thread(compiled)  # many at once, after a publish
+
+
+@lru_cache(maxsize=4096)
+def _flow(source: str, version: int) -> Flow | None:
     try:
         return compile_journey(source, version)
     except JourneyRefused:

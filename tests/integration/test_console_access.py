@@ -169,6 +169,20 @@ async def test_without_its_database_the_api_says_try_again(tmp_path: Path) -> No
         embedded.stop(server)
 
 
+async def test_the_page_speaks_the_language_that_is_asked_for(console: httpx.AsyncClient) -> None:
+    for path, accepted, language in (
+        ("/", "ko-KR,ko;q=0.9,en;q=0.8", "ko"),
+        ("/", "fr", "en"),
+        ("/?lang=ko", "en", "ko"),
+    ):
+        page = await console.get(path, headers={"Accept-Language": accepted})
+        assert page.status_code == 200
+        assert f'<html lang="{language}">' in page.text
+        assert page.headers["Content-Language"] == language
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src")
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_the_api_describes_itself_with_examples(console: httpx.AsyncClient) -> None:
     document = (await console.get("/openapi.json")).json()
     assert set(document["paths"]) == {

@@ -262,6 +262,7 @@ async def test_before_an_instant_is_a_place_too(api: httpx.AsyncClient, pool: Po
         "limit=x",
         "decision=maybe",
         "before=x",
+        "before=0001-01-01T00:00:00%2B23:59",
         "customer=a%00",
         "before=%00",
     ],
