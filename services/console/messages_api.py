@@ -10,7 +10,7 @@ from services.console.auth import Viewer
 from services.console.context import Here
 from services.console.models import CustomerAnswer, Failure, MessageRow
 from services.console.reading import Before, reading
-from services.console.views import customer_answer, messages_of, runs_of
+from services.console.views import customer_answer, flows_of, messages_of, runs_of
 from services.console.words import language_of, sentences
 from shared.errors import NotFound
 
