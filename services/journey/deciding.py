@@ -12,7 +12,7 @@ import msgspec
 
 from services.journey.batch import Batch, TimerRow
 from services.journey.core.book import Book
-from services.journey.core.decide import Decision, Tick, decide, next_due
+from services.journey.core.decide import Decision, Tick, decide, next_due, next_look
 from services.journey.core.effects import (
     Convert,
     Count,
@@ -158,7 +158,7 @@ class Deciding:
         armed_at = customer.state.armed_at
         if armed_at in gone:
             armed_at = None
-        due = None if customer.id in self._broken else next_due(customer)
+        due = None if customer.id in self._broken else self._next_look(customer)
         if due is not None and (armed_at is None or due < armed_at):
             self._batch.timers.append((due, customer.id))
             armed_at = due
@@ -166,6 +166,9 @@ class Deciding:
             return customer
         state = msgspec.structs.replace(customer.state, armed_at=armed_at)
         return msgspec.structs.replace(customer, state=state)
+
+    def _next_look(self, customer: Customer) -> datetime | None:
+        return next_look(self._book, customer, self._batch.log_time)
 
     def _customer(self, name: str) -> Customer:
         customer = self._now.get(name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.console.publish import apply
+from services.console.publish import apply, set_status
 from services.journey.library import Library
 from services.journey.partition import Engine
 from services.journey.store import Store
@@ -364,3 +364,19 @@ async def test_history_that_left_the_row_is_read_from_the_table(house: House) ->
         await house.log.append([track("Added")])
         await house.caught_up()
     assert await house.counted("entered") == 1
+
+
+async def test_a_paused_journey_is_not_looked_at_over_and_over(house: House) -> None:
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Added", cart="a")])
+        await house.caught_up()
+    await set_status(house.pool, "reminder", "paused")
+    await asyncio.sleep(1.1)  # the wait runs out meanwhile
+    async with house.running():
+        await house.until("SELECT min(due_at) > clock_timestamp() FROM timers")
+        assert await house.messages() == []
+    await set_status(house.pool, "reminder", "active")
+    await house.pool.execute("UPDATE timers SET due_at = clock_timestamp()")  # instead of a minute
+    async with house.running():
+        await house.until("SELECT count(*) = 1 FROM messages WHERE status = 'queued'")

@@ -11,7 +11,7 @@ No I/O, no clock, no randomness: the same input gives the same result wherever i
 the worker, the simulator, a replay or a property test.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -24,6 +24,7 @@ from services.journey.core.state import AtTime, Customer, ForEvent, ForOutcome, 
 from services.journey.core.walk import go_on, walk
 from services.journey.core.work import Walk
 from shared.event import Event
+from shared.ids import fraction
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -48,12 +49,32 @@ def decide(book: Book, customer: Customer, given: Event | Tick) -> Decision:
     return _decide_event(book, customer, given)
 
 
+PAUSED_LOOKS_AGAIN = timedelta(minutes=1)
+"""How often a run of a paused journey that is due looks whether it may go on: at most two of these
+after a resume, each customer at a moment of its own, so that a resume is never a flood."""
+
+
 def due_of(run: Run) -> datetime | None:
     return run.waiting.due if isinstance(run.waiting, AtTime | ForEvent) else None
 
 
 def next_due(customer: Customer) -> datetime | None:
     return min((at for run in customer.state.runs if (at := due_of(run)) is not None), default=None)
+
+
+def next_look(book: Book, customer: Customer, now: datetime) -> datetime | None:
+    """When the customer must be looked at again, if no event comes before."""
+    if not book.paused:
+        return next_due(customer)
+    later = now + PAUSED_LOOKS_AGAIN * (1 + fraction("paused", customer.id))
+    return min(
+        (
+            max(at, later) if run.journey in book.paused else at
+            for run in customer.state.runs
+            if (at := due_of(run)) is not None
+        ),
+        default=None,
+    )
 
 
 def _decide_event(book: Book, customer: Customer, event: Event) -> Decision:

@@ -50,6 +50,8 @@ def move(work: Walk, event: Event, received_at: datetime) -> None:
             _admit(work, moving, moment, event, received_at)
         elif kind == 0:
             work.end(moving, "exit", received_at)
+        elif moving.journey in work.book.paused:
+            _keep_for_resume(work, moving, moment, received_at)
         else:
             wake(work, _flow(work, moving), moving, moment, received_at)
 
@@ -68,11 +70,18 @@ def _ended(work: Walk, moment: Moment, now: datetime) -> Iterator[Run]:
 
 
 def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime) -> bool:
-    if not isinstance(run.waiting, ForEvent) or run.journey in work.book.paused:
+    if not isinstance(run.waiting, ForEvent) or run.heard:
         return False
     step = _flow(work, run).steps[run.step]
     assert isinstance(step, WaitFor)
     return holds(step.matches, work.scope(run, now, moment))
+
+
+def _keep_for_resume(work: Walk, run: Run, moment: Moment, received_at: datetime) -> None:
+    """A paused run keeps its match; it is due at once, which the pause puts off."""
+    heard = (Heard(received_at, trigger_of(moment)),)
+    waiting = ForEvent(due=received_at)
+    work.put(msgspec.structs.replace(run, waiting=waiting, heard=heard))
 
 
 def _admit(

@@ -92,6 +92,9 @@ def go_on(work: Walk, flow: Flow, run: Run, at: datetime) -> None:
     """The time that the run waited for has come."""
     step = flow.steps[run.step]
     match step:
+        case WaitFor() if run.heard:
+            event = run.heard[0].event.moment()  # it came while the journey was paused
+            walk(work, flow, awaited(run, step.id, event, at), step.then, at, event)
         case WaitFor():
             told = {**run.steps, step.id: StepResult(outcome="timed_out", at=at)}
             walk(work, flow, msgspec.structs.replace(run, steps=told), step.timed_out, at, None)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from services.journey.core.book import Book, Edition
-from services.journey.core.decide import next_due
+from services.journey.core.decide import next_due, next_look
 from services.journey.core.effects import Convert, EmitEvent
 from services.journey.core.state import Customer, State
 from services.journey.language.compile import compile_journey
@@ -328,4 +328,48 @@ def test_a_restart_opens_a_new_window() -> None:
     found.take(event(cart="a"))
     found.take(event(at=NOON + 2 * DAY, cart="a"))
     found.take(event("Bought", NOON + 4 * DAY, cart="a", total=1))
+    assert len(converted(found)) == 1
+
+
+# pause ---------------------------------------------------------------------------------------
+
+
+def paused(found: Person, *journeys: str) -> None:
+    flow = found.book.flow("cart", 1)
+    found.book = Book([Edition.of(EPOCH, [flow])], {("cart", 1): flow}, frozenset(journeys))
+
+
+def test_a_paused_journey_takes_no_step_and_looks_again_every_minute_or_two() -> None:
+    found = person("- wait: 1h\n" + SEND % "then")
+    found.take(event())
+    paused(found, "cart")
+    found.tick(NOON + 3 * HOUR)
+    assert reached(found) == []
+    look = next_look(found.book, found.customer, NOON + 3 * HOUR)
+    assert look is not None
+    assert timedelta(minutes=1) <= look - (NOON + 3 * HOUR) <= timedelta(minutes=2)
+    paused(found)
+    found.tick(look)
+    assert reached(found) == ["then"]
+
+
+def test_a_paused_wait_for_keeps_its_match_for_the_resume() -> None:
+    found = person(ORDER)
+    found.take(event())
+    paused(found, "cart")
+    found.take(event("Bought", NOON + HOUR, total=100))
+    found.take(event("Bought", NOON + 2 * HOUR, total=1))
+    found.tick(NOON + 3 * DAY)
+    assert reached(found) == []
+    paused(found)
+    found.tick(NOON + 3 * DAY)
+    assert reached(found) == ["big"], "the first match counts, not the timeout"
+
+
+def test_exits_and_goals_count_while_paused() -> None:
+    found = person("- wait: 1d", head=GOAL + "exit: [{event: Bought}]")
+    found.take(event(cart="a"))
+    paused(found, "cart")
+    found.take(event("Bought", NOON + HOUR, cart="a", total=7))
+    assert found.counted("ended:exit") == 1
     assert len(converted(found)) == 1
