@@ -152,14 +152,9 @@ def _places(scalar: Scalar, count: int) -> list[tuple[int, int]]:
     places: list[tuple[int, int]] = []
     for character in scalar.text[:count]:
         blank = character in " \n\t"
-        while line < len(lines):
-            here = lines[line][column : column + 1]
-            if not here or (not blank and here in " \t"):
-                if blank:
-                    break
-                line, column = (line, column + 1) if here else (line + 1, 0)
-            else:
-                break
+        while line < len(lines) and _passed_over(lines[line], column, blank, scalar.style):
+            ended = lines[line][column:] in _LINE_ENDS
+            line, column = (line + 1, 0) if ended else (line, column + 1)
         if line >= len(lines):
             break
         places.append((line + 1, column + 1))
@@ -167,6 +162,18 @@ def _places(scalar: Scalar, count: int) -> list[tuple[int, int]]:
         if blank and column > len(lines[line]):
             line, column = line + 1, 0
     return places
+
+
+_LINE_ENDS = ("", "\\")
+"""What is left of a line at its end; the backslash joins it to the next, within double quotes."""
+
+
+def _passed_over(line: str, column: int, blank: bool, style: str) -> bool:
+    """Whether the source at this column stands for nothing before the text's next character."""
+    rest = line[column:]
+    if rest == "\\" and style == '"':
+        return True
+    return not blank and (not rest or rest[0] in " \t")
 
 
 def _taken(line: str, column: int, style: str) -> int:

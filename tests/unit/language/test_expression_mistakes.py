@@ -227,6 +227,8 @@ def test_what_means_nothing_is_refused(marked: str, message: str, hint: str) -> 
         "not event.a in [1]",
         "((((event.a == 1))))",
         "event.x\n  and event.y",
+        'now - "7d" < event.x and event.x > now + "1d"',
+        "event.a == 1" + " " * 3_988,
     ],
 )
 def test_what_the_page_shows_is_accepted(text: str) -> None:

@@ -85,6 +85,13 @@ def test_scalars_know_where_they_stand() -> None:
         ("a: 'event.x\n  and event.y'", 12, (2, 7)),
         ("a: 단골 > 5", 5, (1, 9)),
         ("a: event.x >", 9, (1, 13)),
+        ("a: 'event.x'", 0, (1, 5)),
+        ("a: 'it''s'", 3, (1, 9)),
+        (r'a: "\x41bc"', 1, (1, 9)),
+        (r'a: "\U00000041bc"', 1, (1, 15)),
+        ("a: event.x\n   and\n     b", 12, (3, 6)),
+        ("a: |\n  x\n\n  yz", 4, (4, 4)),
+        ('a: "x \\\n  yz"', 3, (2, 4)),
     ],
 )
 def test_a_character_of_a_text_is_found_in_the_file(
