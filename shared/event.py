@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["track", "identify", "page", "screen", "group", "alias", "outcome"]
+Kind = Literal["track", "identify", "page", "screen", "group", "alias", "outcome", "enter"]
 
-INTERNAL_KINDS = frozenset({"outcome"})
+INTERNAL_KINDS = frozenset({"outcome", "enter"})
 """Kinds that only Dangol's own services append; ingest refuses them."""
 
 
@@ -74,6 +74,21 @@ def partition_of(customer: str, partitions: int) -> int:
     """The partition of a customer: stable across processes, releases and machines."""
     digest = blake2b(customer.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % partitions
+
+
+def enter_event(
+    *, call: str, journey: str, customer: str, properties: dict[str, Any], at: datetime, by: str
+) -> Event:
+    """A call to the API that names a customer for a journey; repeating the call is harmless."""
+    return Event(
+        id=f"{call}:{journey}:{customer}",
+        kind="enter",
+        timestamp=at,
+        name="$entered",
+        user_id=customer,
+        properties={"journey": journey, "properties": properties},
+        source=by,
+    )
 
 
 def outcome_event(

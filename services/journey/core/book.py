@@ -33,14 +33,18 @@ class Edition:
     active_from: datetime
     by_event: Mapping[str, tuple[Starter, ...]]
     """Event name → flows that it may start, ordered by journey id."""
+    by_api: Mapping[str, Flow]
+    """Journey id → flow that a call to the API may start."""
 
     @classmethod
     def of(cls, active_from: datetime, flows: Iterable[Flow]) -> Self:
         by_event: dict[str, list[Starter]] = {}
-        for flow in sorted(flows, key=lambda flow: flow.journey):
+        flows = sorted(flows, key=lambda flow: flow.journey)
+        for flow in flows:
             for name in dict.fromkeys(trigger.event for trigger in flow.triggers):
                 by_event.setdefault(name, []).append(Starter(flow, named(flow.triggers, name)))
-        return cls(active_from, {name: tuple(found) for name, found in by_event.items()})
+        by_api = {flow.journey: flow for flow in flows if flow.api}
+        return cls(active_from, {name: tuple(found) for name, found in by_event.items()}, by_api)
 
 
 class Book:
@@ -66,8 +70,16 @@ class Book:
         self.zone = zone
 
     def started_by(self, event: str, received_at: datetime) -> tuple[Starter, ...]:
+        edition = self._edition(received_at)
+        return () if edition is None else edition.by_event.get(event, ())
+
+    def started_by_api(self, journey: str, received_at: datetime) -> Flow | None:
+        edition = self._edition(received_at)
+        return None if edition is None else edition.by_api.get(journey)
+
+    def _edition(self, received_at: datetime) -> Edition | None:
         place = bisect_right(self._starts, received_at) - 1
-        return self._editions[place].by_event.get(event, ()) if place >= 0 else ()
+        return self._editions[place] if place >= 0 else None
 
     def flow(self, journey: str, version: int) -> Flow:
         return self._versions[journey, version]

@@ -18,7 +18,7 @@ import msgspec
 from services.journey.core import dedupe, history
 from services.journey.core.book import Book
 from services.journey.core.effects import Effect, SpillSeen
-from services.journey.core.moves import move
+from services.journey.core.moves import enter, move
 from services.journey.core.profile import take_traits
 from services.journey.core.state import AtTime, Customer, ForEvent, ForOutcome, Run, StepResult
 from services.journey.core.walk import go_on, walk
@@ -89,7 +89,10 @@ def _decide_event(book: Book, customer: Customer, event: Event) -> Decision:
     if dedupe.is_known(work.state.seen, message, received_at):
         return Decision(work.finish(), tuple(work.effects), taken_in=False)
     _take_in(work, event, message, received_at)
-    move(work, event, received_at)
+    if event.kind == "enter":
+        enter(work, event, received_at)
+    else:
+        move(work, event, received_at)
     return Decision(work.finish(), tuple(work.effects))
 
 

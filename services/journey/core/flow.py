@@ -229,11 +229,14 @@ class Flow:
     category: Category
     priority: int
     triggers: tuple[EventMatch, ...]
+    """Events that start it; empty for a journey that the API starts."""
     entry: Entry
     exits: tuple[EventMatch, ...]
     steps: Mapping[str, Step]
     first: str
     title: str = ""
     goal: Goal | None = None
+    api: bool = False
+    """Started by the customers that a call to the API names."""
     needs: tuple[Need, ...] = ()
     """What its conditions ask of the history."""

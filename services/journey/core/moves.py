@@ -56,6 +56,16 @@ def move(work: Walk, event: Event, received_at: datetime) -> None:
             wake(work, _flow(work, moving), moving, moment, received_at)
 
 
+def enter(work: Walk, event: Event, received_at: datetime) -> None:
+    """A call to the API names this customer for a journey; `trigger.x` is what it gave along."""
+    properties = event.properties.get("properties")
+    moment = Moment(event.name, properties if isinstance(properties, dict) else {}, {})
+    flow = work.book.started_by_api(str(event.properties.get("journey")), received_at)
+    if flow is not None:
+        admission = admit(flow, work, moment, event, work.runs.values())
+        _admit(work, admission, moment, event, received_at)
+
+
 def _flow(work: Walk, run: Run | OpenGoal) -> Flow:
     return work.book.flow(run.journey, run.version)
 

@@ -11,7 +11,12 @@ from services.journey.language.expressions import constant, expression
 from services.journey.language.expressions.history import needs
 from services.journey.language.model import steps as model
 from services.journey.language.model.journey import Journey
-from services.journey.language.model.triggers import AnyTrigger, EventCondition, EventTrigger
+from services.journey.language.model.triggers import (
+    AnyTrigger,
+    ApiTrigger,
+    EventCondition,
+    EventTrigger,
+)
 from services.journey.language.problems import Problem, Problems
 from services.journey.language.resolve import Placed, Resolved, resolve
 from services.journey.language.tree import Node, Scalar, data
@@ -86,6 +91,7 @@ class _Compiler:
             first=self.resolved.first,
             title=journey.title.text if journey.title is not None else "",
             goal=self._goal(journey),
+            api=isinstance(journey.trigger, ApiTrigger),
             needs=tuple(
                 need for node in self.resolved.expressions.values() for need in needs(node)
             ),
@@ -95,6 +101,8 @@ class _Compiler:
         trigger = journey.trigger
         if isinstance(trigger, AnyTrigger):
             return tuple(self._match(each) for each in trigger.any)
+        if isinstance(trigger, ApiTrigger):
+            return ()
         assert isinstance(trigger, EventTrigger)
         return (self._match(trigger),)
 

@@ -9,7 +9,7 @@ from services.journey.language.problems import Problems, Spot
 from services.journey.language.tree import Mapping
 
 STEPS = frozenset({"call"})
-TRIGGERS = frozenset({"segment", "schedule", "date", "audience", "api"})
+TRIGGERS = frozenset({"segment", "schedule", "date", "audience"})
 FUNCTIONS = frozenset({"in_segment"})
 ROOTS = frozenset({"rfm"})
 STEP_RESULTS = frozenset({"opened", "clicked"})

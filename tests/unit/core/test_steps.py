@@ -12,7 +12,7 @@ from services.journey.core.effects import Convert, EmitEvent
 from services.journey.core.state import Customer, State
 from services.journey.language.compile import compile_journey
 from shared.clock import EPOCH
-from shared.event import Event
+from shared.event import Event, enter_event
 from tests.unit.core.flows import HOUR, NOON, Person, event
 
 DAY = timedelta(days=1)
@@ -373,3 +373,25 @@ def test_exits_and_goals_count_while_paused() -> None:
     found.take(event("Bought", NOON + HOUR, cart="a", total=7))
     assert found.counted("ended:exit") == 1
     assert len(converted(found)) == 1
+
+
+# the API -------------------------------------------------------------------------------------
+
+
+def test_a_call_to_the_api_starts_a_run_with_what_it_gave_along() -> None:
+    flow = compile_journey(
+        "journey: cart\ntrigger: {api: true}\nentry: {key: trigger.order, reentry: never}\n"
+        "steps:\n  - {send: email, template: t, id: hi}\n",
+        1,
+    )
+    found = Person(Book([Edition.of(EPOCH, [flow])], {("cart", 1): flow}))
+    for call, order in (("1", "a"), ("1", "a"), ("2", "a"), ("3", "b")):
+        told = enter_event(
+            call=call, journey="cart", customer="u1", properties={"order": order}, at=NOON, by="api"
+        )
+        found.take(msgspec.structs.replace(told, received_at=NOON))
+    assert found.counted("entered") == 2
+    assert found.counted("refused:already_running") == 1
+    assert found.messages[0].context.trigger == {"order": "a"}
+    found.take(event())
+    assert found.counted("entered") == 2, "an event starts nothing here"

@@ -70,6 +70,7 @@ def test_the_page_s_journey_has_no_problem() -> None:
     [
         "{event: A, where: event.x > 1}",
         "{any: [{event: A}, {event: B, where: event.x > 1}]}",
+        "{api: true}",
     ],
 )
 def test_these_triggers_are_available(trigger: str) -> None:
@@ -85,7 +86,6 @@ def test_these_triggers_are_available(trigger: str) -> None:
         ('{schedule: "0 10 * * mon", timezone: Asia/Seoul, segment: vip}', "schedule"),
         ('{date: profile.birthday, offset: -3d, time: "10:00", every: year}', "date"),
         ("{event: A, audience: 'did(\"B\", where=e.x == trigger.x)'}", "audience"),
-        ("{api: true}", "api"),
     ],
 )
 def test_these_triggers_are_checked_but_not_available_yet(trigger: str, name: str) -> None:
