@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-SPEED = "4500"
-"""A shop day in 20 seconds. The demo itself takes its time."""
+SPEED = "3600"
+"""A shop day in 25 seconds. The demo itself takes its time."""
 
 
 async def start(folder: Path) -> asyncio.subprocess.Process:

@@ -12,7 +12,7 @@ from typing import Any
 from services.cli.demo.words import Language, Words
 
 OPENS = timedelta(hours=8, minutes=30)
-ENDS = timedelta(hours=24 + 9, minutes=15)
+ENDS = timedelta(hours=24 + 9, minutes=45)
 NIGHT_FROM = timedelta(hours=20, minutes=50)
 NIGHT_TO = timedelta(hours=24 + 8)
 
@@ -100,9 +100,9 @@ class Script:
         yield self._puts("13:30", 8, "cart-08b", BOWL, 18_000)
         yield self._puts("14:30", 7, "cart-07", JAR, 120_000)
         yield self._buys("15:00", 6, "cart-06a", "E-1004", TEA_SET, 96_000)
-        order = self._buys("16:00", 2, "cart-02", "E-1005", TEAPOT, 38_000, batch=True)
+        order = self._buys("16:40", 2, "cart-02", "E-1005", TEAPOT, 38_000, batch=True)
         yield order
-        yield self._repeats("16:10", order)
+        yield self._repeats("16:50", order)
         yield self._empties("18:20", 7, "cart-07")
 
     def _evening(self) -> Iterator[Act]:

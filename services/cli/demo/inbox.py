@@ -43,10 +43,6 @@ class Inbox:
     def received(self) -> int:
         return self.copies.total()
 
-    @property
-    def duplicates(self) -> int:
-        return self.received - len(self.copies)
-
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self,
         _server: SMTP,

@@ -35,20 +35,27 @@ class Play:
     sender: Sender
     screen: Screen
     midnight: datetime
+    late: timedelta = timedelta(0)
+    """How much later than planned the shop has opened, and everybody comes."""
     posted: list[str] = field(default_factory=list)
     """Message ids as posted; one that was posted twice stands here twice."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set at a glance that finds every message decided."""
+    """Set at a glance that finds nothing open of this day."""
+
+    @property
+    def ends_at(self) -> datetime:
+        return self.midnight + ENDS + self.late
 
     async def run(self, introductions: Act, acts: Sequence[Act]) -> None:
         """Raises httpx.HTTPError, Unavailable."""
         await self._reach(OPENS)
-        self._chapter(OPENS, words.OPENING)
+        self.late = max(timedelta(0), self.clock.now() - self.midnight - OPENS)
+        self._chapter(OPENS + self.late, words.OPENING)
         await self._post(introductions)
         async with asyncio.TaskGroup() as tasks:
             telling = tasks.create_task(self._tell_on(), name="demo-telling")
             await self._act_out(acts)
-            await self._reach(ENDS)
+            await self._reach(ENDS + self.late)
             await self._drain()
             telling.cancel()
         self._tell(await self.watch.news(self.clock.now()))
@@ -56,9 +63,9 @@ class Play:
     async def _act_out(self, acts: Sequence[Act]) -> None:
         chapters = [(NIGHT_FROM, words.EVENING), (NIGHT_TO, words.MORNING)]
         for act in acts:
-            while chapters and chapters[0][0] <= act.at:
+            while chapters and chapters[0][0] <= act.at + self.late:
                 await self._begin(*chapters.pop(0))
-            await self._reach(act.at)
+            await self._reach(act.at + self.late)
             await self._post(act)
         for chapter in chapters:
             await self._begin(*chapter)
@@ -89,7 +96,7 @@ class Play:
         while True:
             self._tell(await self.watch.news(self.clock.now()))
             self.screen.tick(self._now_line())
-            if not self.watch.open:
+            if not self.watch.open_before(self.ends_at):
                 self.settled.set()
             await asyncio.sleep(_GLANCE)
 
@@ -127,7 +134,7 @@ class Play:
             self.screen.not_arrived(message)
 
     async def _drain(self) -> None:
-        """Wait until every message is decided, within a limit."""
+        """Wait until everything that was due on this day is decided, within a limit."""
         self.settled.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.settled.wait(), _PATIENCE)
@@ -139,7 +146,10 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of the day, counted from what the API says, the inbox and the history."""
+    """The end of the day, counted from what the API says, the inbox and the history.
+
+    The clock has gone on: what was made after the day's end is not counted.
+    """
 
     sent: Counter[str]
     """By channel."""
@@ -180,13 +190,15 @@ async def outcome_of(play: Play, admin_token: str) -> Outcome:
         auth=None,
     )
     answer.raise_for_status()
-    rows = answer.json()
+    made = answer.json()
+    rows = [row for row in made if datetime.fromisoformat(row["created_at"]) <= play.ends_at]
     mails = {
         play.name_of(row["id"])
         for row in rows
         if row["decision"] == "sent" and row["channel"] == "email"
     }
-    arrived = set(play.inbox.copies)
+    later = {play.name_of(row["id"]) for row in made if row not in rows}
+    arrived = {name: n for name, n in play.inbox.copies.items() if name not in later}
     taken_in: int = await play.watch.pool.fetchval("SELECT count(*) FROM history")
     return Outcome(
         sent=Counter(row["channel"] for row in rows if row["decision"] == "sent"),
@@ -198,10 +210,10 @@ async def outcome_of(play: Play, admin_token: str) -> Outcome:
         ),
         held=Counter(row["decision"] for row in rows if row["id"] in play.watch.held),
         undecided=sum(row["decision"] is None for row in rows),
-        missing=frozenset(mails - arrived),
-        unasked=frozenset(arrived - mails),
-        received=play.inbox.received,
-        duplicates=play.inbox.duplicates,
+        missing=frozenset(mails - arrived.keys()),
+        unasked=frozenset(arrived.keys() - mails),
+        received=sum(arrived.values()),
+        duplicates=sum(arrived.values()) - len(arrived),
         posted=len(play.posted),
         repeated=len(play.posted) - len(set(play.posted)),
         taken_in=taken_in,

@@ -26,6 +26,7 @@ from services.console.keys import create_key
 from services.dispatch.channels.mail import sender_of
 from services.journey.language.workspace import load_workspace
 from shared.clock import wall_clock
+from shared.db.migrate import migrate
 from shared.logs import configure
 from shared.settings import Settings
 from shared.workspace import WorkspaceSettings
@@ -93,7 +94,8 @@ class _Showing:
         configure(settings.log_level)
         speed = self.wishes.speed
         midnight = stage.next_midnight(self.workspace.zone(), wall_clock())
-        await stage.set_time(self.dsn, settings, midnight + OPENS - stage.HEAD_START * speed)
+        await migrate(self.dsn, settings.partitions)
+        await stage.set_time(self.dsn, midnight + OPENS - stage.HEAD_START * speed)
         async with open_inbox(self.place.mails, refused=frozenset({BOUNCES})) as inbox:
             options = up.Options(self.shop, self.place.data, DEFAULT_HOST, self._port(), speed)
             async with stage.running(options, settings, inbox.port) as dangol:

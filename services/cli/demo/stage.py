@@ -22,12 +22,12 @@ from shared.clock import Clock
 from shared.db import embedded
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
-from shared.db.migrate import migrate
 from shared.errors import ConfigurationError, DataFolderError
 from shared.settings import Settings
 
-HEAD_START = timedelta(seconds=2)
-"""Real time that the services may take to start before the shop opens."""
+HEAD_START = timedelta(seconds=1.5)
+"""Real time for the services to start before the shop opens; where they need more, it opens later
+on its day."""
 _STOP_LIMIT = 20.0
 
 
@@ -96,9 +96,8 @@ def next_midnight(zone: ZoneInfo, now: datetime) -> datetime:
     return tomorrow.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-async def set_time(dsn: str, settings: Settings, at: datetime) -> None:
-    """Let the database's log, and with it Dangol's clock, begin at this moment."""
-    await migrate(dsn, settings.partitions)
+async def set_time(dsn: str, at: datetime) -> None:
+    """Let the log of a migrated database, and with it Dangol's clock, begin at this moment."""
     pool = await open_pool(dsn, size=1, name="demo")
     try:
         await pool.execute("UPDATE log_heads SET last_at = $1", at)

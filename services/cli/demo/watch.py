@@ -6,19 +6,21 @@ Everything that the demo tells comes from here or from the inbox; nothing is wor
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from services.journey.core.state import unpack
+from services.journey.core.state import AtTime, unpack
+from shared.clock import EPOCH
 from shared.db.connect import Pool
 
 Row = Mapping[str, Any]
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 _MESSAGES = """
 SELECT m.id, m.customer, m.run_id, m.journey, m.channels, m.channel, m.decision, m.reason,
-  m.decided_at, m.not_before, m.held_reason, m.passed_over,
+  m.created_at, m.decided_at, m.not_before, m.held_reason, m.passed_over,
   (SELECT a.detail FROM attempts a WHERE a.partition = m.partition AND a.message_id = m.id
    ORDER BY a.number DESC LIMIT 1) AS detail
 FROM messages m ORDER BY coalesce(m.decided_at, m.decidable_at), m.customer, m.step
@@ -44,6 +46,7 @@ class Message:
     """Where it ended, or where it is going to be tried first."""
     decision: str | None
     reason: str | None
+    created_at: datetime
     decided_at: datetime | None
     not_before: datetime
     held_reason: str | None
@@ -91,6 +94,8 @@ class Watch:
     held: set[str] = field(default_factory=set)
     """Ids of the messages that have been held, whatever became of them."""
     _runs: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    _next_due: datetime = EPOCH
+    """When the next waiting run goes on."""
     _exits: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     async def news(self, now: datetime) -> list[News]:
@@ -108,9 +113,12 @@ class Watch:
         found = [*self._runs_ended(states, exits, withdrawn), *self._messages_told(messages, now)]
         return sorted(found, key=lambda news: news.at)
 
-    @property
-    def open(self) -> int:
-        return sum(message.decision is None for message in self.messages.values())
+    def open_before(self, instant: datetime) -> bool:
+        """Whether something that was due before the instant has not been decided yet."""
+        return self._next_due <= instant or any(
+            message.decision is None and message.created_at <= instant
+            for message in self.messages.values()
+        )
 
     def _messages_told(self, messages: Sequence[Message], now: datetime) -> Iterator[News]:
         for message in messages:
@@ -131,12 +139,12 @@ class Watch:
         withdrawn: set[str],
     ) -> Iterator[News]:
         """Runs that are gone while the partition counted as many more exits of their journey."""
+        live = [(row, run) for row in states for run in unpack(row["state"]).runs]
+        self._next_due = min(
+            (run.waiting.due for _, run in live if isinstance(run.waiting, AtTime)), default=NEVER
+        )
         latest = {row["id"]: (row["received_at"], row["name"]) for row in states}
-        runs = {
-            run.id: (row["partition"], row["id"], run.journey)
-            for row in states
-            for run in unpack(row["state"]).runs
-        }
+        runs = {run.id: (row["partition"], row["id"], run.journey) for row, run in live}
         more = exits - self._exits
         for run, (partition, customer, journey) in self._runs.items():
             if run in runs or more[partition, journey] <= 0:
@@ -157,6 +165,7 @@ def _message(row: Any) -> Message:
         channel=row["channel"] or row["channels"][0],
         decision=row["decision"],
         reason=row["reason"],
+        created_at=row["created_at"],
         decided_at=row["decided_at"],
         not_before=row["not_before"],
         held_reason=row["held_reason"],
