@@ -105,19 +105,14 @@ async def apply(
     async with unavailable_when_lost(), pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         base = await newest_base(connection)
-        if base_revision is not None and base_revision != base.revision:
-            raise Conflict(
-                f"the workspace has been published since: revision {base.revision} is the newest,"
-                f" not {base_revision}",
-                hint="look at the plan again, then apply",
-            )
+        _check_base(base, base_revision)
         journeys = await _journey_changes(connection, candidate, base)
-        files_changed = compare_files(candidate, base)
         if candidate.hash == base.hash and base.active_from is not None:
-            return Applied(
-                False, base.revision, base.hash, base.active_from, journeys, files_changed
-            )
-        active_from = await _publish(connection, candidate, base, journeys, packed, by, clock)
+            return Applied(False, base.revision, base.hash, base.active_from, journeys, ())
+        await _store_journeys(connection, candidate, journeys, clock)
+        active_from = await _store_revision(
+            connection, candidate, base, journeys, packed, by, clock
+        )
     logger.info(
         "a workspace was published",
         action="workspace_applied",
@@ -125,7 +120,17 @@ async def apply(
         by=by,
         journeys={c.journey: c.change for c in journeys if c.change != "unchanged"},
     )
-    return Applied(True, base.revision + 1, candidate.hash, active_from, journeys, files_changed)
+    changed = compare_files(candidate, base)
+    return Applied(True, base.revision + 1, candidate.hash, active_from, journeys, changed)
+
+
+def _check_base(base: Base, expected: int | None) -> None:
+    if expected is not None and expected != base.revision:
+        raise Conflict(
+            f"the workspace has been published since: revision {base.revision} is the newest,"
+            f" not {expected}",
+            hint="look at the plan again, then apply",
+        )
 
 
 def _check_rule(rule: str) -> None:
@@ -164,39 +169,39 @@ async def _journey_changes(
     return compare_journeys(candidate, base, known)
 
 
-async def _publish(
-    connection: Connection,
-    candidate: Candidate,
-    base: Base,
-    journeys: tuple[JourneyChange, ...],
-    packed: bytes,
-    by: str,
-    clock: Clock,
-) -> datetime:
-    """Within the transaction: versions, statuses, then the revision as late as can be."""
-    now = clock.at(await connection.fetchval("SELECT clock_timestamp()"))
+async def _store_journeys(
+    connection: Connection, candidate: Candidate, changes: tuple[JourneyChange, ...], clock: Clock
+) -> None:
+    """New versions, and the status of journeys that come and go."""
+    now = await _now(connection, clock)
+    new = [(c.version, candidate.journeys[c.journey]) for c in changes if c.is_new]
     await connection.executemany(
         "INSERT INTO journey_versions (journey, version, hash, file, source, created_at)"
         " VALUES ($1, $2, $3, $4, $5, $6)",
-        [
-            (change.journey, change.version, source.digest, source.file, source.source, now)
-            for change in journeys
-            if change.is_new
-            for source in (candidate.journeys[change.journey],)
-        ],
+        [(s.id, version, s.digest, s.file, s.source, now) for version, s in new],
     )
     await connection.execute(
         "INSERT INTO journeys (id, status) SELECT unnest($1::text[]), 'active'"
         " ON CONFLICT (id) DO UPDATE SET status = 'active'",
-        [change.journey for change in journeys if change.change == "added"],
+        [change.journey for change in changes if change.change == "added"],
     )
     await connection.execute(
         "UPDATE journeys SET status = 'archived' WHERE id = ANY($1::text[])",
-        [change.journey for change in journeys if change.change == "removed"],
+        [change.journey for change in changes if change.change == "removed"],
     )
-    versions = {change.journey: change.version for change in journeys if change.version}
-    # The log's stamps come from the database's clock, so this does too.
-    active_from = clock.at(await connection.fetchval("SELECT clock_timestamp()"))
+
+
+async def _store_revision(
+    connection: Connection,
+    candidate: Candidate,
+    base: Base,
+    changes: tuple[JourneyChange, ...],
+    packed: bytes,
+    by: str,
+    clock: Clock,
+) -> datetime:
+    """The last of the transaction, so that the moment it names lies well ahead of the commit."""
+    active_from = await _now(connection, clock)
     if base.active_from is not None:
         active_from = max(active_from + _AHEAD * clock.speed, base.active_from + _INSTANT)
     await connection.execute(
@@ -206,12 +211,17 @@ async def _publish(
         candidate.hash,
         packed,
         candidate.settings.model_dump(mode="json", by_alias=True),
-        versions,
+        {change.journey: change.version for change in changes if change.version},
         active_from,
         by,
     )
     await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
     return active_from
+
+
+async def _now(connection: Connection, clock: Clock) -> datetime:
+    """By the database's clock, from which the log's stamps come, too."""
+    return clock.at(await connection.fetchval("SELECT clock_timestamp()"))
 
 
 async def set_status(pool: Pool, journey: str, status: Status) -> Status:

@@ -56,23 +56,9 @@ def journey_answer(
     counts: Iterable[RowMapping],
     messages: Iterable[RowMapping],
 ) -> JourneyAnswer:
-    reached: Counter[str] = Counter()
-    ended: dict[str, dict[str, int]] = {}
-    refused: dict[str, int] = {}
-    for row in counts:
-        step, n = row["step"], int(row["n"])
-        kind, _, reason = row["what"].partition(":")
-        if kind == "reached":
-            reached[step] += n
-        elif kind == "ended":
-            ended.setdefault(step, {})[reason] = n
-        elif kind == "refused":
-            refused[reason] = n
-    ended_by: Counter[str] = Counter()
-    for reasons in ended.values():
-        ended_by.update(reasons)
+    tally = _Tally(counts)
     steps = () if flow is None else flow.steps
-    names = [*steps, *sorted((reached.keys() | ended.keys()) - set(steps))]
+    older = sorted((tally.reached.keys() | tally.ended.keys()) - set(steps))
     return JourneyAnswer(
         **dict(totals),
         file=file,
@@ -80,15 +66,35 @@ def journey_answer(
             StepRow(
                 step=name,
                 kind=_kind(flow, name),
-                reached=reached[name],
-                ended=ended.get(name, {}),
+                reached=tally.reached[name],
+                ended=tally.ended.get(name, {}),
             )
-            for name in names
+            for name in (*steps, *older)
         ],
-        ended_by=dict(sorted(ended_by.items())),
-        refused_by=refused,
+        ended_by=dict(sorted(tally.ended_by.items())),
+        refused_by=tally.refused,
         messages=[MessageCount(**m) for m in messages],
     )
+
+
+class _Tally:
+    """The counters of one journey, by what they count."""
+
+    def __init__(self, counts: Iterable[RowMapping]) -> None:
+        self.reached: Counter[str] = Counter()
+        self.ended: dict[str, dict[str, int]] = {}
+        self.ended_by: Counter[str] = Counter()
+        self.refused: dict[str, int] = {}
+        for row in counts:
+            step, n = row["step"], int(row["n"])
+            kind, _, reason = row["what"].partition(":")
+            if kind == "reached":
+                self.reached[step] += n
+            elif kind == "ended":
+                self.ended.setdefault(step, {})[reason] = n
+                self.ended_by[reason] += n
+            elif kind == "refused":
+                self.refused[reason] = n
 
 
 def _kind(flow: Flow | None, step: str) -> str | None:
