@@ -9,7 +9,14 @@ from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.console import journeys_api, keys_api, messages_api, page, workspace_api
+from services.console import (
+    enter_api,
+    journeys_api,
+    keys_api,
+    messages_api,
+    page,
+    workspace_api,
+)
 from services.console.context import Console
 from services.console.failures import install_error_handlers
 from services.console.models import Failure
@@ -44,7 +51,7 @@ def create_app(console: Console) -> FastAPI:
     )
     app.state.console = console
     install_error_handlers(app)
-    for api in (workspace_api, journeys_api, messages_api, keys_api):
+    for api in (workspace_api, journeys_api, enter_api, messages_api, keys_api):
         app.include_router(api.router, responses=_ERRORS)
     app.include_router(page.router)
     app.add_middleware(_Headers)

@@ -92,6 +92,35 @@ async def test_an_event_becomes_a_message_and_survives_a_restart(tmp_path: Path)
         assert await dangol.stop() == 0
 
 
+async def test_a_call_to_the_api_starts_a_journey_once(tmp_path: Path) -> None:
+    folder = write_workspace(tmp_path / "workspace")
+    named = WELCOME.replace("journey: welcome", "journey: named")
+    (folder / "journeys/named.yaml").write_text(
+        named.replace("{event: Signed Up}", "{api: true}").replace("id: hi", "id: named")
+    )
+    dangol = Dangol(tmp_path / "data", folder)
+    await dangol.start()
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Idempotency-Key": "winter"}
+    async with httpx.AsyncClient(base_url=dangol.url, headers=headers) as client:
+        await dangol.post(client, SIGN_UP[0])
+        body = {"customers": [{"id": "u1", "properties": {"why": "sale"}}, {"id": "u2"}]}
+        for _ in range(2):
+            answer = await client.post("/api/journeys/named/enter", json=body)
+            assert answer.status_code == 202
+            assert answer.json() == {"call": "winter", "taken": 2}
+        rows = await decided(dangol, client, 2)
+        assert {(row["customer"], row["decision"], row["reason"]) for row in rows} == {
+            ("u1", "sent", None), ("u2", "dropped", "no_address"),
+        }  # fmt: skip
+        assert len(rows) == 2
+        assert (await client.post("/api/journeys/welcome/enter", json=body)).status_code == 409
+        assert (await client.post("/api/journeys/nobody/enter", json=body)).status_code == 404
+        nobody = await client.post("/api/journeys/named/enter", json={"customers": []})
+        assert nobody.status_code in (400, 422)
+        assert {"code", "message"} <= nobody.json().keys()
+    assert await dangol.stop() == 0
+
+
 async def test_a_real_mail_arrives(tmp_path: Path) -> None:
     async with Sink() as sink, httpx.AsyncClient() as client:
         dangol = Dangol(
