@@ -1,0 +1,330 @@
+"""The pure model: one customer's recorded log, decided record by record; and the very same log
+cut into batches, as a partition's owner does it, on a store that is a few Python values."""
+
+import difflib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from services.journey.batch import Batch, TimerRow
+from services.journey.core.book import Book
+from services.journey.core.decide import Decision, Tick, decide, next_due
+from services.journey.core.effects import (
+    Convert,
+    Count,
+    Effect,
+    EmitEvent,
+    QueueMessage,
+    StateConsent,
+    WithdrawMessage,
+)
+from services.journey.core.state import Customer, State, pack, unpack
+from services.journey.deciding import Deciding, emitted_event, readable
+from shared.clock import EPOCH
+from shared.event import Event, encode, outcome_event
+from shared.log.port import Record
+from shared.message import pack as pack_context
+from tests.property.engine_journeys import START, Input
+
+_INSTANT = timedelta(microseconds=1)
+_MOST_RECORDS = 80
+WHO = "u1"
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What becomes of a message, when it is decided and when the log learns of it."""
+
+    decision: str | None
+    """None: nobody ever decides it."""
+    after: timedelta
+    learnt: timedelta
+    twice: bool = False
+
+
+@dataclass
+class Told:
+    """Everything a run of the engine came to."""
+
+    traits: dict[str, Any] = field(default_factory=dict)
+    state: bytes = b""
+    messages: list[tuple[Any, ...]] = field(default_factory=list)
+    withdrawn: list[WithdrawMessage] = field(default_factory=list)
+    conversions: list[Convert] = field(default_factory=list)
+    consents: list[StateConsent] = field(default_factory=list)
+    emitted: list[bytes] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+    counts: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
+
+    def end(self, customer: Customer) -> "Told":
+        """The customer as a later reader finds her; where timers are armed is its own affair."""
+        self.traits = as_stored(customer.traits)
+        self.state = pack(msgspec.structs.replace(customer.state, armed_at=None))
+        return self
+
+    def lines(self) -> list[str]:
+        state = unpack(self.state)
+        return [
+            f"traits {self.traits}",
+            *(f"state.{name} = {getattr(state, name)}" for name in State.__struct_fields__),
+            *(f"message {message}" for message in self.messages),
+            *(f"withdrawn {effect}" for effect in self.withdrawn),
+            *(f"conversion {effect}" for effect in self.conversions),
+            *(f"consent {effect}" for effect in self.consents),
+            *(f"emitted {effect!r}" for effect in self.emitted),
+            f"history {self.history}",
+            *(f"count {key}: {n}" for key, n in sorted(self.counts.items())),
+        ]
+
+
+def as_stored(traits: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(traits))
+    return found
+
+
+def as_message(effect: QueueMessage) -> tuple[Any, ...]:
+    *plain, _context, at = msgspec.structs.astuple(effect)
+    return (*plain, at, pack_context(effect.context))
+
+
+def same(model: Told, other: Told, log: Iterable[Record], what: str) -> None:
+    """Fails with the log and the difference, for a person to read."""
+    if model == other:
+        return
+    difference = difflib.unified_diff(model.lines(), other.lines(), "alone", what, n=0, lineterm="")
+    raise AssertionError("\n".join([f"{what}:", *shown(log), "", *difference]))
+
+
+def shown(log: Iterable[Record]) -> list[str]:
+    return [f"  {r.offset:3} {r.received_at:%m-%d %H:%M:%S.%f} {r.payload.decode()}" for r in log]
+
+
+# One by one ---------------------------------------------------------------------------------------
+
+
+class Alone:
+    """Every record decided by itself, in order."""
+
+    def __init__(self, book: Book, name: str = WHO) -> None:
+        self.book = book
+        self.customer = Customer(name, {}, State(needs=book.needs.id))
+        self.told = Told()
+
+    def record(self, record: Record) -> tuple[Effect, ...]:
+        (given,), refused = readable([record])
+        assert not refused
+        decision = self._keep(decide(self.book, self.customer, given.event))
+        if decision.taken_in and given.event.kind != "outcome":
+            self.told.history.append(given.event.id)
+        return decision.effects
+
+    def tick(self, at: datetime) -> tuple[Effect, ...]:
+        return self._keep(decide(self.book, self.customer, Tick(at))).effects
+
+    def _keep(self, decision: Decision) -> Decision:
+        self.customer = decision.customer
+        told = self.told
+        for effect in decision.effects:
+            match effect:
+                case QueueMessage():
+                    told.messages.append(as_message(effect))
+                case WithdrawMessage():
+                    told.withdrawn.append(effect)
+                case Convert():
+                    told.conversions.append(effect)
+                case StateConsent():
+                    told.consents.append(effect)
+                case EmitEvent():
+                    told.emitted.append(encode(emitted_event(self.customer.id, effect)))
+                case Count(journey, version, step, what):
+                    told.counts[journey, version, step, what] += 1
+        return decision
+
+
+def alone(book: Book, log: Sequence[Record], end: datetime) -> Told:
+    model = Alone(book)
+    for record in log:
+        model.record(record)
+    model.tick(end)
+    return model.told.end(model.customer)
+
+
+# The log of a life --------------------------------------------------------------------------------
+
+
+def live(
+    book: Book, inputs: Sequence[Input], tellings: Sequence[Telling]
+) -> tuple[list[Record], Told, datetime]:
+    """The log as it comes to be: what the customer does, what becomes of each message, what steps
+    emit; each timer in its own time. Also what that came to, and an instant behind all of it."""
+    model = Alone(book)
+    coming: list[tuple[datetime, int, Event]] = []
+    sent: list[Event] = []
+    at = START
+    for number, given in enumerate(inputs):
+        at += given.gap
+        event = given.event(number, at, WHO)
+        if 0 < given.repeats <= len(sent):
+            event = sent[-given.repeats]
+        sent.append(event)
+        heapq.heappush(coming, (at, len(coming), event))
+    later = len(coming)
+    log: list[Record] = []
+    while coming:
+        at = coming[0][0]
+        due = next_due(model.customer)
+        if due is not None and due < at:
+            effects, at = model.tick(due), due
+        else:
+            _, _, event = heapq.heappop(coming)
+            if len(log) == _MOST_RECORDS:
+                break
+            log.append(Record(0, len(log) + 1, at, encode(event)))
+            effects = model.record(log[-1])
+        for event, moment in _news(effects, at, tellings, later):
+            later += 1
+            heapq.heappush(coming, (moment, later, event))
+    end = (log[-1].received_at if log else START) + timedelta(days=3)
+    while (due := next_due(model.customer)) is not None and due <= end:
+        model.tick(due)
+    return log, model.told.end(model.customer), end
+
+
+def _news(
+    effects: Iterable[Effect], at: datetime, tellings: Sequence[Telling], number: int
+) -> Iterable[tuple[Event, datetime]]:
+    """Whatever is appended because of an effect is stamped after it."""
+    for place, effect in enumerate(effects):
+        telling = tellings[(number + place) % len(tellings)]
+        if isinstance(effect, EmitEvent):
+            yield emitted_event(WHO, effect), max(effect.at, at) + telling.learnt + _INSTANT
+        if isinstance(effect, QueueMessage) and telling.decision is not None:
+            decided = max(effect.at, at) + telling.after
+            told = outcome_event(
+                message_id=effect.id, customer=WHO, at=decided, step=effect.step,
+                run_id=effect.run_id, decision=telling.decision, reason=None,
+                channel=effect.channels[0],
+            )  # fmt: skip
+            yield told, decided + telling.learnt + _INSTANT
+            if telling.twice:
+                yield told, decided + 2 * telling.learnt + 2 * _INSTANT
+
+
+# In batches ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One batch: how many records, whether they end the log for now, and what befalls it."""
+
+    records: int
+    at_end: bool
+    share: float
+    """Where log time lies between the last record and the next one, if this ends the log."""
+    failures: int
+    """How often its commit fails before it is stored."""
+    rows: int
+    """How many timer rows are claimed at once."""
+
+
+class Stored:
+    """What the database holds: one customer, her timers, and what was decided for her."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.row: tuple[bytes, bytes] | None = None
+        self.timers: list[TimerRow] = []
+        self.log_time = EPOCH
+        self.told = Told()
+        self._number = 0
+
+    def load(self) -> dict[str, Customer]:
+        if self.row is None:
+            return {}
+        traits, state = self.row
+        return {WHO: Customer(WHO, msgspec.json.decode(traits), unpack(state))}
+
+    @property
+    def customer(self) -> Customer:
+        return self.load().get(WHO) or Customer(WHO, {}, State(needs=self.book.needs.id))
+
+    def decide(self, records: Sequence[Record], log_time: datetime, rows: int) -> Batch:
+        """As `PartitionOwner._step` does it."""
+        events, refused = readable(records)
+        assert not refused
+        batch = Batch(0, 1, 1, 1, 0, log_time, log_time, offered=True)
+        deciding = Deciding(self.book, batch, self.load() if events else {})
+        for given in events:
+            deciding.event(given)
+        fired = sorted(
+            (row for row in self.timers if row.due_at <= log_time), key=lambda row: row.due_at
+        )[:rows]
+        if fired and not deciding.knows(WHO):
+            deciding.add(self.load())
+        for name in dict.fromkeys([*(r.customer for r in fired), *deciding.due_now(log_time)]):
+            deciding.tick(name, log_time)
+        return deciding.finish(fired)
+
+    def commit(self, batch: Batch) -> None:
+        """As `Store.commit` does it."""
+        assert not batch.set_aside, batch.set_aside
+        self.log_time = batch.log_time
+        for customer in batch.changed.values():
+            traits = msgspec.json.encode(customer.traits)
+            if customer.id not in batch.new_traits:
+                assert self.row is not None, "an update of a row that is not there"
+                traits = self.row[0]
+            self.row = traits, pack(customer.state)
+        for row in batch.fired:
+            self.timers.remove(row)
+        for due, name in batch.timers:
+            self._number += 1
+            self.timers.append(TimerRow(self._number, due, name))
+        told = self.told
+        told.messages += [as_message(message) for message in batch.messages]
+        told.withdrawn += batch.withdrawn
+        told.conversions += [conversion for _, conversion in batch.conversions]
+        told.consents += [consent for _, consent in batch.consents]
+        told.emitted += [encode(event) for event in batch.emitted]
+        told.history += [row[3] for row in batch.history]
+        told.counts += batch.counts
+
+    def check(self) -> None:
+        """The promises about timers, between any two batches."""
+        state = self.customer.state
+        due = next_due(self.customer)
+        rows = [row.due_at for row in self.timers]
+        if due is not None:
+            assert any(at <= due for at in rows), f"due at {due}, no row before it: {rows}"
+            assert due > self.log_time, f"due at {due}, not decided at {self.log_time}"
+        assert state.armed_at is None or state.armed_at in rows, f"{state.armed_at} not in {rows}"
+
+
+def in_batches(book: Book, log: Sequence[Record], end: datetime, cuts: Sequence[Cut]) -> Told:
+    stored = Stored(book)
+    place, number = 0, 0
+    while place < len(log) or number == 0:
+        cut = cuts[number % len(cuts)]
+        number += 1
+        records = log[place : place + cut.records]
+        place += len(records)
+        ends = log[place].received_at if place < len(log) else end
+        last = log[place - 1].received_at if place else EPOCH
+        reached = max(stored.log_time, last - _INSTANT)
+        at_end = cut.at_end and place > 0 and last < ends
+        if at_end:
+            reached = max(reached, last + (ends - _INSTANT - last) * cut.share)
+        for _ in range(cut.failures):
+            stored.decide(records, reached, cut.rows)  # never stored
+        stored.commit(stored.decide(records, reached, cut.rows))
+        stored.check()
+        if number > 10 * len(log) + 100:
+            break  # cuts without records only
+    stored.commit(stored.decide(log[place:], end, 1000))
+    stored.check()
+    return stored.told.end(stored.customer)
