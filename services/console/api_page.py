@@ -60,13 +60,15 @@ def _operations(document: Schema, schemas: Mapping[str, Schema]) -> Iterator[str
 def _parameters(operation: Schema) -> str:
     rows = []
     for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "header":
+        if parameter["name"].lower() == "accept-language":  # every browser's own
             continue
         schema = parameter["schema"]
         default = schema.get("default")
         more = "" if default is None else f", default <code>{escape(str(default))}</code>"
         if parameter.get("required"):
             more = ", required"
+        if parameter["in"] == "header":
+            more += ", a header"
         rows.append(
             f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{_kind(schema)}{more}"
             f"</td><td>{_prose(parameter.get('description', ''))}</td></tr>"
