@@ -1,19 +1,21 @@
 """`dangol up` and `dangol demo`: thin doors to what runs everything in one process."""
 
 from pathlib import Path
+from typing import Literal
 
 import typer
 
 from services.cli.local import DEFAULT_HOST, DEFAULT_PORT
 from services.cli.options import DATA
 
+_Language = Literal["en", "ko"]
 _HOST = typer.Option(DEFAULT_HOST, metavar="HOST", help="The address to listen on.")
 _PORT = typer.Option(DEFAULT_PORT, metavar="PORT", min=0, max=65535, help="The port to listen on.")
 
 
 def register(app: typer.Typer) -> None:
     app.command("up", epilog="Example: dangol up --workspace workspace")(up)
-    app.command("demo", epilog="Example: dangol demo")(demo)
+    app.command("demo", epilog="Example: dangol demo --lang ko")(demo)
 
 
 def up(
@@ -39,11 +41,25 @@ def up(
     run(Options(workspace, data, host, port, speed), settings)
 
 
-def demo() -> None:
+def demo(
+    lang: _Language = typer.Option("en", metavar="en|ko", help="The language it tells the day in."),
+    data: Path = typer.Option(
+        None,
+        metavar="DIR",
+        help="Keep the data and the mails in this new or empty folder.",
+        show_default=False,
+    ),
+    port: int = typer.Option(
+        None, metavar="PORT", min=0, max=65535, help="The console's port.", show_default=False
+    ),
+    speed: float = typer.Option(
+        None, metavar="N", min=1, help="Let N seconds pass in each.", show_default=False
+    ),
+) -> None:
     """See the example shop's messages arrive.
 
-    A day of the shop in minutes, with real HTTP, SMTP and PostgreSQL.
+    A day of the shop in a minute, with real HTTP, SMTP and PostgreSQL.
     """
     from services.cli.demo import run
 
-    run()
+    run(speed=speed, keep=data, lang=lang, port=port)
