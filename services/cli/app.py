@@ -19,6 +19,7 @@ from services.cli.commands import (
     run,
     schema,
     simulate,
+    test,
     validate,
 )
 from services.cli.terminal import paint, report
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (run, validate, simulate, apply, journeys, key, migrate, doctor, schema):
+for commands in (run, validate, simulate, test, apply, journeys, key, migrate, doctor, schema):
     commands.register(app)
 
 

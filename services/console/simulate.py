@@ -7,7 +7,7 @@ outcomes let runs go on, which may make further timers and messages due at the s
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from services.dispatch.policy import (
     Drop,
     Hold,
     Message,
+    PassedOver,
     Place,
     SendBy,
     contact_of,
@@ -67,6 +68,40 @@ class Row:
             "decision": self.decision,
             "reason": None if self.reason is None else str(self.reason),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The core has decided about an event or a tick; nothing has been carried out yet."""
+
+    at: datetime
+    given: Event | Tick
+    before: Customer
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message waits, for quiet hours or a cap that holds."""
+
+    at: datetime
+    queued: QueueMessage
+    verdict: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message is decided; its run does not know yet."""
+
+    at: datetime
+    queued: QueueMessage
+    row: Row
+    passed_over: tuple[PassedOver, ...] = ()
+
+
+Observed = Decided | Held | Told
+Observer = Callable[[Observed], None]
+"""Is shown everything that happens, in the order in which it happens."""
 
 
 def _text(at: datetime) -> str:
@@ -138,13 +173,19 @@ class _Life:
 class Simulation:
     """Events in, decided messages out."""
 
-    def __init__(self, flows: Mapping[str, Flow], settings: WorkspaceSettings) -> None:
+    def __init__(
+        self,
+        flows: Mapping[str, Flow],
+        settings: WorkspaceSettings,
+        observer: Observer | None = None,
+    ) -> None:
         versions = {(flow.journey, flow.version): flow for flow in flows.values()}
         needs = Needs(need for flow in flows.values() for need in flow.needs)
         self._book = Book(
             [Edition.of(EPOCH, flows.values())], versions, zone=settings.zone(), needs=needs
         )
         self._settings = settings
+        self._observer = observer
         self._rows: list[Row] = []
         self._lives: dict[str, _Life] = {}
 
@@ -172,8 +213,8 @@ class Simulation:
     def _instant(self, life: _Life, at: datetime) -> None:
         while True:
             while life.events and life.events[-1].received_at == at:
-                self._keep(life, decide(self._book, life.customer, life.events.pop()))
-            self._keep(life, decide(self._book, life.customer, Tick(at)))
+                self._decide(life, at, life.events.pop())
+            self._decide(life, at, Tick(at))
             if life.events and life.events[-1].received_at == at:
                 continue  # a step has emitted one
             due = [p for p in life.pending.values() if p.wakes_at <= at]
@@ -181,6 +222,12 @@ class Simulation:
                 return
             first = min(due, key=lambda p: order_key(p.message))
             self._decide_message(life, first, at)
+
+    def _decide(self, life: _Life, at: datetime, given: Event | Tick) -> None:
+        decision = decide(self._book, life.customer, given)
+        if self._observer is not None:
+            self._observer(Decided(at, given, life.customer, decision))
+        self._keep(life, decision)
 
     def _keep(self, life: _Life, decision: Decision) -> None:
         life.customer = decision.customer
@@ -212,16 +259,18 @@ class Simulation:
         )
         match verdict:
             case Hold(until):
+                if self._observer is not None:
+                    self._observer(Held(at, pending.queued, verdict))
                 pending.wakes_at = until
                 pending.message = replace(message, decidable_at=until, was_held=True)
             case Drop(reason, channel):
-                self._tell(life, pending, at, channel, "dropped", reason)
+                self._tell(life, pending, at, channel, "dropped", reason, verdict.passed_over)
             case SendBy(channel, _address, takes_place):
                 if takes_place:
                     life.places.append(
                         Place(message.id, message.decidable_at, message.category, channel)
                     )
-                self._tell(life, pending, at, channel, "sent", None)
+                self._tell(life, pending, at, channel, "sent", None, verdict.passed_over)
 
     def _contact(self, life: _Life, message: Message) -> Contact:
         return contact_of(
@@ -241,11 +290,12 @@ class Simulation:
         channel: str,
         decision: DecisionWord,
         reason: Reason | None,
+        passed_over: tuple[PassedOver, ...],
     ) -> None:
         """The message is decided: let the waiting run go on."""
         queued = pending.queued
         del life.pending[queued.id]
-        self._row(life, queued, at, channel, decision, reason)
+        self._row(life, queued, at, channel, decision, reason, passed_over)
         told = outcome_event(
             message_id=queued.id,
             customer=life.customer.id,
@@ -257,7 +307,7 @@ class Simulation:
             channel=channel,
         )
         stamped = msgspec.structs.replace(told, received_at=at)
-        self._keep(life, decide(self._book, life.customer, stamped))
+        self._decide(life, at, stamped)
 
     def _row(
         self,
@@ -267,6 +317,7 @@ class Simulation:
         channel: str | None,
         decision: DecisionWord,
         reason: Reason | None,
+        passed_over: tuple[PassedOver, ...] = (),
     ) -> None:
         row = Row(
             at=at,
@@ -278,6 +329,8 @@ class Simulation:
             reason=reason,
         )
         self._rows.append(row)
+        if self._observer is not None:
+            self._observer(Told(at, queued, row, passed_over))
 
 
 def _message(queued: QueueMessage) -> Message:

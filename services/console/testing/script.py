@@ -1,0 +1,111 @@
+"""What a test has its customer do, as the events that ingest would have appended."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from services.console.simulate import read_events
+from services.journey.core.flow import Flow
+from services.journey.language.model.fields import Located
+from services.journey.language.model.journey import JourneyTest, TestEvent
+from services.journey.language.problems import Problems, nearest
+from services.journey.language.tree import Scalar
+from shared.errors import BadInput
+from shared.event import Event
+
+ANYBODY = "test-customer"
+"""The customer of a test that gives neither `id` nor `anonymous_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    events: tuple[Event, ...]
+    start: datetime
+    until: datetime | None
+    """None: until nothing waits."""
+
+
+def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
+    """The script; what cannot be played is left out and added to `problems`."""
+    start = test.at.astimezone(UTC)
+    writer = _Writer(test, problems)
+    if test.customer.traits:
+        writer.write(test.customer, start, type="identify", traits=test.customer.traits)
+    at = start
+    for item in test.events:
+        at = _moment(item, at, problems)
+        if item.traits:
+            writer.write(item, at, type="identify", traits=item.traits)
+        if item.event is not None:
+            writer.write(
+                item,
+                at,
+                type="track",
+                event=item.event.text,
+                properties=item.properties,
+                context=item.context,
+            )
+    until = None if test.until is None else start + test.until
+    if until is not None and until < at:
+        problems.add(
+            test.node.key_spot("until"),
+            "the test ends before its last event",
+            "`until` counts from the test's `at`",
+            code="test_time",
+        )
+    _check_steps(test, flow, problems)
+    return Script(tuple(writer.events), start, until)
+
+
+def _moment(item: TestEvent, before: datetime, problems: Problems) -> datetime:
+    if item.at is None:
+        return before if item.after is None else before + item.after
+    at = item.at.astimezone(UTC)
+    if at < before:
+        problems.add(
+            item.node.key_spot("at"),
+            "this is earlier than the line before",
+            "events are written in the order in which they happen",
+            code="test_time",
+        )
+    return max(at, before)
+
+
+class _Writer:
+    """Events in the SDK wire format through ingest's own reading."""
+
+    def __init__(self, test: JourneyTest, problems: Problems) -> None:
+        self.events: list[Event] = []
+        self._problems = problems
+        who = test.customer
+        names = {"userId": who.id, "anonymousId": who.anonymous_id}
+        self._who = {name: word.text for name, word in names.items() if word is not None}
+        self._who = self._who or {"userId": ANYBODY}
+
+    def write(self, item: Located, at: datetime, **fields: Any) -> None:
+        stamp = at.isoformat()
+        number = len(self.events) + 1
+        given = {name: value for name, value in fields.items() if value != {}}
+        stamps = {"messageId": f"test-{number}", "timestamp": stamp, "receivedAt": stamp}
+        try:
+            self.events += read_events([msgspec.json.encode(self._who | stamps | given)])
+        except BadInput as error:
+            message = str(error).removeprefix("line 1: ")
+            self._problems.add(item.node.spot, message, error.hint or "", code="test_event")
+
+
+def _check_steps(test: JourneyTest, flow: Flow, problems: Problems) -> None:
+    expect = test.expect
+    named: list[Scalar | None] = [each.step for each in expect.sent or ()]
+    named += [each.step for each in expect.decided or ()]
+    named.append(None if expect.ended is None else expect.ended.step)
+    for step in named:
+        if step is not None and step.text not in flow.steps:
+            problems.add(
+                step.spot,
+                f"the journey has no step `{step.text}`",
+                nearest(step.text, flow.steps),
+                code="unknown_step",
+            )

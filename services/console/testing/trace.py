@@ -1,0 +1,209 @@
+"""What a test saw of its journey: facts for `expect`, lines for the timeline, places for coverage.
+
+A `Trace` is the simulation's observer. It takes the core's effects, dispatch's verdicts and the
+answers of conditions as they come, and keeps those that concern the journey under test; of other
+journeys it keeps the messages that were sent, because caps count them.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+from zoneinfo import ZoneInfo
+
+from services.console.simulate import Decided, Held, Observed, Told
+from services.console.testing import wording
+from services.console.testing.listening import Answer
+from services.console.testing.times import Local
+from services.journey.core.decide import Tick, due_of
+from services.journey.core.effects import Convert, Count, EmitEvent
+from services.journey.core.flow import Branch, Flow, Send
+from services.journey.core.state import Customer, ForEvent, Run
+from shared.decisions import Decision as DecisionWord
+from shared.decisions import Reason
+from shared.event import Event
+from shared.local_time import zone_of
+
+MOST_DECISIONS = 20_000
+
+
+class Endless(Exception):
+    """The test has not come to an end after `MOST_DECISIONS`: journeys start each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    at: datetime
+    step: str
+    channel: str
+    template: str
+    decision: DecisionWord
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    at: datetime
+    reason: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the timeline."""
+
+    at: datetime
+    local: Local
+    text: str
+    own: bool = True
+    """False for what another journey did."""
+
+
+class Trace:
+    """Observer of one test of `flow`; `answers` are filled by the flows that are simulated."""
+
+    def __init__(self, flow: Flow, answers: list[Answer], start: datetime, zone: ZoneInfo) -> None:
+        self.lines: list[Line] = []
+        self.messages: list[Message] = []
+        self.ends: list[End] = []
+        self.entered = False
+        self.waiting: tuple[Run, ...] = ()
+        """Runs that live."""
+        self.reached: set[tuple[str, int | None]] = set()
+        """Steps and ways, as `suites.Stop` names them."""
+        self.local = Local(start, zone)
+        self._flow = flow
+        self._answers = answers
+        self._zone = zone
+        self._decisions = 0
+
+    def __call__(self, observed: Observed) -> None:
+        match observed:
+            case Decided():
+                self._decided(observed)
+            case Held(at, queued, verdict):
+                if queued.journey == self._flow.journey:
+                    self._say(at, wording.held(queued, verdict, self.local))
+            case Told():
+                self._told(observed)
+            case _:
+                assert_never(observed)
+
+    def _say(self, at: datetime, text: str, *, own: bool = True) -> None:
+        self.lines.append(Line(at, self.local, text, own))
+
+    def _mine(self, customer: Customer) -> tuple[Run, ...]:
+        return tuple(run for run in customer.state.runs if run.journey == self._flow.journey)
+
+    # Decisions -------------------------------------------------------------------------------
+
+    def _decided(self, observed: Decided) -> None:
+        self._decisions += 1
+        if self._decisions > MOST_DECISIONS:
+            raise Endless
+        customer, at = observed.decision.customer, observed.at
+        self.local = Local(self.local.start, zone_of(customer.traits.get("timezone"), self._zone))
+        answers = [a for a in self._answers if a.question.journey == self._flow.journey]
+        self._answers.clear()
+        before = self._mine(observed.before)
+        match observed.given:
+            case Event() as event:
+                self._event(at, event, answers, repeated=not observed.decision.taken_in)
+            case Tick():
+                self._timed_out(at, before)
+        self._effects(observed, answers)
+        self.waiting = self._mine(customer)
+        known = {run.id: run for run in before}
+        for run in self.waiting:
+            due, was = due_of(run), known.get(run.id)
+            if due is not None and (was is None or was.waiting != run.waiting):
+                self._say(at, wording.waits(self._flow, run, due, self.local))
+
+    def _event(self, at: datetime, event: Event, answers: list[Answer], *, repeated: bool) -> None:
+        if event.kind == "outcome":
+            return
+        self._say(at, wording.event(event, repeated=repeated))
+        triggers = [a for a in answers if a.question.kind == "trigger"]
+        if triggers and not any(a.holds for a in triggers):
+            for answer in triggers:
+                self._say(at, wording.not_matched(answer.question))
+        for answer in answers:
+            kind, step = answer.question.kind, answer.question.step
+            if kind == "wait_for" and answer.holds:
+                self.reached.add((step, 0))
+                self._say(at, wording.awaited(answer.question, event))
+            elif kind in ("wait_for", "exit") and not answer.holds:
+                self._say(at, wording.goes_on(answer.question))
+
+    def _timed_out(self, at: datetime, before: tuple[Run, ...]) -> None:
+        for run in before:
+            if isinstance(run.waiting, ForEvent) and run.waiting.due <= at:
+                self.reached.add((run.step, 1))
+                self._say(at, f"{run.step} has timed out")
+
+    def _effects(self, observed: Decided, answers: list[Answer]) -> None:
+        branches = deque(a for a in answers if a.question.kind == "branch")
+        exits = deque(a for a in answers if a.question.kind == "exit" and a.holds)
+        at = observed.at
+        for effect in observed.decision.effects:
+            match effect:
+                case Count(journey, _version, step, what) if journey == self._flow.journey:
+                    self._count(at, step, what, branches, exits)
+                case Convert(journey=journey, value=value) if journey == self._flow.journey:
+                    self._say(at, wording.goal(value))
+                case EmitEvent(name=name):
+                    self._say(at, f"an event is emitted: {name}")
+                case _:
+                    pass
+
+    def _count(
+        self, at: datetime, step: str, what: str, branches: deque[Answer], exits: deque[Answer]
+    ) -> None:
+        word, _colon, detail = what.partition(":")
+        match word:
+            case "entered":
+                self.entered = True
+                self._say(at, f"enters {self._flow.journey}")
+            case "refused":
+                self._say(at, wording.refused(self._flow, detail))
+            case "reached":
+                self.reached.add((step, None))
+                chosen = self._chosen(step, branches)
+                self._say(at, wording.reaches(self._flow.steps[step], chosen))
+            case "variant":
+                names = [each.name for each in getattr(self._flow.steps[step], "variants", ())]
+                self.reached.add((step, names.index(detail)))
+                self._say(at, f"{step} chooses the variant {detail}")
+            case "ended":
+                self.ends.append(End(at, detail, step))
+                exit_ = exits.popleft().question if detail == "exit" and exits else None
+                self._say(at, wording.ends(step, detail, exit_))
+            case _:
+                self._say(at, f"{what} {step}".rstrip())
+
+    def _chosen(self, step: str, branches: deque[Answer]) -> int | None:
+        """The arm that a branch took: its conditions are asked in turn until one holds."""
+        branch = self._flow.steps[step]
+        if not isinstance(branch, Branch):
+            return None
+        for _arm in branch.arms:
+            answer = branches.popleft()
+            if answer.holds:
+                self.reached.add((step, answer.question.way))
+                return answer.question.way
+        return None
+
+    # Messages --------------------------------------------------------------------------------
+
+    def _told(self, told: Told) -> None:
+        row = told.row
+        if row.journey != self._flow.journey:
+            if row.decision == "sent":
+                self._say(told.at, f"{row.journey} sends {row.channel} ({row.step})", own=False)
+            return
+        step = self._flow.steps[row.step]
+        assert isinstance(step, Send), "only a send makes messages"
+        self.messages.append(
+            Message(told.at, row.step, row.channel, step.template, row.decision, row.reason)
+        )
+        self._say(told.at, wording.told(told))
