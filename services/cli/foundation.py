@@ -40,11 +40,11 @@ class Foundation:
 
 @asynccontextmanager
 async def open_foundation(
-    settings: Settings, dsn: str, *, speed: float = 1.0, pool_size: int = 24
+    settings: Settings, dsn: str, *, name: str = "up", speed: float = 1.0, pool_size: int = 24
 ) -> AsyncIterator[Foundation]:
     """Migrates forward first. Raises DatabaseUnreachable, ConfigurationError."""
     await migrate(dsn, settings.partitions)
-    pool = await open_pool(dsn, size=pool_size, name="up")
+    pool = await open_pool(dsn, size=pool_size, name=name)
     try:
         partitions = await pool.fetchval("SELECT value::int FROM meta WHERE key = 'partitions'")
         clock = await _clock(pool, speed)

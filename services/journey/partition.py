@@ -72,6 +72,11 @@ class PartitionOwner:
         self._staged = True
         """Whether messages may wait for the end of the log; unknown, so yes, at first."""
 
+    @property
+    def taken(self) -> bool:
+        """Whether the epoch is ours."""
+        return self._epoch > 0
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Own the partition until `stopping` is set or another worker has taken it."""
         delay = 0.1

@@ -24,6 +24,13 @@ class Worker:
         self._engine = engine
         self._news = workspace_news
         self._owners: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._taken: dict[int, PartitionOwner] = {}
+        self._assigned = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether every partition that the log has assigned is in this worker's hands."""
+        return self._assigned and all(owner.taken for owner in self._taken.values())
 
     @property
     def owned(self) -> frozenset[int]:
@@ -54,14 +61,16 @@ class Worker:
             owner = PartitionOwner(number, self._engine)
             task = asyncio.create_task(owner.run(stop), name=f"partition-{number}")
             self._owners[number] = (task, stop)
+            self._taken[number] = owner
         for number in self._owners.keys() - assigned:
             self._owners[number][1].set()
+        self._assigned = True
         metrics.OWNED.set(len(self._owners))
 
     async def _reap(self) -> None:
         for number, (task, _stop) in list(self._owners.items()):
             if task.done():
-                del self._owners[number]
+                del self._owners[number], self._taken[number]
                 await task
 
     async def _stop_all(self) -> None:
@@ -74,6 +83,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         self._owners.clear()
+        self._taken.clear()
 
     async def _watch_workspace(self, stopping: asyncio.Event) -> None:
         """A new revision is met by the fence in any case; this only meets it earlier."""

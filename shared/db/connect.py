@@ -7,14 +7,16 @@ password in the message.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shared.errors import DatabaseUnreachable, Unavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 # The stubs know these classes as generic, the library does not.
 Connection: TypeAlias = (
@@ -85,7 +87,9 @@ async def open_pool(
         ) from error
 
 
-def engine_for(dsn: str) -> AsyncEngine:
+def engine_for(dsn: str) -> "AsyncEngine":
+    from sqlalchemy.ext.asyncio import create_async_engine  # heavy; commands do without
+
     async def connect() -> Any:
         try:
             return await asyncpg.connect(dsn, timeout=10)

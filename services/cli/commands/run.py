@@ -1,7 +1,8 @@
 """`dangol up` and `dangol demo`: thin doors to what runs everything in one process."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import typer
 
@@ -13,8 +14,36 @@ _HOST = typer.Option(DEFAULT_HOST, metavar="HOST", help="The address to listen o
 _PORT = typer.Option(DEFAULT_PORT, metavar="PORT", min=0, max=65535, help="The port to listen on.")
 
 
+_PARTS = {"ingest": 8420, "journey": 8421, "dispatch": 8422, "console": 8423}
+_HELP = {
+    "ingest": "Run the HTTP edge alone, for scale-out on a shared database.",
+    "journey": "Run the engine alone: several share the partitions.",
+    "dispatch": "Run the sending alone: any number side by side.",
+    "console": "Run the API and the page alone.",
+}
+
+
+def _command(part: str, port: int) -> Callable[[str, int], None]:
+    def command(
+        host: str = _HOST,
+        port: int = typer.Option(port, metavar="PORT", min=0, max=65535, help="The port."),
+    ) -> None:
+        from services.cli.environment import read_settings
+
+        settings = read_settings()
+        from services.cli.up import run_part
+
+        run_part(cast(Any, part), host, port, settings)
+
+    return command
+
+
 def register(app: typer.Typer) -> None:
     app.command("up", epilog="Example: dangol up --workspace workspace")(up)
+    for part, port in _PARTS.items():
+        app.command(part, help=_HELP[part], epilog=f"Example: dangol {part} --port {port}")(
+            _command(part, port)
+        )
     app.command("demo", epilog="Example: dangol demo --lang ko")(demo)
 
 

@@ -4,16 +4,12 @@ A real PostgreSQL, real HTTP into `/v1`, all services, real SMTP into an inbox o
 that is printed is prepared: it is read from the database, the API and the inbox as it happens.
 """
 
-import os
 from pathlib import Path
 
 from services.cli.demo.words import Language
-from shared.errors import ConfigurationError
 
 SPEED = 1800.0
 """One second is half an hour."""
-SPEED_VARIABLE = "DANGOL_DEMO_SPEED"
-"""Another speed, for tests. Above about 5000 the day's half hours are too short to be kept."""
 
 __all__ = ["SPEED", "run"]
 
@@ -32,26 +28,12 @@ def run(
     do, in a temporary folder. `port` is where all of Dangol is served (default 8420, or a free one
     if that is taken).
     """
-    wanted = speed or _speed_of(os.environ.get(SPEED_VARIABLE))
     from services.cli.demo.screen import Screen
 
     screen = Screen(lang or "en")
     screen.title()
     from services.cli.demo.showing import Wishes, show
 
-    status = show(Wishes(wanted, keep, port), screen)
+    status = show(Wishes(speed or SPEED, keep, port), screen)
     if status:
         raise SystemExit(status)
-
-
-def _speed_of(text: str | None) -> float:
-    """Raises ConfigurationError."""
-    try:
-        speed = float(text) if text else SPEED
-    except ValueError:
-        speed = 0.0
-    if not 60 <= speed <= 100_000:
-        raise ConfigurationError(
-            f"{SPEED_VARIABLE} is no speed: {text!r}", hint=f"{SPEED:g} is the usual one"
-        )
-    return speed

@@ -163,6 +163,8 @@ CREATE INDEX messages_staged ON messages (partition) WHERE status = 'staged';
 CREATE INDEX messages_open ON messages (partition, customer) WHERE status <> 'decided';
 CREATE INDEX messages_by_customer ON messages (partition, customer, created_at);
 CREATE INDEX messages_by_journey ON messages (journey, created_at);
+CREATE INDEX messages_gone_wrong ON messages (created_at)
+  WHERE decision IN ('failed', 'unknown');
 
 -- One row per provider call, committed before the call.
 CREATE TABLE attempts (

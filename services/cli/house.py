@@ -1,0 +1,174 @@
+"""The services, wired: all of them in `dangol up`, one alone in `dangol ingest` and the like.
+
+Stopping starts with HTTP, so that nothing new comes in, and ends with what others depend on.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Literal, get_args
+
+from fastapi import FastAPI
+from prometheus_client import REGISTRY
+from starlette.types import ASGIApp
+
+from services.cli.foundation import Foundation, calm_garbage_collection
+from services.cli.health import Check, health_routes
+from services.cli.web import serve
+from services.console.app import Console, create_app
+from services.console.failures import install_error_handlers
+from services.dispatch.worker import Dispatcher
+from services.ingest.app import Edge, IngestContext
+from services.ingest.batcher import BatchingLog
+from services.ingest.metrics import IngestMetrics
+from services.ingest.stored import StoredAside
+from services.journey.library import Library
+from services.journey.maintenance import Maintenance
+from services.journey.partition import Engine
+from services.journey.store import Store
+from services.journey.worker import Worker
+from shared import workspace_store
+from shared.db.connect import engine_for, unavailable_when_lost
+from shared.errors import Unavailable
+from shared.keys import KeyRing
+from shared.lifecycle import pause, run_all
+from shared.log import outbox
+from shared.log.postgres import PostgresLogReader
+
+Part = Literal["ingest", "journey", "dispatch", "console"]
+ALL: frozenset[Part] = frozenset(get_args(Part))
+
+Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+"""Runs until the event is set, then finishes within a limit."""
+
+
+class House:
+    def __init__(
+        self, found: Foundation, parts: frozenset[Part], *, admin_token: str | None, alone: bool
+    ) -> None:
+        """`alone`: no other process can be at work on this database."""
+        self._found = found
+        self._alone = alone
+        self._keys = KeyRing(
+            found.pool,
+            write_keys=[key.get_secret_value() for key in found.settings.write_keys],
+            admin_token=admin_token,
+        )
+        self._engine = engine_for(found.dsn)
+        self._checks: dict[str, Check] = {"database": self._check_database}
+        self._services: dict[str, Service] = {"wakeups": found.wakeups.run}
+        self._batching: BatchingLog | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._app: ASGIApp = self._http(parts)
+        if "journey" in parts:
+            self._add_journey()
+        if "dispatch" in parts:
+            self._dispatcher = self._add_dispatch()
+        if parts - {"ingest"}:  # whoever writes into the outbox also relays it
+            relay = outbox.Relay(found.pool, found.log, found.wakeups.listen(outbox.CHANNEL))
+            self._services["outbox"] = relay.run
+
+    def _http(self, parts: frozenset[Part]) -> ASGIApp:
+        found = self._found
+        if "console" in parts:
+            app = create_app(Console(found.pool, self._engine, self._keys, found.clock))
+        else:
+            app = FastAPI(title="Dangol", docs_url=None, redoc_url=None, redirect_slashes=False)
+            install_error_handlers(app)
+        app.include_router(health_routes(self._checks, REGISTRY))
+        if "ingest" not in parts:
+            return app
+        metrics = IngestMetrics(REGISTRY)
+        self._batching = BatchingLog(found.log, metrics)
+        aside = StoredAside(found.pool, found.clock)
+        return Edge(app, IngestContext(self._batching, self._keys, aside, found.clock, metrics))
+
+    def _add_journey(self) -> None:
+        found, settings = self._found, self._found.settings
+        engine = Engine(
+            worker=found.name,
+            reader=PostgresLogReader(
+                found.pool, found.wakeups, found.partitions, found.name, found.clock
+            ),
+            store=Store(found.pool),
+            library=Library(found.pool),
+            clock=found.clock,
+            partitions=found.partitions,
+            batch=settings.batch,
+            cache=settings.cache // found.partitions,
+        )
+        worker = Worker(engine, found.wakeups.listen(workspace_store.CHANNEL))
+
+        async def check() -> str | None:
+            return None if worker.ready else "partitions are still being taken over"
+
+        self._checks["journey"] = check
+        self._services["journey"] = worker.run
+        self._services["maintenance"] = Maintenance(found.pool, found.clock).run
+
+    def _add_dispatch(self) -> Dispatcher:
+        found, settings = self._found, self._found.settings
+        dispatcher = Dispatcher(
+            found.pool,
+            found.clock,
+            found.wakeups,
+            partitions=found.partitions,
+            environment=os.environ,
+            concurrency=settings.concurrency,
+            lease=settings.lease,
+        )
+        self._services["dispatch"] = dispatcher.run
+        return dispatcher
+
+    async def _check_database(self) -> str | None:
+        try:
+            async with unavailable_when_lost():
+                await self._found.pool.fetchval("SELECT 1", timeout=2)
+        except Unavailable as error:
+            return str(error)
+        return None
+
+    async def run(
+        self,
+        sock: socket.socket,
+        stopping: asyncio.Event,
+        on_ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Until `stopping`; the first service that fails stops all and is raised."""
+        if self._alone:
+            # Nobody else can be alive behind the folder's lock: whoever had these is gone.
+            await self._found.pool.execute("TRUNCATE workers")
+            if self._dispatcher is not None:
+                await self._dispatcher.settle_all()
+        calm_garbage_collection()
+        http_over = asyncio.Event()
+        services = {
+            "http": self._serve_http(sock, stopping, http_over),
+            **{name: service(http_over) for name, service in self._services.items()},
+            "ready": self._announce(stopping, on_ready),
+        }
+        try:
+            await run_all(services, stopping, limit=15)
+        finally:
+            await self._engine.dispose()
+
+    async def _serve_http(
+        self, sock: socket.socket, stopping: asyncio.Event, http_over: asyncio.Event
+    ) -> None:
+        """The others stop only when no request can come in any more."""
+        try:
+            await serve(self._app, sock, stopping)
+            if self._batching is not None:
+                await self._batching.stop()
+        finally:
+            http_over.set()
+
+    async def _announce(
+        self, stopping: asyncio.Event, on_ready: Callable[[], Awaitable[None]]
+    ) -> None:
+        while not stopping.is_set() and [c for c in self._checks.values() if await c()]:
+            await pause(stopping, 0.02)
+        if not stopping.is_set():
+            await on_ready()
+        await stopping.wait()
