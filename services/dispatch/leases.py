@@ -15,7 +15,7 @@ from services.dispatch import metrics, sql
 from services.dispatch.channels.port import Outcome
 from services.dispatch.pending import Call, Change, Key
 from services.dispatch.policy import retry_delay
-from services.dispatch.store import store_changes
+from services.dispatch.store import store_changes, tell_log
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 
 logger = structlog.get_logger()
@@ -80,7 +80,8 @@ async def _settle_attempts(
     by_holder = sorted(rows, key=lambda row: str(row["claimed_by"]))
     for holder, group in groupby(by_holder, key=lambda row: row["claimed_by"]):
         changes = [_change(row, now, retry=retries_unknown(row["channel"])) for row in group]
-        stored = await store_changes(connection, holder, "attempting", changes, partitions)
+        stored = await store_changes(connection, holder, "attempting", changes)
+        await tell_log(connection, stored, partitions)
         for change in stored:
             if change.decision is not None:
                 metrics.DECISIONS.labels(change.channel, change.decision, "").inc()

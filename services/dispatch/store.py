@@ -163,9 +163,8 @@ async def store_changes(
     dispatcher: str,
     status: str,
     changes: Sequence[Change],
-    partitions: int,
 ) -> list[Change]:
-    """Store what messages of ours in `status` turn into, and tell the log of what is decided.
+    """Store what messages of ours in `status` turn into.
 
     Returns the changes that took place: the others are no longer ours.
     """
@@ -195,10 +194,13 @@ async def store_changes(
         [call.detail if call else None for call in calls],
     )
     moved = {(row["partition"], row["id"]) for row in rows}
-    stored = [c for c in changes if c.key in moved]
-    events = [_event(c, c.decision, c.decided_at) for c in stored if c.decision and c.decided_at]
+    return [c for c in changes if c.key in moved]
+
+
+async def tell_log(connection: Connection, changes: Sequence[Change], partitions: int) -> None:
+    """Tell the waiting runs of what is decided, in the transaction that decided it."""
+    events = [_event(c, c.decision, c.decided_at) for c in changes if c.decision and c.decided_at]
     await outbox.put(connection, events, partitions)
-    return stored
 
 
 def _event(change: Change, decision: Decision, at: datetime) -> Event:

@@ -1,14 +1,19 @@
 """The dispatcher: claim due messages, decide and record, call the provider, record what became.
 
-One task claims groups, each group is decided in a task of its own, each provider call is a task,
-and one task records finished calls, all that have finished meanwhile in one transaction. A place
-is taken per claimed message and given back when its outcome is stored, so the attempts without an
-outcome are never more than the stated concurrency: that many unknowns a kill may leave, not one
-more. Any number of dispatchers run side by side; none waits for another.
+Two lanes take turns. A turn takes every call that has finished meanwhile and claims as many due
+messages as there is room for; one transaction stores both (`turns.py`), then the new calls are
+made, each a task of its own. While one lane waits for its commit the other works. Whatever is due
+waits in the database, never in memory.
+
+Room is counted in places: one for each call under way and each outcome not yet stored. So the
+attempts without an outcome are never more than the stated concurrency: that many unknowns a kill
+may leave, not one more. Any number of dispatchers run side by side; none waits for another.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -18,14 +23,13 @@ from services.dispatch import leases, metrics, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Factory, Outcome, Result
-from services.dispatch.group import Groups
 from services.dispatch.pending import Attempt, Key
-from services.dispatch.slots import Slots
+from services.dispatch.turns import Claimed, Finished, Turns
 from services.dispatch.workspace import CurrentWorkspace
 from shared import message, workspace_store
 from shared.clock import Clock
 from shared.db.connect import Pool, unavailable_when_lost
-from shared.db.wakeups import Wakeups, ring_or_timeout
+from shared.db.wakeups import Wakeups
 from shared.errors import Unavailable
 from shared.lifecycle import pause
 
@@ -38,10 +42,21 @@ _LONGEST_SLEEP = 5.0
 """Real seconds: a wake-up that was lost costs no more."""
 _SHORTEST_SLEEP = 0.02
 _AGAIN = 0.1
-_STOP_LIMIT = 7.0
+_STOP_LIMIT = 6.0
+_LANES = 2
+_PATIENCE = 0.004
 _CALL_SHARE = 0.6
 """Of the lease: a call is over well before others may take it for lost."""
 _LONGEST_CALL = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One turn: what has finished, what was claimed, and the places they may take."""
+
+    finished: list[Finished]
+    claimed: Claimed
+    places: int
 
 
 class Dispatcher:
@@ -67,7 +82,7 @@ class Dispatcher:
         self._clock = clock
         self._partitions = partitions
         self._lease = timedelta(seconds=lease)
-        self._due = wakeups.listen(message.CHANNEL)
+        self._news = wakeups.listen(message.CHANNEL)
         self._lines = ChannelLines(
             clock,
             environment,
@@ -76,7 +91,7 @@ class Dispatcher:
             create=create,
         )
         self._current = CurrentWorkspace(wakeups.listen(workspace_store.CHANNEL))
-        self._groups = Groups(
+        self._turns = Turns(
             pool,
             clock,
             self._lines,
@@ -84,14 +99,15 @@ class Dispatcher:
             dispatcher=self.id,
             partitions=partitions,
             lease=self._lease,
-            requeued=self._due.set,
+            requeued=self._news.set,
         )
-        self._slots = Slots(concurrency)
+        self._size = concurrency
+        self._free = concurrency
+        self._turn = asyncio.Lock()
+        self._closing = False
         self._held: set[Key] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        self._deciding: set[asyncio.Task[None]] = set()
-        self._finished: list[tuple[Attempt, Result]] = []
-        self._news = asyncio.Event()
+        self._finished: list[Finished] = []
 
     async def settle_all(self) -> None:
         """Settle every lease at once. Only where no other dispatcher can be alive: the embedded
@@ -110,99 +126,112 @@ class Dispatcher:
         over = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._claim(tasks), name="dispatch-claim")
+                lanes = [
+                    tasks.create_task(self._lane(tasks), name=f"dispatch-lane-{number}")
+                    for number in range(_LANES)
+                ]
                 tasks.create_task(self._keep_leases(over), name="dispatch-leases")
-                tasks.create_task(self._record(over), name="dispatch-record")
                 await stopping.wait()
-                self._slots.close()
-                self._due.set()
-                await self._finish()
+                await self._finish(lanes)
                 over.set()
-                self._news.set()
         finally:
             for call in self._calls:
                 call.cancel()
             await asyncio.gather(*self._calls, return_exceptions=True)
             await self._lines.close()
 
-    # Claiming and deciding ------------------------------------------------------------------
+    # Turns ----------------------------------------------------------------------------------
 
-    async def _claim(self, tasks: asyncio.TaskGroup) -> None:
-        most = max(1, self._slots.size // 2)  # two groups overlap: one decides, one is sent
-        await self._workspace_is_there()
-        while places := await self._slots.take(most):
+    async def _lane(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            async with self._turn:  # one waits for work, while the other works
+                work = await self._next()
+            if work is None:
+                return
+            await self._carry_out(work, tasks)
+
+    async def _next(self) -> _Work | None:
+        """What has finished and what is due, as soon as there is any; None at the end."""
+        while True:
+            self._news.clear()
+            await self._wait_for_more()
+            finished, self._finished = self._finished, []
+            more = min(self._free, max(0, self._size // _LANES - len(finished)))
+            self._free -= more
+            places = len(finished) + more
             try:
-                claimed = await store.claim(
-                    self._pool, self.id, self._clock.now(), places, self._lease
-                )
+                claimed = await self._claim(places) if places and not self._closing else []
             except Unavailable as error:
-                self._slots.give(places)
+                self._finished[:0] = finished
+                self._free += more
                 await self._away(error)
                 continue
-            self._slots.give(places - len(claimed))
-            if not claimed:
-                await self._sleep()
-                continue
-            task = tasks.create_task(self._decide(claimed, tasks), name="dispatch-decide")
-            self._deciding.add(task)
-            task.add_done_callback(self._deciding.discard)
+            if finished or claimed:
+                return _Work(finished, claimed, places)
+            self._free += more
+            if self._closing and not self._calls:
+                return None
+            await self._sleep(looked=places > 0)
 
-    async def _workspace_is_there(self) -> None:
-        while not self._slots.closed:
-            try:
-                if await self._follow_workspace():
-                    return
-            except Unavailable as error:
-                await self._away(error)
-            await ring_or_timeout(self._due, 1.0)
+    async def _wait_for_more(self) -> None:
+        """Where room comes a place at a time, a short wait makes one turn of several."""
+        room = self._free + len(self._finished)
+        if 0 < room < self._size // 4 and self._calls:
+            await asyncio.sleep(_PATIENCE)
 
-    async def _sleep(self) -> None:
-        """Until something becomes due, or somebody says that it has."""
-        try:
-            due = await store.next_due(self._pool)
-        except Unavailable as error:
-            return await self._away(error)
+    async def _claim(self, places: int) -> Claimed:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            if await self._current.get(connection) is None:
+                return []
+        return await store.claim(self._pool, self.id, self._clock.now(), places, self._lease)
+
+    async def _sleep(self, *, looked: bool) -> None:
+        """Until something has finished or becomes due, or somebody says so."""
         delay = _LONGEST_SLEEP
-        if due is not None:
-            left = self._clock.real_delay(due - self._clock.now())
-            # What is due and could not be claimed is in somebody's hands: look again soon.
-            delay = min(max(left, _SHORTEST_SLEEP) if left > 0 else _AGAIN, _LONGEST_SLEEP)
-        await ring_or_timeout(self._due, delay)
+        if looked and not self._closing:
+            try:
+                due = await store.next_due(self._pool)
+            except Unavailable as error:
+                return await self._away(error)
+            if due is not None:
+                left = self._clock.real_delay(due - self._clock.now())
+                # What is due and could not be claimed is in somebody's hands: look again soon.
+                delay = min(max(left, _SHORTEST_SLEEP) if left > 0 else _AGAIN, delay)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):  # not wait_for, which may swallow a cancellation
+                await self._news.wait()
         return None
 
-    async def _decide(self, claimed: Sequence[tuple[Key, str]], tasks: asyncio.TaskGroup) -> None:
-        keys = [key for key, _ in claimed]
+    async def _carry_out(self, work: _Work, tasks: asyncio.TaskGroup) -> None:
         try:
-            attempts = await self._groups.record_attempts(claimed)
+            attempts = await self._turns.carry_out(work.finished, work.claimed)
         except Unavailable as error:
-            await self._give_back(keys, error)
+            # What has finished stays true whatever happens meanwhile; if somebody settles a
+            # message, storing its outcome changes nothing.
+            self._finished[:0] = work.finished
+            await self._give_back([key for key, _ in work.claimed], error)
+            self._free += work.places - len(work.finished)
+            self._news.set()
             return
-        self._slots.give(len(keys) - len(attempts))
+        self._held.difference_update(attempt.pending.key for attempt, _ in work.finished)
         self._held.update(attempt.pending.key for attempt in attempts)
+        self._free += work.places - len(attempts)
         for attempt in attempts:
             call = tasks.create_task(self._call(attempt), name="dispatch-call")
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
-        metrics.UNDER_WAY.set(len(self._calls))
+        metrics.UNDER_WAY.set(len(self._held))
+        self._news.set()
 
     async def _give_back(self, keys: Sequence[Key], error: Unavailable) -> None:
         """The attempts may have been stored, but nobody was called: say so, once we can."""
         await self._away(error)
-        for _ in range(int(self._lease.total_seconds())):
+        for _ in range(int(self._lease.total_seconds()) if keys else 0):
             try:
                 await store.release(self._pool, self.id, keys)
                 break
             except Unavailable as again:
                 await self._away(again)
-        self._slots.give(len(keys))
-
-    async def _away(self, error: Unavailable) -> None:
-        logger.warning(
-            "the database is away; messages wait", action="dispatch_unavailable", error=str(error)
-        )
-        await asyncio.sleep(1.0)
-
-    # Calling and recording ------------------------------------------------------------------
 
     async def _call(self, attempt: Attempt) -> None:
         try:
@@ -213,24 +242,11 @@ class Dispatcher:
         self._finished.append((attempt, result))
         self._news.set()
 
-    async def _record(self, over: asyncio.Event) -> None:
-        while not over.is_set() or self._finished:
-            await self._news.wait()
-            self._news.clear()
-            finished, self._finished = self._finished, []
-            while finished:
-                try:
-                    await self._groups.record_outcomes(finished)
-                    break
-                except Unavailable as error:
-                    # It stays true whatever happens meanwhile; if somebody settles the message,
-                    # storing it changes nothing.
-                    await self._away(error)
-                    if over.is_set():
-                        return
-            self._held.difference_update(attempt.pending.key for attempt, _ in finished)
-            self._slots.give(len(finished))
-            metrics.UNDER_WAY.set(len(self._calls))
+    async def _away(self, error: Unavailable) -> None:
+        logger.warning(
+            "the database is away; messages wait", action="dispatch_unavailable", error=str(error)
+        )
+        await asyncio.sleep(1.0)
 
     # Leases and the end ---------------------------------------------------------------------
 
@@ -244,7 +260,7 @@ class Dispatcher:
                 if await leases.settle(
                     self._pool, now, self._partitions, self._lines.retries_unknown
                 ):
-                    self._due.set()
+                    self._news.set()
                 await self._measure(now)
             except Unavailable as error:
                 logger.warning(
@@ -265,14 +281,17 @@ class Dispatcher:
         metrics.DUE.set(count)
         metrics.DUE_SECONDS.set((now - oldest).total_seconds() if oldest else 0)
 
-    async def _finish(self) -> None:
-        """Stop: no new claims; groups that are decided and calls under way may end in time."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _STOP_LIMIT
-        while under_way := {*self._deciding, *self._calls}:
-            done, _late = await asyncio.wait(under_way, timeout=max(0.0, deadline - loop.time()))
-            if not done:
-                break
-        for task in under_way:
-            task.cancel()  # a call that is cut off is recorded as unknown
-        await asyncio.gather(*under_way, return_exceptions=True)
+    async def _finish(self, lanes: Sequence[asyncio.Task[None]]) -> None:
+        """Stop: no new claims; what is under way may end, within a limit."""
+        self._closing = True
+        self._news.set()
+        _done, late = await asyncio.wait(lanes, timeout=_STOP_LIMIT)
+        if not late:
+            return
+        for call in self._calls:
+            call.cancel()  # recorded as unknown
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        self._news.set()
+        _done, late = await asyncio.wait(lanes, timeout=_STOP_LIMIT / 3)
+        for lane in late:
+            lane.cancel()

@@ -119,7 +119,7 @@ async def test_a_claimed_message_is_put_back_when_an_earlier_one_turns_up(house:
     dispatcher = house.dispatcher(dispatcher_id="mine")
     claimed = await store.claim(house.pool, "mine", house.clock.now(), 5, LEASE)
     await house.message("early", at=NOON, status="claimed", claimed_by="another")
-    assert await dispatcher._groups.record_attempts(claimed) == []
+    assert await dispatcher._turns.carry_out([], claimed) == []
     row = await house.row("late")
     assert (row["status"], row["claimed_by"], row["attempts"]) == ("queued", None, 0)
 
@@ -140,7 +140,7 @@ async def test_an_exit_that_comes_between_claim_and_attempt_wins(house: House) -
     claimed = await store.claim(house.pool, "mine", house.clock.now(), 5, LEASE)
     assert len(claimed) == 2
     assert await house.pool.fetchval(WITHDRAW, NOON) == "m1"
-    (attempt,) = await dispatcher._groups.record_attempts(claimed)
+    (attempt,) = await dispatcher._turns.carry_out([], claimed)
     assert attempt.outgoing.message_id == "m2", "the withdrawn one takes no place"
     assert (await house.decision("m1"))[:2] == ("dropped", "run_ended")
 
@@ -155,7 +155,7 @@ async def test_an_exit_that_is_being_stored_is_not_waited_for(house: House) -> N
     async with house.pool.acquire() as engine, engine.transaction():
         await engine.execute(WITHDRAW, NOON)
         async with asyncio.timeout(5):
-            assert await dispatcher._groups.record_attempts(claimed) == []
+            assert await dispatcher._turns.carry_out([], claimed) == []
     assert (await house.decision("m1"))[:2] == ("dropped", "run_ended")
     assert (await house.row("m2"))["status"] == "queued"
 
@@ -298,7 +298,7 @@ async def test_nobody_is_called_after_a_commit_whose_answer_was_lost(house: Hous
     await house.message()
     dispatcher = house.dispatcher(dispatcher_id="mine")
     claimed = await store.claim(house.pool, "mine", NOON, 5, LEASE)
-    await dispatcher._groups.record_attempts(claimed)  # ... and the answer is lost
+    await dispatcher._turns.carry_out([], claimed)  # ... and the answer is lost
     await store.release(house.pool, "mine", [key for key, _ in claimed])
     row = await house.row()
     assert (row["status"], row["attempts"]) == ("queued", 1)

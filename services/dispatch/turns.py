@@ -1,8 +1,11 @@
-"""The two transactions around a provider's call: one group's attempts, and what became of them."""
+"""One turn's transaction: what became of the calls that have finished, and the next attempts.
+
+Both go into one transaction, so that a group costs one commit and not two, and so that the attempts
+without an outcome are never more than they were before it plus what it has room for.
+"""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from services.dispatch import metrics, store
@@ -10,7 +13,7 @@ from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels.port import Outcome, Result
 from services.dispatch.deciding import contacts, decide_group, with_suppressions
 from services.dispatch.outcomes import Circumstances, change_after
-from services.dispatch.pending import Attempt, Change, Key
+from services.dispatch.pending import Attempt, Change, Key, Plan
 from services.dispatch.workspace import CurrentWorkspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
@@ -18,8 +21,12 @@ from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import Unavailable
 
+Finished = tuple[Attempt, Result]
+Claimed = Sequence[tuple[Key, str]]
+"""Keys with their customers."""
 
-class Groups:
+
+class Turns:
     def __init__(
         self,
         pool: Pool,
@@ -43,48 +50,37 @@ class Groups:
         self._requeued = requeued
         self._address_key = b""
 
-    async def record_attempts(self, claimed: Sequence[tuple[Key, str]]) -> list[Attempt]:
-        """Decide claimed messages; store holds, drops and attempts; return what is to be sent.
+    async def carry_out(self, finished: Sequence[Finished], claimed: Claimed) -> list[Attempt]:
+        """Store what became of calls, decide claimed messages, return what is to be sent now.
 
-        Raises Unavailable; the attempts may then have been stored, and nobody may be called.
+        Raises Unavailable. All of it may then have been stored or nothing: nobody may be called,
+        and storing the finished calls again does no harm.
         """
         if not self._address_key:
             self._address_key = await store.address_key(self._pool)
-        async with self._transaction() as connection:
-            attempts, changes = await self._decide(connection, claimed)
-        self._stored(changes)
-        await self._unclaim_rest(claimed, attempts, changes)
-        for attempt in attempts:
-            if attempt.number == 1:
-                waited = attempt.outgoing.at - attempt.pending.message.decidable_at
-                metrics.LATENESS_SECONDS.observe(max(0.0, waited.total_seconds()))
-        return attempts
-
-    async def _unclaim_rest(
-        self,
-        claimed: Sequence[tuple[Key, str]],
-        attempts: Sequence[Attempt],
-        changes: Sequence[Change],
-    ) -> None:
-        """What was withdrawn meanwhile is left alone; what was only locked is offered again."""
-        done = {attempt.pending.key for attempt in attempts} | {c.key for c in changes}
-        with contextlib.suppress(Unavailable):  # then the lease runs out
-            await store.unclaim(
-                self._pool, self._dispatcher, [key for key, _ in claimed if key not in done]
-            )
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
         async with (
             unavailable_when_lost(),
             self._pool.acquire() as connection,
             connection.transaction(),
         ):
-            yield connection
+            changes = await self._store_outcomes(connection, finished) if finished else []
+            plan = await self._decide(connection, claimed) if claimed else Plan()
+            changes += plan.changes
+            await store.tell_log(connection, changes, self._partitions)
+        self._count(changes, finished, plan.attempts)
+        await self._unclaim_rest(claimed, plan)
+        return plan.attempts
 
-    async def _decide(
-        self, connection: Connection, claimed: Sequence[tuple[Key, str]]
-    ) -> tuple[list[Attempt], list[Change]]:
+    async def _unclaim_rest(self, claimed: Claimed, plan: Plan) -> None:
+        """What was withdrawn meanwhile is left alone; what was only locked is offered again."""
+        done = {a.pending.key for a in plan.attempts} | {c.key for c in plan.changes}
+        with contextlib.suppress(Unavailable):  # then the lease runs out
+            await store.unclaim(
+                self._pool, self._dispatcher, [key for key, _ in claimed if key not in done]
+            )
+
+    async def _decide(self, connection: Connection, claimed: Claimed) -> Plan:
+        """What was decided and stored."""
         workspace = await self._current.get(connection)
         assert workspace is not None, "nothing is claimed before a workspace is there"
         await store.lock_customers(
@@ -104,28 +100,32 @@ class Groups:
         }
         plan = decide_group(workspace, group, people, now, self._lines.paused_until)
         await store.record_attempts(connection, self._dispatcher, plan.attempts, self._lease)
-        changes = await store.store_changes(
-            connection, self._dispatcher, "claimed", plan.changes, self._partitions
+        plan.changes = await store.store_changes(
+            connection, self._dispatcher, "claimed", plan.changes
         )
-        return plan.attempts, changes
+        return plan
 
-    async def record_outcomes(self, finished: Sequence[tuple[Attempt, Result]]) -> None:
-        """Store what became of calls. Raises Unavailable; storing them again does no harm."""
-        async with self._transaction() as connection:
-            retries = await store.retries(connection, [attempt for attempt, _ in finished])
-            now = self._clock.now()
-            changes = [
-                change_after(attempt, result, self._circumstances(attempt, retries, now))
-                for attempt, result in finished
-            ]
-            stored = await store.store_changes(
-                connection, self._dispatcher, "attempting", changes, self._partitions
+    async def _store_outcomes(
+        self, connection: Connection, finished: Sequence[Finished]
+    ) -> list[Change]:
+        retries = await store.retries(connection, [attempt for attempt, _ in finished])
+        now = self._clock.now()
+        changes = [
+            change_after(attempt, result, self._circumstances(attempt, retries, now))
+            for attempt, result in finished
+        ]
+        stored = await store.store_changes(connection, self._dispatcher, "attempting", changes)
+        dead = [
+            address_hash(
+                CHANNELS[attempt.outgoing.channel].address,
+                attempt.outgoing.address,
+                self._address_key,
             )
-            await self._suppress(connection, finished, now)
-        self._stored(stored)
-        for attempt, result in finished:
-            if result.outcome is Outcome.UNKNOWN:
-                metrics.UNKNOWN.labels(attempt.adapter).inc()
+            for attempt, result in finished
+            if result.outcome is Outcome.UNDELIVERABLE_ADDRESS
+        ]
+        await store.suppress(connection, dead, now)
+        return stored
 
     def _circumstances(
         self, attempt: Attempt, retries: dict[Key, int], now: datetime
@@ -138,24 +138,9 @@ class Groups:
             paused_until=self._lines.paused_until(channel),
         )
 
-    async def _suppress(
-        self,
-        connection: Connection,
-        finished: Sequence[tuple[Attempt, Result]],
-        now: datetime,
+    def _count(
+        self, changes: Sequence[Change], finished: Sequence[Finished], attempts: Sequence[Attempt]
     ) -> None:
-        dead = [
-            address_hash(
-                CHANNELS[attempt.outgoing.channel].address,
-                attempt.outgoing.address,
-                self._address_key,
-            )
-            for attempt, result in finished
-            if result.outcome is Outcome.UNDELIVERABLE_ADDRESS
-        ]
-        await store.suppress(connection, dead, now)
-
-    def _stored(self, changes: Sequence[Change]) -> None:
         if any(change.decision is None for change in changes):
             self._requeued()
         for change in changes:
@@ -163,3 +148,10 @@ class Groups:
                 metrics.DECISIONS.labels(
                     change.channel or "", change.decision, change.reason or ""
                 ).inc()
+        for attempt, result in finished:
+            if result.outcome is Outcome.UNKNOWN:
+                metrics.UNKNOWN.labels(attempt.adapter).inc()
+        for attempt in attempts:
+            if attempt.number == 1:
+                waited = attempt.outgoing.at - attempt.pending.message.decidable_at
+                metrics.LATENESS_SECONDS.observe(max(0.0, waited.total_seconds()))
