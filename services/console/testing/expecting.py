@@ -40,7 +40,9 @@ def _entered(expect: Expected, trace: Trace) -> Iterator[Difference]:
 def _messages(expect: Expected, trace: Trace) -> Iterator[Difference]:
     if expect.sent is not None:
         sent = [message for message in trace.messages if message.decision == "sent"]
-        yield from _list("sent", expect, expect.sent, sent, trace.local)
+        unsent = [f"{m.step} {m.decision}: {m.reason}" for m in trace.messages if m not in sent]
+        instead = f"{NOTHING} ({', '.join(unsent)})" if unsent else NOTHING
+        yield from _list("sent", expect, expect.sent, sent, trace.local, instead)
     if expect.decided is not None:
         yield from _list("decided", expect, expect.decided, trace.messages, trace.local)
 
@@ -51,6 +53,7 @@ def _list(
     wanted: Sequence[ExpectedMessage],
     got: Sequence[Message],
     local: Local,
+    instead: str = NOTHING,
 ) -> Iterator[Difference]:
     clause_line = expect.node.key_spot(clause).line
     before = [local.start, *(message.at for message in got)]
@@ -66,7 +69,7 @@ def _list(
             yield Difference(clause_line, what, NOTHING, _shown(got[j], local))
         elif j is None:
             line = wanted[i].node.spot.line
-            yield Difference(line, what, _asked(wanted[i], local), NOTHING)
+            yield Difference(line, what, _asked(wanted[i], local), instead)
         else:
             for key, expected, found in fields[i][j]:
                 line = wanted[i].node.key_spot(key).line

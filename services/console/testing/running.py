@@ -93,6 +93,7 @@ class _Bench:
             got = f"{MOST_DECISIONS} decisions and no end: give the test an `until`"
             differences = [Difference(line, "an end", "nothing waits any more", got)]
         else:
+            trace.close(script.until)
             differences = compare(case.test.expect, trace)
         return Result(
             case,

@@ -117,7 +117,20 @@ class Trace:
         for run in self.waiting:
             due, was = due_of(run), known.get(run.id)
             if due is not None and (was is None or was.waiting != run.waiting):
-                self._say(at, wording.waits(self._flow, run, due, self.local))
+                self._waits(at, run, due)
+
+    def _waits(self, at: datetime, run: Run, due: datetime) -> None:
+        reaches = wording.reaches(self._flow.steps[run.step], None)
+        begun = bool(self.lines) and self.lines[-1].text == reaches
+        if begun:
+            self.lines.pop()
+        said = wording.waits(self._flow, run, due, self.local)
+        self._say(at, f"{reaches}, {said}" if begun else f"{run.step} {said}")
+
+    def close(self, until: datetime | None) -> None:
+        """The clock stands still."""
+        if until is not None and self.waiting:
+            self._say(until, "the test ends here")
 
     def _event(self, at: datetime, event: Event, answers: list[Answer], *, repeated: bool) -> None:
         if event.kind == "outcome":

@@ -66,14 +66,15 @@ def refused(flow: Flow, reason: str) -> str:
 
 
 def reaches(step: Step, chosen: int | None) -> str:
-    """`chosen` is the arm of a branch."""
+    """`chosen` is the arm of a branch; a heard `otherwise` is a condition without a text."""
     said = f"reaches {step.id}"
     match step:
         case Branch():
             if chosen is None:
                 return f"{said}: no arm holds"
             condition = step.arms[chosen].when
-            return f"{said}: " + ("otherwise" if condition is None else f"when {condition.source}")
+            text = "" if condition is None else condition.source
+            return f"{said}: when {text}" if text else f"{said}: otherwise"
         case Send():
             channels = ", else ".join(step.channels)
             return f"{said}: send {channels}, template {step.template}"
@@ -86,7 +87,7 @@ def waits(flow: Flow, run: Run, due: datetime, local: Local) -> str:
     what = ""
     if isinstance(step, WaitFor):
         what = f" for {' or '.join(dict.fromkeys(match.event for match in step.matches))}"
-    return f"waits at {run.step}{what} until {local.both(due)}"
+    return f"waits{what} until {local.both(due)}"
 
 
 def ends(step: str, reason: str, exit_: Question | None) -> str:
