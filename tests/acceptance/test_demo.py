@@ -9,9 +9,15 @@ import re
 import signal
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from services.cli.demo.ending import show_outcome
+from services.cli.demo.play import Outcome
+from services.cli.demo.screen import Screen
 
 SPEED = "3600"
 """A shop day in 25 seconds. The demo itself takes its time."""
@@ -20,12 +26,11 @@ SPEED = "3600"
 async def start(folder: Path) -> asyncio.subprocess.Process:
     environment = {
         **os.environ,
-        "DANGOL_DEMO_SPEED": SPEED,
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(folder),
     }
     return await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).parent / "dangol"), "demo",
+        str(Path(sys.executable).parent / "dangol"), "demo", "--speed", SPEED,
         env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
@@ -100,3 +105,44 @@ async def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
     assert b"Stopped before the day was over." in out
     assert err == b""
     assert not data_in(tmp_path)
+
+
+WELL = Outcome(
+    sent=Counter(email=2, sms=1),
+    dropped=Counter(),
+    failed=Counter(),
+    held=Counter(),
+    undecided=0,
+    missing=frozenset(),
+    unasked=frozenset(),
+    received=2,
+    duplicates=0,
+    posted=5,
+    repeated=1,
+    taken_in=4,
+)
+
+
+def test_an_outcome_is_well_when_decisions_inbox_and_events_agree() -> None:
+    assert WELL.well
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"missing": frozenset({"<a>"})}, "did not arrive: 1"),
+        ({"unasked": frozenset({"<a>"})}, "without a decision: 1"),
+        ({"duplicates": 1}, "more than once: 1"),
+        ({"undecided": 3}, "still undecided: 3"),
+        ({"failed": Counter(unknown=1)}, "may or may not have been sent: 1"),
+        ({"taken_in": 3}, "taken in: 3"),
+        ({"sent": Counter(sms=1)}, "not one e-mail was sent"),
+    ],
+)
+def test_what_is_wrong_with_an_outcome_is_told(
+    wrong: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = replace(WELL, **wrong)
+    show_outcome(Screen("en"), outcome)
+    assert not outcome.well
+    assert told in capsys.readouterr().out
