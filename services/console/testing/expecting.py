@@ -89,7 +89,7 @@ def _fields(
     }
     for key, (expected, got) in words.items():
         if expected is not None and expected != got:
-            yield key, expected, got
+            yield key, str(expected), str(got)
     if want.at is not None and want.at != message.at:
         yield "at", local.time(want.at), local.time(message.at)
     if want.after is not None and want.after != message.at - before:
@@ -164,9 +164,9 @@ def _ended(want: Ended | None, trace: Trace) -> Iterator[Difference]:
 
 
 def _end(want: Ended, trace: Trace) -> End | None:
-    """The last end; a restart counts only for a test that asks for it: the journey goes on."""
+    """The last end. A restart is one only for a test that asks for it: the journey goes on."""
     restart = want.reason is not None and want.reason.text == "restart"
-    ends = [end for end in trace.ends if restart or end.reason != "restart"]
+    ends = [end for end in trace.ends if (end.reason == "restart") == restart]
     return ends[-1] if ends else None
 
 
