@@ -132,7 +132,7 @@ class _Showing:
         seconds = round((ENDS - OPENS).total_seconds() / speed)
         screen.facts(
             [
-                (screen.say(words.CONSOLE), f"{dangol.url}  ({dangol.admin_token})"),
+                (screen.say(words.CONSOLE), self._console(dangol)),
                 (screen.say(words.INBOX), f"smtp://127.0.0.1:{inbox.port}"),
                 (screen.say(words.PACE), screen.say(words.PACE_IS, f"{speed / 60:g}", seconds)),
             ]
@@ -142,8 +142,9 @@ class _Showing:
         """On a terminal somebody may want to look at the console, which ends with us."""
         if not self.screen.is_terminal:
             return
-        self.screen.heading(words.STAYS_OPEN, dangol.url)
-        self.screen.note(self.screen.say(words.TO_CLOSE, dangol.admin_token))
+        self.screen.heading(words.STAYS_OPEN)
+        self.screen.facts([(self.screen.say(words.CONSOLE), self._console(dangol))])
+        self.screen.note(self.screen.say(words.TO_CLOSE))
         enter = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(sys.stdin.fileno(), enter.set)
@@ -152,6 +153,9 @@ class _Showing:
                 await asyncio.wait_for(enter.wait(), _STAYS_OPEN)
         finally:
             loop.remove_reader(sys.stdin.fileno())
+
+    def _console(self, dangol: up.Running) -> str:
+        return f"{dangol.url}/?lang={self.screen.language}#token={dangol.admin_token}"
 
     def _port(self) -> int:
         """The one that was asked for; else the usual one, or a free one if that is taken."""

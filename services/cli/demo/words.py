@@ -1,7 +1,6 @@
 """What the demo says, in English and in Korean."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Literal, NamedTuple
 
 from shared.decisions import Reason
@@ -60,7 +59,6 @@ MADE_UP = Words(
     "상점과 고객은 예시이지만, PostgreSQL과 HTTP, SMTP는 실제로 동작합니다.",
 )
 STARTING = Words("starting PostgreSQL and all services …", "PostgreSQL과 서비스를 시작하는 중 …")
-DATABASE = Words("database", "데이터베이스")
 CONSOLE = Words("console", "콘솔")
 INBOX = Words("inbox", "받은편지함")
 PACE = Words("pace", "속도")
@@ -144,15 +142,6 @@ JOURNEYS_ARE = Words("the journeys", "여정과 문안")
 RUN_IT = Words("run it", "직접 실행")
 AGAIN = Words("this very day", "오늘의 데이터")
 READ = Words("read on", "문서")
-STAYS_OPEN = Words("Still open for two minutes: {0}", "2분 동안 더 열어 둡니다: {0}")
-TO_CLOSE = Words(
-    "The token is {0}. Enter or Ctrl-C closes it now.",
-    "토큰은 {0}입니다. Enter나 Ctrl-C를 누르면 바로 닫습니다.",
-)
+STAYS_OPEN = Words("The shop stays open for two more minutes", "상점을 2분 동안 더 열어 둡니다")
+TO_CLOSE = Words("Enter or Ctrl-C closes it now.", "Enter나 Ctrl-C를 누르면 바로 닫습니다.")
 STOPPED = Words("Stopped before the day was over.", "하루가 끝나기 전에 중지했습니다.")
-
-_WEEKDAYS = ("월", "화", "수", "목", "금", "토", "일")
-
-
-def weekday(at: datetime, language: Language) -> str:
-    return f"{_WEEKDAYS[at.weekday()]}요일" if language == "ko" else f"{at:%A}"
