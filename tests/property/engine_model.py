@@ -23,7 +23,7 @@ from services.journey.core.effects import (
     StateConsent,
     WithdrawMessage,
 )
-from services.journey.core.state import Customer, State, pack, unpack
+from services.journey.core.state import AtTime, Customer, Run, State, pack, unpack
 from services.journey.deciding import Deciding, emitted_event, readable
 from shared.clock import EPOCH
 from shared.event import Event, encode, outcome_event
@@ -114,11 +114,16 @@ class Alone:
         self.book = book
         self.customer = Customer(name, {}, State(needs=book.needs.id))
         self.told = Told()
+        self.queued: list[QueueMessage] = []
 
     def record(self, record: Record) -> tuple[Effect, ...]:
         (given,), refused = readable([record])
         assert not refused
+        waiting = _due_at(self.customer, record.received_at)
         decision = self._keep(decide(self.book, self.customer, given.event))
+        for run in decision.customer.state.runs:
+            # Rule 3: a timer due at T comes after every event received at T.
+            assert waiting.get(run.id, run) == run, f"{run} moved before {record}"
         if decision.taken_in and given.event.kind != "outcome":
             self.told.history.append(given.event.id)
         return decision.effects
@@ -132,6 +137,7 @@ class Alone:
         for effect in decision.effects:
             match effect:
                 case QueueMessage():
+                    self.queued.append(effect)
                     told.messages.append(as_message(effect))
                 case WithdrawMessage():
                     told.withdrawn.append(effect)
@@ -146,23 +152,41 @@ class Alone:
         return decision
 
 
-def alone(book: Book, log: Sequence[Record], end: datetime) -> Told:
+def _due_at(customer: Customer, at: datetime) -> dict[str, Run]:
+    return {
+        run.id: run
+        for run in customer.state.runs
+        if isinstance(run.waiting, AtTime) and run.waiting.due == at
+    }
+
+
+def alone(book: Book, life: "Life") -> Told:
     model = Alone(book)
-    for record in log:
+    for record in life.log:
         model.record(record)
-    model.tick(end)
+    model.tick(life.end)
     return model.told.end(model.customer)
 
 
 # The log of a life --------------------------------------------------------------------------------
 
 
-def live(
-    book: Book, inputs: Sequence[Input], tellings: Sequence[Telling]
-) -> tuple[list[Record], Told, datetime]:
+@dataclass(frozen=True)
+class Life:
+    log: list[Record]
+    told: Told
+    """What it came to with each timer in its own time."""
+    dues: list[datetime]
+    """When timers fired."""
+    end: datetime
+    """An instant behind all of it."""
+
+
+def live(book: Book, inputs: Sequence[Input], tellings: Sequence[Telling]) -> Life:
     """The log as it comes to be: what the customer does, what becomes of each message, what steps
-    emit; each timer in its own time. Also what that came to, and an instant behind all of it."""
+    emit."""
     model = Alone(book)
+    dues: list[datetime] = []
     coming: list[tuple[datetime, int, Event]] = []
     sent: list[Event] = []
     at = START
@@ -180,6 +204,7 @@ def live(
         due = next_due(model.customer)
         if due is not None and due < at:
             effects, at = model.tick(due), due
+            dues.append(due)
         else:
             _, _, event = heapq.heappop(coming)
             if len(log) == _MOST_RECORDS:
@@ -192,7 +217,8 @@ def live(
     end = (log[-1].received_at if log else START) + timedelta(days=3)
     while (due := next_due(model.customer)) is not None and due <= end:
         model.tick(due)
-    return log, model.told.end(model.customer), end
+        dues.append(due)
+    return Life(log, model.told.end(model.customer), sorted(dues), end)
 
 
 def _news(
@@ -224,8 +250,9 @@ class Cut:
 
     records: int
     at_end: bool
-    share: float
-    """Where log time lies between the last record and the next one, if this ends the log."""
+    share: float | None
+    """Where log time lies between the last record and the next one, if this ends the log; None:
+    at the very instant of a timer, if there is one."""
     failures: int
     """How often its commit fails before it is stored."""
     rows: int
@@ -305,7 +332,16 @@ class Stored:
         assert state.armed_at is None or state.armed_at in rows, f"{state.armed_at} not in {rows}"
 
 
-def in_batches(book: Book, log: Sequence[Record], end: datetime, cuts: Sequence[Cut]) -> Told:
+def _log_time(
+    last: datetime, ends: datetime, share: float | None, dues: Sequence[datetime]
+) -> datetime:
+    if share is None:
+        return next((due for due in dues if last <= due < ends), last)
+    return last + (ends - _INSTANT - last) * share
+
+
+def in_batches(book: Book, life: Life, cuts: Sequence[Cut]) -> Told:
+    log, end, dues = life.log, life.end, life.dues
     stored = Stored(book)
     place, number = 0, 0
     while place < len(log) or number == 0:
@@ -318,7 +354,7 @@ def in_batches(book: Book, log: Sequence[Record], end: datetime, cuts: Sequence[
         reached = max(stored.log_time, last - _INSTANT)
         at_end = cut.at_end and place > 0 and last < ends
         if at_end:
-            reached = max(reached, last + (ends - _INSTANT - last) * cut.share)
+            reached = max(reached, _log_time(last, ends, cut.share, dues))
         for _ in range(cut.failures):
             stored.decide(records, reached, cut.rows)  # never stored
         stored.commit(stored.decide(records, reached, cut.rows))

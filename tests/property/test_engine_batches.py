@@ -30,7 +30,7 @@ cuts = st.lists(
         Cut,
         records=st.sampled_from((0, 1, 1, 2, 3, 5, 8)),
         at_end=st.booleans(),
-        share=st.sampled_from((0.0, 0.01, 0.5, 1.0)),
+        share=st.sampled_from((0.0, 0.01, 0.5, 1.0, None, None)),
         failures=st.sampled_from((0, 0, 1, 2)),
         rows=st.sampled_from((1, 2, 1000)),
     ),
@@ -48,7 +48,7 @@ def test_batches_and_repetitions_change_nothing(
     cuts: Sequence[Cut],
 ) -> None:
     book = book_of([compiled(source) for source in sources])
-    log, lived, end = live(book, inputs, tellings)
-    model = alone(book, log, end)
-    same(model, lived, log, "each timer in its own time")
-    same(model, in_batches(book, log, end, cuts), log, f"in batches {cuts}")
+    life = live(book, inputs, tellings)
+    model = alone(book, life)
+    same(model, life.told, life.log, "each timer in its own time")
+    same(model, in_batches(book, life, cuts), life.log, f"in batches {cuts}")
