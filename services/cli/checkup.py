@@ -17,7 +17,7 @@ from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
-from shared.db.migrate import head
+from shared.db.migrate import HEAD
 from shared.db.pgdata import PGDATA
 from shared.errors import ConfigurationError, DangolError
 from shared.settings import Settings
@@ -117,12 +117,12 @@ async def _schema(pool: Pool) -> Finding:
     revision = None
     if await pool.fetchval("SELECT to_regclass('alembic_version')") is not None:
         revision = await pool.fetchval("SELECT version_num FROM alembic_version")
-    if revision == head():
+    if revision == HEAD:
         return Finding("schema", "ok", f"revision {revision}")
     return Finding(
         "schema",
         "fail",
-        f"the database's schema is {revision or 'missing'}, this release needs {head()}",
+        f"the database's schema is {revision or 'missing'}, this release needs {HEAD}",
         "run `dangol migrate`, or the release that fits the database",
     )
 

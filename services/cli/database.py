@@ -55,28 +55,14 @@ async def prepare(found: Database) -> None:
 
     Raises ConfigurationError, DatabaseUnreachable.
     """
-    from shared.db.migrate import head, migrate
+    from shared.db.migrate import HEAD, migrate, revision
 
     if found.data is not None and not found.in_use:
         await migrate(found.dsn, found.partitions)
         return
-    revision = await revision_of(found.dsn)
-    if revision != head():
+    schema = await revision(found.dsn)
+    if schema != HEAD:
         raise ConfigurationError(
-            f"the database's schema is {revision or 'missing'}, this release needs {head()}",
+            f"the database's schema is {schema or 'missing'}, this release needs {HEAD}",
             hint="run `dangol migrate` once, or the release that fits the database",
         )
-
-
-async def revision_of(dsn: str) -> str | None:
-    """None for a database that has never been migrated. Raises DatabaseUnreachable."""
-    from shared.db.connect import open_pool
-
-    pool = await open_pool(dsn, size=1, name="command")
-    try:
-        if await pool.fetchval("SELECT to_regclass('alembic_version')") is None:
-            return None
-        revision: str | None = await pool.fetchval("SELECT version_num FROM alembic_version")
-        return revision
-    finally:
-        await pool.close()

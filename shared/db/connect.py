@@ -5,8 +5,8 @@ password in the message.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -44,6 +44,24 @@ def _where(dsn: str) -> str:
     return parts.hostname or "its socket"
 
 
+@contextmanager
+def unreachable(dsn: str) -> Iterator[None]:
+    """Maps what a first connection meets to `DatabaseUnreachable`, with what to check."""
+    try:
+        yield
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        ValueError,
+    ) as error:
+        raise DatabaseUnreachable(
+            f"cannot connect to the database at {_where(dsn)}: {error or type(error).__name__}",
+            hint="check DANGOL_DATABASE_URL, that the server runs and lets this machine in",
+        ) from error
+
+
 async def _prepare(connection: Connection) -> None:
     await connection.set_type_codec(
         "jsonb",
@@ -69,7 +87,7 @@ async def open_pool(
 
     Raises DatabaseUnreachable with what to check.
     """
-    try:
+    with unreachable(dsn):
         return await asyncpg.create_pool(
             dsn,
             min_size=1,
@@ -80,24 +98,14 @@ async def open_pool(
             reset=_nothing_to_reset,
             server_settings={"application_name": f"dangol-{name}", **(settings or {})},
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
-        raise DatabaseUnreachable(
-            f"cannot connect to the database at {_where(dsn)}: {error or type(error).__name__}",
-            hint="check DANGOL_DATABASE_URL, that the server runs and lets this machine in",
-        ) from error
 
 
 def engine_for(dsn: str) -> "AsyncEngine":
     from sqlalchemy.ext.asyncio import create_async_engine  # heavy; commands do without
 
     async def connect() -> Any:
-        try:
+        with unreachable(dsn):
             return await asyncpg.connect(dsn, timeout=10)
-        except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
-            raise DatabaseUnreachable(
-                f"cannot connect to the database at {_where(dsn)}: {error or type(error).__name__}",
-                hint="check DANGOL_DATABASE_URL, that the server runs and lets this machine in",
-            ) from error
 
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, pool_size=4)
 

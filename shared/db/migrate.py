@@ -1,75 +1,34 @@
-"""Bring a database's schema forward, and say clearly when it is newer than this release."""
+"""Bring a database's schema forward, if it is not there already.
 
-import asyncio
-import json
-from pathlib import Path
+A start on a database of this release, which is nearly every start, asks one question and loads
+nothing of Alembic.
+"""
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+import asyncpg
 
-from shared.db.connect import engine_for
-from shared.errors import ConfigurationError
+from shared.db.connect import unreachable
 
-# Two processes that migrate at once take turns on this advisory lock.
-_LOCK = 0x44414E47
+HEAD = "0001"
+"""The newest revision in migrations/versions; a test holds the two to each other."""
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["connection"] = connection
-    return config
-
-
-def head() -> str:
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
-
-
-def _upgrade(connection: Connection, partitions: int) -> tuple[str | None, str]:
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    before = MigrationContext.configure(connection).get_current_revision()
-    known = {r.revision for r in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if before is not None and before not in known:
-        raise ConfigurationError(
-            f"the database's schema ({before}) is newer than this release ({head()})",
-            hint="run the release that wrote it, or a newer one",
-        )
-    if before != head():
-        command.upgrade(_config(connection), "head")
-    _seed(connection, partitions)
-    return before, head()
-
-
-def _seed(connection: Connection, partitions: int) -> None:
-    """The number of partitions is fixed once: customers live by it."""
-    connection.execute(
-        text("INSERT INTO meta VALUES ('partitions', cast(:n AS jsonb)) ON CONFLICT DO NOTHING"),
-        {"n": json.dumps(partitions)},
-    )
-    for table, key in (("partitions", "id"), ("log_heads", "partition")):
-        connection.execute(
-            text(
-                f"INSERT INTO {table} ({key}) SELECT generate_series(0,"  # noqa: S608 - our names
-                " (SELECT value::int - 1 FROM meta WHERE key = 'partitions'))"
-                " ON CONFLICT DO NOTHING"
-            )
-        )
+async def revision(dsn: str) -> str | None:
+    """The schema's revision; None for a database without one. Raises DatabaseUnreachable."""
+    with unreachable(dsn):
+        connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return None
+        found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return found
+    finally:
+        await connection.close()
 
 
 async def migrate(dsn: str, partitions: int) -> tuple[str | None, str]:
     """Returns the revision before and after. Raises DatabaseUnreachable, ConfigurationError."""
-    engine = engine_for(dsn)
-    try:
-        async with engine.begin() as connection:
-            return await connection.run_sync(_upgrade, partitions)
-    finally:
-        await engine.dispose()
+    if await revision(dsn) == HEAD:
+        return HEAD, HEAD
+    from shared.db.upgrade import upgrade  # Alembic is heavy
 
-
-def migrate_now(dsn: str, partitions: int) -> tuple[str | None, str]:
-    return asyncio.run(migrate(dsn, partitions))
+    return await upgrade(dsn, partitions)

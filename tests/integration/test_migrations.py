@@ -8,8 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
+from shared.db import upgrade
 from shared.db.connect import Pool, engine_for
-from shared.db.migrate import head, migrate
+from shared.db.migrate import HEAD, migrate
 from shared.db.tables import metadata
 from shared.errors import ConfigurationError, DatabaseUnreachable
 from tests.conftest import PARTITIONS, database_url
@@ -40,7 +41,7 @@ async def test_tables_and_migrations_say_the_same(dsn: str) -> None:
 async def test_migrating_again_changes_nothing_and_keeps_the_number_of_partitions(
     dsn: str, pool: Pool
 ) -> None:
-    assert await migrate(dsn, PARTITIONS + 3) == (head(), head())
+    assert await migrate(dsn, PARTITIONS + 3) == (HEAD, HEAD)
     assert await pool.fetchval("SELECT count(*) FROM partitions") == PARTITIONS
     assert await pool.fetchval("SELECT count(*) FROM log_heads") == PARTITIONS
 
@@ -50,7 +51,7 @@ async def test_two_processes_may_migrate_an_empty_database_at_once(postgres: str
     await connection.execute("CREATE DATABASE empty_one")
     url = database_url(postgres, "empty_one")
     results = await asyncio.gather(*(migrate(url, 2) for _ in range(4)))
-    assert sorted(results, key=str) == sorted([(None, head()), *[(head(), head())] * 3], key=str)
+    assert sorted(results, key=str) == sorted([(None, HEAD), *[(HEAD, HEAD)] * 3], key=str)
     await connection.execute("DROP DATABASE empty_one WITH (FORCE)")
     await connection.close()
 
@@ -67,3 +68,7 @@ async def test_a_database_that_cannot_be_reached_is_told_without_its_password() 
         await migrate("postgresql://someone:secret-word@127.0.0.1:1/none", PARTITIONS)
     assert "127.0.0.1" in str(caught.value)
     assert "secret-word" not in str(caught.value)
+
+
+def test_the_head_is_the_newest_migration() -> None:
+    assert upgrade.head() == HEAD

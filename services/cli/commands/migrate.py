@@ -20,11 +20,13 @@ def migrate(data: Path = DATA) -> None:
     Of DANGOL_DATABASE_URL, else of the data folder, which is made if it is missing. `dangol up`
     does it by itself.
     """
+    import asyncio
+
     from services.cli.database import database
-    from shared.db.migrate import migrate_now
+    from shared.db.migrate import migrate as bring_forward
 
     with database(data, create=True) as found:
-        before, after = migrate_now(found.dsn, found.partitions)
+        before, after = asyncio.run(bring_forward(found.dsn, found.partitions))
     if before == after:
         say(f"The database is up to date: schema {after}.")
     else:

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `shared.db.migrate` hands over."""
+"""Alembic's entry: runs on the connection that `shared.db.upgrade` hands over."""
 
 from alembic import context
 
