@@ -66,12 +66,11 @@ def listening(flow: Flow, answers: list[Answer]) -> Flow:
     def step_of(step: Step) -> Step:
         match step:
             case Branch():
-                arms = (
-                    Arm(heard(Question(flow.journey, "branch", text, step.id, way), when), first)
-                    for way, (text, when, first) in enumerate(
-                        (_text(arm.when), arm.when, arm.first) for arm in step.arms
-                    )
-                )
+                place: tuple[str, Kind] = flow.journey, "branch"
+                arms = [
+                    Arm(heard(Question(*place, _text(arm.when), step.id, way), arm.when), arm.first)
+                    for way, arm in enumerate(step.arms)
+                ]
                 return replace(step, arms=tuple(arms))
             case WaitFor():
                 return replace(step, matches=matches("wait_for", step.matches, step.id))

@@ -136,17 +136,15 @@ class Trace:
         if event.kind == "outcome":
             return
         self._say(at, wording.event(event, repeated=repeated))
-        triggers = [a for a in answers if a.question.kind == "trigger"]
-        if triggers and not any(a.holds for a in triggers):
-            for answer in triggers:
-                self._say(at, wording.not_matched(answer.question))
+        held = {(a.question.kind, a.question.step) for a in answers if a.holds}
         for answer in answers:
-            kind, step = answer.question.kind, answer.question.step
+            question = answer.question
+            kind, step = question.kind, question.step
             if kind == "wait_for" and answer.holds:
                 self.reached.add((step, 0))
-                self._say(at, wording.awaited(answer.question, event))
-            elif kind in ("wait_for", "exit") and not answer.holds:
-                self._say(at, wording.goes_on(answer.question))
+                self._say(at, wording.awaited(question, event))
+            elif kind != "branch" and (kind, step) not in held:
+                self._say(at, wording.not_met(question))
 
     def _timed_out(self, at: datetime, before: tuple[Run, ...]) -> None:
         for run in before:

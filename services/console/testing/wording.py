@@ -35,15 +35,13 @@ def _short(values: dict[str, Any]) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def not_matched(question: Question) -> str:
-    return f"does not enter: {Refusal.NOT_MATCHED}, the trigger asks for {question.text}"
-
-
 def awaited(question: Question, given: Event) -> str:
     return f"{question.step} has waited for it: {question.text or given.name}"
 
 
-def goes_on(question: Question) -> str:
+def not_met(question: Question) -> str:
+    if question.kind == "trigger":
+        return f"does not enter: {Refusal.NOT_MATCHED}, the trigger asks for {question.text}"
     if question.kind == "exit":
         return f"no exit: {question.text} does not hold"
     return f"{question.step} waits on: {question.text} does not hold"

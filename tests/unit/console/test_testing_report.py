@@ -89,6 +89,15 @@ def test_an_exit_says_which_condition_held_and_which_did_not() -> None:
     ]
 
 
+def test_of_several_exits_by_one_event_only_the_one_that_held_is_told() -> None:
+    two = CART.replace("\nexit:", "\nexit:\n  - {event: Bought, where: event.total > 9}")
+    (result,) = run(files(case("{}", ADDED, BOUGHT), cart=two)).results
+    assert [line.text for line in result.lines[-2:]] == [
+        'event Bought {"cart_id":"c1"}',
+        "ends at wait-1: exit, event.cart_id == trigger.cart_id",
+    ]
+
+
 def test_a_wait_for_says_what_it_heard_and_what_not() -> None:
     little = SEEN.replace("true", "false")
     assert timeline(ADDED, little, SEEN.replace("2h", "30m"))[3:] == [
