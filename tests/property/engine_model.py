@@ -332,7 +332,7 @@ class Stored:
         assert state.armed_at is None or state.armed_at in rows, f"{state.armed_at} not in {rows}"
 
 
-def _log_time(
+def log_time(
     last: datetime, ends: datetime, share: float | None, dues: Sequence[datetime]
 ) -> datetime:
     if share is None:
@@ -354,7 +354,7 @@ def in_batches(book: Book, life: Life, cuts: Sequence[Cut]) -> Told:
         reached = max(stored.log_time, last - _INSTANT)
         at_end = cut.at_end and place > 0 and last < ends
         if at_end:
-            reached = max(reached, _log_time(last, ends, cut.share, dues))
+            reached = max(reached, log_time(last, ends, cut.share, dues))
         for _ in range(cut.failures):
             stored.decide(records, reached, cut.rows)  # never stored
         stored.commit(stored.decide(records, reached, cut.rows))

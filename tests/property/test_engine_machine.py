@@ -158,7 +158,7 @@ class Driver:
             await node.stop(partition)
         for node in self._house.nodes:
             await node.reap()
-        last = await self._house.node("last", batch=50, cache=100)
+        last = await self._house.node("last", batch=3, cache=100)
         for partition in range(PARTITIONS):
             last.own(partition)
         async with asyncio.timeout(20):
