@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from shared import workspace_store
+from shared import message, workspace_store
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.migrate import migrate
@@ -21,8 +21,6 @@ from shared.log import outbox
 from shared.log import postgres as postgres_log
 from shared.log.postgres import PostgresLog
 from shared.settings import Settings
-
-MESSAGES = "dangol_messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ async def open_foundation(
             partitions=partitions,
             wakeups=Wakeups(
                 dsn,
-                [postgres_log.CHANNEL, outbox.CHANNEL, workspace_store.CHANNEL, MESSAGES],
+                [postgres_log.CHANNEL, outbox.CHANNEL, workspace_store.CHANNEL, message.CHANNEL],
             ),
             log=PostgresLog(pool, partitions, clock),
             name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",

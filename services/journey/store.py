@@ -12,13 +12,11 @@ from datetime import datetime
 from services.journey.batch import Batch, TimerRow
 from services.journey.core.history import Needs, Row
 from services.journey.core.state import Customer, pack, unpack
+from shared import message
 from shared.clock import EPOCH
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
 from shared.log import outbox
-from shared.message import pack as pack_context
-
-MESSAGES_CHANNEL = "dangol_messages"
 
 
 class WorkspaceChanged(DangolError):
@@ -269,7 +267,7 @@ async def _store_messages(connection: Connection, batch: Batch) -> None:
                 (
                     batch.partition, m.id, batch.customers_of[m.id], m.run_id, m.journey, m.version,
                     m.step, m.category, m.priority, m.held_out, list(m.channels), m.template,
-                    pack_context(m.context), m.at, m.at, m.at, status,
+                    message.pack(m.context), m.at, m.at, m.at, status,
                 )
                 for m in batch.messages
             ],
@@ -290,7 +288,7 @@ async def _store_messages(connection: Connection, batch: Batch) -> None:
             batch.partition,
         )
     if (batch.messages and batch.offered) or batch.release:
-        await connection.execute("SELECT pg_notify($1, '')", MESSAGES_CHANNEL)
+        await connection.execute("SELECT pg_notify($1, '')", message.CHANNEL)
 
 
 async def _store_rest(connection: Connection, batch: Batch) -> None:
