@@ -4,6 +4,7 @@ the customer as when every record is decided alone."""
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +53,27 @@ def test_batches_and_repetitions_change_nothing(
     model = alone(book, life)
     same(model, life.told, life.log, "each timer in its own time")
     same(model, in_batches(book, life, cuts), life.log, f"in batches {cuts}")
+
+
+MEASURED = """
+journey: measured
+trigger: {event: Added}
+steps:
+  - set: {profile.age: now - trigger.at}
+  - wait: 5m
+  - branch:
+      - when: profile.age < "2m"
+        steps: [{send: push, template: t, id: fresh}]
+"""
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, reason="`set` leaves in memory a value that the column of traits changes"
+)
+def test_a_trait_that_a_step_has_set_is_the_same_when_it_is_read_again() -> None:
+    added = Input(timedelta(0), "Added", "a", 1, skew=MINUTE)
+    viewed = Input(10 * MINUTE, "Viewed", "a", 1, skew=timedelta(0))
+    book = book_of([compiled(MEASURED)])
+    life = live(book, [added, viewed], [Telling(None, MINUTE, MINUTE)])
+    one_by_one = in_batches(book, life, [Cut(1, False, 0.0, 0, 1000)])
+    same(alone(book, life), one_by_one, life.log, "read again between the two events")
