@@ -13,13 +13,14 @@ _DAY = timedelta(days=1)
 
 
 @lru_cache(maxsize=1)
-def _known_zones() -> frozenset[str]:
+def known_zones() -> frozenset[str]:
+    """The IANA names; asking for them walks the file system."""
     return frozenset(available_timezones())
 
 
 @lru_cache(maxsize=1024)
 def _zone(name: str) -> ZoneInfo | None:
-    return ZoneInfo(name) if name in _known_zones() else None
+    return ZoneInfo(name) if name in known_zones() else None
 
 
 def zone_of(trait: object, default: ZoneInfo) -> ZoneInfo:

@@ -7,11 +7,12 @@ refused. Secrets never stand in the file: they come from the environment.
 import re
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from shared.decisions import Category
+from shared.local_time import known_zones
 
 _DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds")
@@ -39,7 +40,7 @@ def parse_duration(text: object) -> timedelta:
 
 
 def _zone(name: object) -> str:
-    if not isinstance(name, str) or name not in available_timezones():
+    if not isinstance(name, str) or name not in known_zones():
         raise ValueError(f"`{name}` is no time zone: use an IANA name such as Asia/Seoul")
     return name
 

@@ -7,9 +7,7 @@ place; one that is settled here (a duration, a priority) becomes its value.
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
-from zoneinfo import available_timezones
 
 from pydantic import (
     BaseModel,
@@ -26,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from services.journey.language.tree import Mapping, Scalar, Sequence, data
+from shared.local_time import known_zones
 from shared.workspace import Duration, TimeOfDay, parse_duration
 
 T = TypeVar("T")
@@ -150,13 +149,8 @@ def _instant(text: str) -> datetime:
     return instant
 
 
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
 def _zone_or_customer(text: str) -> str:
-    if text != "customer" and text not in _zones():
+    if text != "customer" and text not in known_zones():
         raise ValueError(f"`{text[:60]}` is no time zone: write Asia/Seoul, or customer")
     return text
 
