@@ -20,7 +20,7 @@ from services.journey.library import Library
 from shared.clock import EPOCH, Clock, wall_clock
 from shared.db.connect import Pool
 from shared.db.wakeups import Wakeups
-from shared.errors import Unavailable
+from shared.errors import DangolError, Unavailable
 from shared.event import Event, decode
 from shared.log.postgres import CHANNEL
 from shared.message import pack as pack_context
@@ -233,3 +233,32 @@ async def test_whatever_befalls_the_workers_the_log_decides(house: House, seed: 
         steps = "\n".join(f"  {step}" for step in driver.done)
         error.add_note(f"seed {seed}\n{steps}\nthe log:\n{log}")
         raise
+
+
+@pytest.mark.xfail(
+    raises=(asyncpg.DataError, UnicodeEncodeError),
+    reason="what the database cannot keep is published, and stops its partition for good",
+)
+@pytest.mark.parametrize(
+    "step",
+    [
+        r'set: {profile.name: "a\0b"}',
+        r'set: {profile.name: "\ud800"}',
+        r'exit: "a\0b"',
+        r'{send: push, template: a, with: {name: "\ud800"}}',
+    ],
+)
+async def test_no_journey_stops_its_partition(house: House, step: str) -> None:
+    """Refused, or decided and set aside: anything but a commit that can never happen."""
+    source = rf"""{{journey: odd, trigger: {{event: Added}}, steps: [{step}]}}"""
+    with contextlib.suppress(DangolError):
+        await house.open({"odd": source})
+    node = await house.node("one", batch=10, cache=10)
+    now = house.clock.now()
+    await house.log.append([Input(MINUTE, "Added", "a", 1, MINUTE).event(1, now)])
+    for partition in range(PARTITIONS):
+        node.own(partition)
+    async with asyncio.timeout(10):
+        while not await house.is_settled():
+            await node.reap()
+            await asyncio.sleep(0.02)
