@@ -1,9 +1,9 @@
 """One group's decisions: each customer's messages in their order, by the pure policies.
 
 A message whose turn has not come (an earlier one of the same customer is due and in somebody else's
-hands) is put back, and so are those behind it. A hold that is over already, because we come late,
-is decided again at once, at its new place in the order. A message that may be sent is rendered
-here: what cannot be rendered is dropped and never counts as an attempt.
+hands) is left as it is, and so are those behind it. A hold that is over already, because we come
+late, is decided again at once, at its new place in the order. A message that may be sent is
+rendered here: what cannot be rendered is dropped and never counts as an attempt.
 """
 
 import heapq
@@ -15,7 +15,7 @@ import structlog
 
 from services.dispatch import metrics
 from services.dispatch.channels.port import Outgoing
-from services.dispatch.pending import Attempt, Key, Pending, Plan, decided, put_back, queued
+from services.dispatch.pending import Attempt, Key, Pending, Plan, decided, queued
 from services.dispatch.policy import (
     Contact,
     Drop,
@@ -80,9 +80,7 @@ def decide_group(
     plan = Plan()
     customers: dict[tuple[int, str], list[Pending]] = {}
     for pending in group:
-        if pending.journey_paused:
-            plan.changes.append(put_back(pending))
-        else:
+        if not pending.journey_paused:
             customers.setdefault((pending.key.partition, pending.customer), []).append(pending)
     for messages in customers.values():
         _Customer(workspace, messages, people, now, paused_until, plan).decide_all()
@@ -115,9 +113,8 @@ class _Customer:
         while self._turn:
             key, pending = heapq.heappop(self._turn)
             if self._first_elsewhere is not None and key > self._first_elsewhere:
-                self._plan.changes.append(put_back(pending))
-            else:
-                self._decide(pending)
+                return
+            self._decide(pending)
 
     def _decide(self, pending: Pending) -> None:
         message, now = pending.message, self._now

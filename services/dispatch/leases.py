@@ -1,7 +1,7 @@
-"""Leases: kept while a group is in our hands, settled where their holder is gone.
+"""Leases of attempts: kept while the call is under way, settled where their holder is gone.
 
-A claim that ran out is offered again. An attempt that ran out may have reached the provider: it
-follows the `unknown` rule of its channel, and is never silently sent a second time.
+An attempt whose lease ran out may have reached the provider: it follows the `unknown` rule of its
+channel, and is never silently sent a second time.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from services.dispatch import metrics, sql
 from services.dispatch.channels.port import Outcome
 from services.dispatch.pending import Call, Change, Key
 from services.dispatch.policy import retry_delay
-from services.dispatch.store import store_changes, tell_log
+from services.dispatch.store import store_outcomes, tell_log
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 
 logger = structlog.get_logger()
@@ -49,7 +49,6 @@ async def settle(
     Returns how many messages that were.
     """
     async with unavailable_when_lost(), pool.acquire() as connection:
-        claims = len(await connection.fetch(sql.SETTLE_CLAIMS, everything))
         attempts = 0
         while True:
             async with connection.transaction():
@@ -58,16 +57,14 @@ async def settle(
             attempts += len(rows)
             if len(rows) < _LIMIT:
                 break
-    if claims or attempts:
-        metrics.SETTLED.labels("queued").inc(claims)
-        metrics.SETTLED.labels("unknown").inc(attempts)
+    if attempts:
+        metrics.SETTLED.inc(attempts)
         logger.warning(
             "settled what a lost dispatcher had in its hands",
             action="leases_settled",
-            claims=claims,
             attempts=attempts,
         )
-    return claims + attempts
+    return attempts
 
 
 async def _settle_attempts(
@@ -80,7 +77,7 @@ async def _settle_attempts(
     by_holder = sorted(rows, key=lambda row: str(row["claimed_by"]))
     for holder, group in groupby(by_holder, key=lambda row: row["claimed_by"]):
         changes = [_change(row, now, retry=retries_unknown(row["channel"])) for row in group]
-        stored = await store_changes(connection, holder, "attempting", changes)
+        stored = await store_outcomes(connection, holder, changes)
         await tell_log(connection, stored, partitions)
         for change in stored:
             if change.decision is not None:

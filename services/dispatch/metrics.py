@@ -30,5 +30,5 @@ PAUSED = Gauge("dangol_dispatch_channel_paused", "Channel paused", ["channel"])
 # Messages that may be claimed now (counted up to 10,000), and how long the first has waited.
 DUE = Gauge("dangol_dispatch_due_messages", "Messages due")
 DUE_SECONDS = Gauge("dangol_dispatch_due_age_seconds", "Age of the message that is due longest")
-# Leases that ran out and were settled for somebody who is gone; `what` is queued or unknown.
-SETTLED = Counter("dangol_dispatch_settled", "Leases of lost dispatchers settled", ["what"])
+# Attempts whose lease ran out, settled for a dispatcher that is gone.
+SETTLED = Counter("dangol_dispatch_settled", "Attempts of lost dispatchers settled")

@@ -87,12 +87,6 @@ class Plan:
     changes: list[Change] = field(default_factory=list)
 
 
-def put_back(pending: Pending) -> Change:
-    return Change(
-        pending.key, pending.customer, pending.run_id, pending.message.step, pending.attempts
-    )
-
-
 def decided(
     pending: Pending,
     number: int,

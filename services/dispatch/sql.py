@@ -9,32 +9,23 @@ def _paused(message: str) -> str:
 
 
 # Due messages, oldest first, then all that is due of the same customers: one customer's messages
-# are decided together. A customer of whom somebody has a claimed message is left to him. Of more
-# than fit, the earliest in deciding order are taken. Locks are skipped, never waited for. A claim
-# that a crash forgets does no harm, so this commit need not reach the disk.
+# are decided together. Of more than fit, the earliest in deciding order are taken. The claim is the
+# lock on the row until the end of the transaction; locks of others are skipped, never waited for.
 CLAIM = f"""
 WITH due AS MATERIALIZED (
   SELECT m.partition, m.customer FROM messages m
   WHERE m.status = 'queued' AND m.not_before <= $1 AND NOT {_paused("m")}
-    AND NOT EXISTS (SELECT 1 FROM messages o WHERE o.partition = m.partition
-      AND o.customer = m.customer AND o.status = 'claimed' AND o.status <> 'decided')
   ORDER BY m.not_before LIMIT $2 FOR UPDATE OF m SKIP LOCKED
 ), whole AS MATERIALIZED (
-  SELECT m.partition, m.id, m.decidable_at, m.priority, m.journey, m.step
+  SELECT m.partition, m.id, m.customer, m.decidable_at, m.priority, m.journey, m.step
   FROM (SELECT DISTINCT partition, customer FROM due) d
   JOIN messages m ON m.partition = d.partition AND m.customer = d.customer
   WHERE m.status = 'queued' AND m.status <> 'decided' AND m.not_before <= $1 AND NOT {_paused("m")}
   FOR UPDATE OF m SKIP LOCKED
-), chosen AS MATERIALIZED (
-  SELECT partition, id FROM whole
-  ORDER BY decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C", id COLLATE "C"
-  LIMIT $2
 )
-UPDATE messages m SET status = 'claimed', claimed_by = $3,
-  claim_until = clock_timestamp() + $4::interval
-FROM chosen c, set_config('synchronous_commit', 'off', true)
-WHERE m.partition = c.partition AND m.id = c.id
-RETURNING m.partition, m.id, m.customer
+SELECT partition, id, customer FROM whole
+ORDER BY decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C", id COLLATE "C"
+LIMIT $2
 """  # noqa: S608 - no values from outside
 
 NEXT_DUE = f"""
@@ -44,8 +35,8 @@ WHERE m.status = 'queued' AND NOT {_paused("m")} ORDER BY m.not_before LIMIT 1
 
 LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
 
-# The messages of a group with everything the policies ask of their customers, in one go. A message
-# that the engine is withdrawing at this moment is locked by it, and left out.
+# The messages of a group with everything the policies ask of their customers, in one go. It comes
+# after the customers' locks, in a statement of its own: only so it sees what their last holder did.
 READ = f"""
 SELECT m.partition, m.id, m.customer, m.run_id, m.journey, m.step, m.category, m.priority,
   m.held_out, m.channels, m.template, m.context, m.created_at, m.decidable_at, m.attempts,
@@ -61,16 +52,15 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT array_agg((p.message_id, p.taken_at, p.category, p.channel)) AS places
   FROM cap_places p WHERE p.partition = m.partition AND p.customer = m.customer
-    AND p.taken_at > m.decidable_at - $5::interval
+    AND p.taken_at > m.decidable_at - $4::interval
 ) p ON true
 LEFT JOIN LATERAL (
   SELECT array_agg((o.id, o.journey, o.step, o.priority, o.decidable_at)) AS elsewhere
   FROM messages o WHERE o.partition = m.partition AND o.customer = m.customer
-    AND o.status <> 'decided' AND o.status IN ('queued', 'claimed') AND o.not_before <= $4
+    AND o.status = 'queued' AND o.status <> 'decided' AND o.not_before <= $3
     AND o.id <> m.id AND NOT {_paused("o")}
 ) e ON true
-WHERE m.status = 'claimed' AND m.claimed_by = $3
-FOR UPDATE OF m SKIP LOCKED
+WHERE m.status = 'queued'
 """  # noqa: S608
 
 SUPPRESSED = "SELECT address_hash, scope FROM suppressions WHERE address_hash = ANY ($1::text[])"
@@ -88,9 +78,8 @@ WITH a AS (
   AS a(partition, id, customer, number, channel, adapter, passed_over, at, category, taken_at)
 ), moved AS (
   UPDATE messages m SET status = 'attempting', attempts = a.number, channel = a.channel,
-    passed_over = a.passed_over, claim_until = clock_timestamp() + $2::interval
-  FROM a WHERE m.partition = a.partition AND m.id = a.id
-    AND m.status = 'claimed' AND m.claimed_by = $1
+    passed_over = a.passed_over, claimed_by = $1, claim_until = clock_timestamp() + $2::interval
+  FROM a WHERE m.partition = a.partition AND m.id = a.id AND m.status = 'queued'
   RETURNING 1
 ), recorded AS (
   INSERT INTO attempts (partition, message_id, number, channel, adapter, dispatcher, started_at)
@@ -124,7 +113,7 @@ WITH t AS (
     passed_over = coalesce(t.passed_over, m.passed_over),
     provider_id = coalesce(t.provider_id, m.provider_id)
   FROM t WHERE m.partition = t.partition AND m.id = t.id
-    AND m.status = $2 AND m.claimed_by = $1 AND m.attempts = t.number
+    AND m.status = $2 AND m.claimed_by IS NOT DISTINCT FROM $1 AND m.attempts = t.number
   RETURNING m.partition, m.id
 ), noted AS (
   UPDATE attempts a SET finished_at = t.finished_at, outcome = t.outcome,
@@ -153,7 +142,7 @@ WITH w AS (SELECT * FROM unnest($2::int[], $3::text[]) AS w(partition, id)),
 freed AS (
   UPDATE messages m SET status = 'queued', claimed_by = NULL, claim_until = NULL
   FROM w WHERE m.partition = w.partition AND m.id = w.id
-    AND m.status IN ('claimed', 'attempting') AND m.claimed_by = $1
+    AND m.status = 'attempting' AND m.claimed_by = $1
   RETURNING m.partition, m.id, m.attempts
 )
 UPDATE attempts a SET outcome = 'broken_connection', detail = 'not called: the database was away'
@@ -161,20 +150,8 @@ FROM freed f WHERE a.partition = f.partition AND a.message_id = f.id AND a.numbe
   AND a.outcome IS NULL
 """
 
-# Claims that we could not look at: somebody had locked them. Where he still has, the lease decides.
-UNCLAIM = """
-WITH ours AS MATERIALIZED (
-  SELECT m.partition, m.id FROM unnest($2::int[], $3::text[]) AS w(partition, id)
-  JOIN messages m ON m.partition = w.partition AND m.id = w.id
-  WHERE m.status = 'claimed' AND m.claimed_by = $1
-  FOR UPDATE OF m SKIP LOCKED
-)
-UPDATE messages m SET status = 'queued', claimed_by = NULL, claim_until = NULL
-FROM ours o WHERE m.partition = o.partition AND m.id = o.id
-"""
-
-# Attempts only: a claim is over long before its lease. A row that is locked is being turned into
-# something else by a transaction of our own: waiting for it could wait for us in turn.
+# A row that is locked is being turned into something else by a transaction of our own: waiting for
+# it could wait for us in turn.
 REFRESH = """
 WITH held AS MATERIALIZED (
   SELECT m.partition, m.id
@@ -187,17 +164,7 @@ UPDATE messages m SET claim_until = clock_timestamp() + $2::interval
 FROM held h WHERE m.partition = h.partition AND m.id = h.id
 """
 
-# Claims without an attempt are simply offered again. `$1`: also those whose lease still runs.
-SETTLE_CLAIMS = """
-WITH gone AS (
-  SELECT partition, id FROM messages
-  WHERE status = 'claimed' AND ($1 OR claim_until < clock_timestamp()) FOR UPDATE SKIP LOCKED
-)
-UPDATE messages m SET status = 'queued', claimed_by = NULL, claim_until = NULL
-FROM gone g WHERE m.partition = g.partition AND m.id = g.id
-RETURNING 1
-"""
-
+# `$1`: also those whose lease still runs.
 GONE_ATTEMPTS = """
 SELECT m.partition, m.id, m.customer, m.run_id, m.step, m.attempts, m.channel, m.claimed_by,
   (SELECT count(*)::int FROM attempts a WHERE a.partition = m.partition AND a.message_id = m.id

@@ -1,9 +1,7 @@
 """Dispatch's Postgres: claim, read under the customers' locks, store attempts and changes.
 
-A group takes three short transactions: the claim (a lease, so it may be lost with a crash and
-needs no flush to disk), the attempts (committed before any provider is called) and the outcomes.
-Every write is conditional on the message still being ours: its status, the claimer and the number
-of attempts must be what we left.
+Every write is conditional on the message still being what we left: its status, its holder and the
+number of its attempts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,12 +25,9 @@ _FAILURES = frozenset({Reason.REJECTED, Reason.UNDELIVERABLE, Reason.RETRIES_EXH
 """Reasons by which a provider has ended a channel; all others are judged anew each time."""
 
 
-async def claim(
-    pool: Pool, dispatcher: str, now: datetime, limit: int, lease: timedelta
-) -> list[tuple[Key, str]]:
-    """Claim up to `limit` due messages, whole customers first; returns keys with customers."""
-    async with unavailable_when_lost(), pool.acquire() as connection:
-        rows = await connection.fetch(sql.CLAIM, now, limit, dispatcher, lease)
+async def claim(connection: Connection, now: datetime, limit: int) -> list[tuple[Key, str]]:
+    """Up to `limit` due messages, ours until the end of the transaction, with their customers."""
+    rows = await connection.fetch(sql.CLAIM, now, limit)
     return [(Key(row["partition"], row["id"]), row["customer"]) for row in rows]
 
 
@@ -58,15 +53,14 @@ def _lock_key(partition: int, customer: str) -> int:
 
 
 async def read(
-    connection: Connection, dispatcher: str, keys: Sequence[Key], now: datetime, window: timedelta
+    connection: Connection, keys: Sequence[Key], now: datetime, window: timedelta
 ) -> list[Pending]:
-    """The claimed messages that are still ours, locked, with what is known of their customers.
+    """The claimed messages with what is known of their customers.
 
-    `window` is the longest cap's: older places are not read. A message that somebody is just
-    withdrawing is left out rather than waited for.
+    `window` is the longest cap's: older places are not read.
     """
     rows = await connection.fetch(
-        sql.READ, [k.partition for k in keys], [k.id for k in keys], dispatcher, now, window
+        sql.READ, [k.partition for k in keys], [k.id for k in keys], now, window
     )
     ours = {row["id"] for row in rows}
     return [_pending(row, ours) for row in rows]
@@ -137,7 +131,7 @@ async def suppress(connection: Connection, hashes: Sequence[str], now: datetime)
 async def record_attempts(
     connection: Connection, dispatcher: str, attempts: Sequence[Attempt], lease: timedelta
 ) -> None:
-    """From here on the messages are past recall. They are locked, so all of them are ours."""
+    """From the commit on these are past recall. They are locked, so all of them are ours."""
     if not attempts:
         return
     stored = await connection.fetchval(
@@ -158,22 +152,30 @@ async def record_attempts(
     assert stored == len(attempts), "rows under our lock cannot be lost"
 
 
-async def store_changes(
-    connection: Connection,
-    dispatcher: str,
-    status: str,
-    changes: Sequence[Change],
-) -> list[Change]:
-    """Store what messages of ours in `status` turn into.
+async def store_decisions(connection: Connection, changes: Sequence[Change]) -> list[Change]:
+    """Store what claimed messages turn into without an attempt; returns what took place."""
+    return await _change(connection, None, "queued", changes)
 
-    Returns the changes that took place: the others are no longer ours.
+
+async def store_outcomes(
+    connection: Connection, holder: str, changes: Sequence[Change]
+) -> list[Change]:
+    """Store what attempts of `holder` have come to.
+
+    Returns the changes that took place: the others are no longer his.
     """
+    return await _change(connection, holder, "attempting", changes)
+
+
+async def _change(
+    connection: Connection, holder: str | None, status: str, changes: Sequence[Change]
+) -> list[Change]:
     if not changes:
         return []
     calls = [c.call for c in changes]
     rows = await connection.fetch(
         sql.CHANGE,
-        dispatcher,
+        holder,
         status,
         [c.key.partition for c in changes],
         [c.key.id for c in changes],
@@ -239,16 +241,6 @@ async def release(pool: Pool, dispatcher: str, keys: Sequence[Key]) -> None:
     async with unavailable_when_lost(), pool.acquire() as connection:
         await connection.execute(
             sql.RELEASE, dispatcher, [k.partition for k in keys], [k.id for k in keys]
-        )
-
-
-async def unclaim(pool: Pool, dispatcher: str, keys: Sequence[Key]) -> None:
-    """Give back what was claimed and not decided."""
-    if not keys:
-        return
-    async with unavailable_when_lost(), pool.acquire() as connection:
-        await connection.execute(
-            sql.UNCLAIM, dispatcher, [k.partition for k in keys], [k.id for k in keys]
         )
 
 

@@ -1,11 +1,13 @@
-"""One turn's transaction: what became of the calls that have finished, and the next attempts.
+"""A turn: one transaction for what became of finished calls, and for the next attempts.
 
-Both go into one transaction, so that a group costs one commit and not two, and so that the attempts
-without an outcome are never more than they were before it plus what it has room for.
+Both in one, so that a group costs one commit and not two. The room for new attempts is what the
+finished ones leave, and what was free: no commit ever shows more attempts without an outcome than
+that. Messages are claimed by the lock on their row, decided under the lock of their customer and
+rendered, all before the commit; providers are called after it.
 """
 
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.dispatch import metrics, store
@@ -13,17 +15,37 @@ from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels.port import Outcome, Result
 from services.dispatch.deciding import contacts, decide_group, with_suppressions
 from services.dispatch.outcomes import Circumstances, change_after
-from services.dispatch.pending import Attempt, Change, Key, Plan
+from services.dispatch.pending import Attempt, Change, Key
 from services.dispatch.workspace import CurrentWorkspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
-from shared.errors import Unavailable
 
 Finished = tuple[Attempt, Result]
-Claimed = Sequence[tuple[Key, str]]
-"""Keys with their customers."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What goes into it, and what came of it."""
+
+    finished: Sequence[Finished]
+    room: int
+    """How many messages may be claimed."""
+    attempts: list[Attempt] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    more: bool = False
+    """The room was used up, so more may be due."""
+
+    @property
+    def places(self) -> int:
+        """What it occupies: until the commit the finished calls count as under way."""
+        return max(len(self.finished), self.room)
+
+    @property
+    def requeued(self) -> bool:
+        """Something was queued again, perhaps for sooner than all else."""
+        return any(change.decision is None for change in self.changes)
 
 
 class Turns:
@@ -37,9 +59,7 @@ class Turns:
         dispatcher: str,
         partitions: int,
         lease: timedelta,
-        requeued: Callable[[], None],
     ) -> None:
-        """`requeued` is called when messages were queued again, perhaps for sooner than others."""
         self._pool = pool
         self._clock = clock
         self._lines = lines
@@ -47,14 +67,13 @@ class Turns:
         self._dispatcher = dispatcher
         self._partitions = partitions
         self._lease = lease
-        self._requeued = requeued
         self._address_key = b""
 
-    async def carry_out(self, finished: Sequence[Finished], claimed: Claimed) -> list[Attempt]:
-        """Store what became of calls, decide claimed messages, return what is to be sent now.
+    async def carry_out(self, turn: Turn) -> None:
+        """Store what became of calls; claim, decide and store; `turn.attempts` may then be made.
 
-        Raises Unavailable. All of it may then have been stored or nothing: nobody may be called,
-        and storing the finished calls again does no harm.
+        Raises Unavailable. All of it may then have been stored or nothing: none of the attempts
+        may be made, and storing the finished calls again does no harm.
         """
         if not self._address_key:
             self._address_key = await store.address_key(self._pool)
@@ -63,32 +82,26 @@ class Turns:
             self._pool.acquire() as connection,
             connection.transaction(),
         ):
-            changes = await self._store_outcomes(connection, finished) if finished else []
-            plan = await self._decide(connection, claimed) if claimed else Plan()
-            changes += plan.changes
-            await store.tell_log(connection, changes, self._partitions)
-        self._count(changes, finished, plan.attempts)
-        await self._unclaim_rest(claimed, plan)
-        return plan.attempts
+            if turn.finished:
+                turn.changes += await self._store_outcomes(connection, turn.finished)
+            if turn.room:
+                await self._decide(connection, turn)
+            await store.tell_log(connection, turn.changes, self._partitions)
+        _count(turn)
 
-    async def _unclaim_rest(self, claimed: Claimed, plan: Plan) -> None:
-        """What was withdrawn meanwhile is left alone; what was only locked is offered again."""
-        done = {a.pending.key for a in plan.attempts} | {c.key for c in plan.changes}
-        with contextlib.suppress(Unavailable):  # then the lease runs out
-            await store.unclaim(
-                self._pool, self._dispatcher, [key for key, _ in claimed if key not in done]
-            )
-
-    async def _decide(self, connection: Connection, claimed: Claimed) -> Plan:
-        """What was decided and stored."""
+    async def _decide(self, connection: Connection, turn: Turn) -> None:
         workspace = await self._current.get(connection)
-        assert workspace is not None, "nothing is claimed before a workspace is there"
+        if workspace is None:
+            return
+        now = self._clock.now()
+        claimed = await store.claim(connection, now, turn.room)
+        if not claimed:
+            return
         await store.lock_customers(
             connection, [(key.partition, customer) for key, customer in claimed]
         )
-        now = self._clock.now()
         keys = [key for key, _ in claimed]
-        group = await store.read(connection, self._dispatcher, keys, now, workspace.window)
+        group = await store.read(connection, keys, now, workspace.window)
         self._lines.follow(workspace)
         known = contacts(workspace, group, self._address_key)
         closed = await store.suppressed(
@@ -99,11 +112,11 @@ class Turns:
             for key, (contact, hashes) in known.items()
         }
         plan = decide_group(workspace, group, people, now, self._lines.paused_until)
+        turn.attempts = plan.attempts
         await store.record_attempts(connection, self._dispatcher, plan.attempts, self._lease)
-        plan.changes = await store.store_changes(
-            connection, self._dispatcher, "claimed", plan.changes
-        )
-        return plan
+        decided = await store.store_decisions(connection, plan.changes)
+        turn.changes += decided
+        turn.more = len(claimed) >= turn.room and bool(decided or plan.attempts)
 
     async def _store_outcomes(
         self, connection: Connection, finished: Sequence[Finished]
@@ -114,7 +127,7 @@ class Turns:
             change_after(attempt, result, self._circumstances(attempt, retries, now))
             for attempt, result in finished
         ]
-        stored = await store.store_changes(connection, self._dispatcher, "attempting", changes)
+        stored = await store.store_outcomes(connection, self._dispatcher, changes)
         dead = [
             address_hash(
                 CHANNELS[attempt.outgoing.channel].address,
@@ -138,20 +151,17 @@ class Turns:
             paused_until=self._lines.paused_until(channel),
         )
 
-    def _count(
-        self, changes: Sequence[Change], finished: Sequence[Finished], attempts: Sequence[Attempt]
-    ) -> None:
-        if any(change.decision is None for change in changes):
-            self._requeued()
-        for change in changes:
-            if change.decision is not None:
-                metrics.DECISIONS.labels(
-                    change.channel or "", change.decision, change.reason or ""
-                ).inc()
-        for attempt, result in finished:
-            if result.outcome is Outcome.UNKNOWN:
-                metrics.UNKNOWN.labels(attempt.adapter).inc()
-        for attempt in attempts:
-            if attempt.number == 1:
-                waited = attempt.outgoing.at - attempt.pending.message.decidable_at
-                metrics.LATENESS_SECONDS.observe(max(0.0, waited.total_seconds()))
+
+def _count(turn: Turn) -> None:
+    for change in turn.changes:
+        if change.decision is not None:
+            metrics.DECISIONS.labels(
+                change.channel or "", change.decision, change.reason or ""
+            ).inc()
+    for attempt, result in turn.finished:
+        if result.outcome is Outcome.UNKNOWN:
+            metrics.UNKNOWN.labels(attempt.adapter).inc()
+    for attempt in turn.attempts:
+        if attempt.number == 1:
+            waited = attempt.outgoing.at - attempt.pending.message.decidable_at
+            metrics.LATENESS_SECONDS.observe(max(0.0, waited.total_seconds()))

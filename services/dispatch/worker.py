@@ -13,7 +13,6 @@ may leave, not one more. Any number of dispatchers run side by side; none waits 
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -24,7 +23,7 @@ from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Factory, Outcome, Result
 from services.dispatch.pending import Attempt, Key
-from services.dispatch.turns import Claimed, Finished, Turns
+from services.dispatch.turns import Finished, Turn, Turns
 from services.dispatch.workspace import CurrentWorkspace
 from shared import message, workspace_store
 from shared.clock import Clock
@@ -48,15 +47,6 @@ _PATIENCE = 0.004
 _CALL_SHARE = 0.6
 """Of the lease: a call is over well before others may take it for lost."""
 _LONGEST_CALL = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One turn: what has finished, what was claimed, and the places they may take."""
-
-    finished: list[Finished]
-    claimed: Claimed
-    places: int
 
 
 class Dispatcher:
@@ -99,11 +89,12 @@ class Dispatcher:
             dispatcher=self.id,
             partitions=partitions,
             lease=self._lease,
-            requeued=self._news.set,
         )
         self._size = concurrency
         self._free = concurrency
-        self._turn = asyncio.Lock()
+        self._waiting = asyncio.Lock()
+        self._look = True
+        """Something may be due that nobody has looked at."""
         self._closing = False
         self._held: set[Key] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -144,34 +135,32 @@ class Dispatcher:
 
     async def _lane(self, tasks: asyncio.TaskGroup) -> None:
         while True:
-            async with self._turn:  # one waits for work, while the other works
-                work = await self._next()
-            if work is None:
+            async with self._waiting:  # one waits for work, while the other works
+                turn = await self._next()
+            if turn is None:
                 return
-            await self._carry_out(work, tasks)
+            await self._carry_out(turn, tasks)
 
-    async def _next(self) -> _Work | None:
-        """What has finished and what is due, as soon as there is any; None at the end."""
+    async def _next(self) -> Turn | None:
+        """As soon as something has finished or may be due; None at the end."""
         while True:
             self._news.clear()
             await self._wait_for_more()
             finished, self._finished = self._finished, []
-            more = min(self._free, max(0, self._size // _LANES - len(finished)))
-            self._free -= more
-            places = len(finished) + more
-            try:
-                claimed = await self._claim(places) if places and not self._closing else []
-            except Unavailable as error:
-                self._finished[:0] = finished
-                self._free += more
-                await self._away(error)
-                continue
-            if finished or claimed:
-                return _Work(finished, claimed, places)
-            self._free += more
+            turn = Turn(finished, self._room(len(finished)))
+            if turn.room or finished:
+                self._free -= turn.places - len(finished)
+                self._look = self._look and not turn.room
+                return turn
             if self._closing and not self._calls:
                 return None
-            await self._sleep(looked=places > 0)
+            await self._sleep()
+
+    def _room(self, finished: int) -> int:
+        """For how many messages there is room in a turn that also stores `finished` outcomes."""
+        if self._closing or not self._look:
+            return 0
+        return min(max(finished, self._size // _LANES, 1), finished + self._free)
 
     async def _wait_for_more(self) -> None:
         """Where room comes a place at a time, a short wait makes one turn of several."""
@@ -179,16 +168,10 @@ class Dispatcher:
         if 0 < room < self._size // 4 and self._calls:
             await asyncio.sleep(_PATIENCE)
 
-    async def _claim(self, places: int) -> Claimed:
-        async with unavailable_when_lost(), self._pool.acquire() as connection:
-            if await self._current.get(connection) is None:
-                return []
-        return await store.claim(self._pool, self.id, self._clock.now(), places, self._lease)
-
-    async def _sleep(self, *, looked: bool) -> None:
+    async def _sleep(self) -> None:
         """Until something has finished or becomes due, or somebody says so."""
         delay = _LONGEST_SLEEP
-        if looked and not self._closing:
+        if self._free and not self._closing:
             try:
                 due = await store.next_due(self._pool)
             except Unavailable as error:
@@ -200,38 +183,46 @@ class Dispatcher:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):  # not wait_for, which may swallow a cancellation
                 await self._news.wait()
+        self._look = True
         return None
 
-    async def _carry_out(self, work: _Work, tasks: asyncio.TaskGroup) -> None:
+    async def _carry_out(self, turn: Turn, tasks: asyncio.TaskGroup) -> None:
         try:
-            attempts = await self._turns.carry_out(work.finished, work.claimed)
+            await self._turns.carry_out(turn)
         except Unavailable as error:
-            # What has finished stays true whatever happens meanwhile; if somebody settles a
-            # message, storing its outcome changes nothing.
-            self._finished[:0] = work.finished
-            await self._give_back([key for key, _ in work.claimed], error)
-            self._free += work.places - len(work.finished)
-            self._news.set()
+            await self._take_back(turn, error)
             return
-        self._held.difference_update(attempt.pending.key for attempt, _ in work.finished)
-        self._held.update(attempt.pending.key for attempt in attempts)
-        self._free += work.places - len(attempts)
-        for attempt in attempts:
+        self._held.difference_update(attempt.pending.key for attempt, _ in turn.finished)
+        self._held.update(attempt.pending.key for attempt in turn.attempts)
+        self._free += turn.places - len(turn.attempts)
+        for attempt in turn.attempts:
             call = tasks.create_task(self._call(attempt), name="dispatch-call")
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         metrics.UNDER_WAY.set(len(self._held))
-        self._news.set()
+        if turn.more or turn.requeued:
+            self._look = True
+            self._news.set()
 
-    async def _give_back(self, keys: Sequence[Key], error: Unavailable) -> None:
-        """The attempts may have been stored, but nobody was called: say so, once we can."""
+    async def _take_back(self, turn: Turn, error: Unavailable) -> None:
+        """All of the turn may have been stored, or nothing.
+
+        What has finished stays true whatever happens meanwhile: it is stored again, and where
+        somebody has settled the message that changes nothing. Nobody was called for the new
+        attempts: that is said as soon as it can be.
+        """
+        self._finished[:0] = turn.finished
         await self._away(error)
+        keys = [attempt.pending.key for attempt in turn.attempts]
         for _ in range(int(self._lease.total_seconds()) if keys else 0):
             try:
                 await store.release(self._pool, self.id, keys)
                 break
             except Unavailable as again:
                 await self._away(again)
+        self._free += turn.places - len(turn.finished)
+        self._look = True
+        self._news.set()
 
     async def _call(self, attempt: Attempt) -> None:
         try:

@@ -38,17 +38,15 @@ CHANGE: list[list[Any]] = [
 ]
 
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "claim": (sql.CLAIM, (NOON, 16, "me", LEASE)),
+    "claim": (sql.CLAIM, (NOON, 16)),
     "next due": (sql.NEXT_DUE, ()),
-    "read": (sql.READ, ([0, 1], ["m4", "m5"], "me", NOON, LEASE)),
+    "read": (sql.READ, ([0, 1], ["m4", "m5"], NOON, LEASE)),
     "suppressed": (sql.SUPPRESSED, (["a", "b"],)),
     "attempt": (sql.ATTEMPT, ("me", LEASE, *ATTEMPT)),
     "change": (sql.CHANGE, ("me", "attempting", *CHANGE)),
     "retries": (sql.RETRIES, ([0], ["m4"], ["email"])),
     "refresh": (sql.REFRESH, ("me", LEASE, [0], ["m4"])),
-    "unclaim": (sql.UNCLAIM, ("me", [0], ["m4"])),
     "release": (sql.RELEASE, ("me", [0], ["m4"])),
-    "settle": (sql.SETTLE_CLAIMS, (False,)),
     "gone": (sql.GONE_ATTEMPTS, (False, 10)),
 }
 

@@ -13,11 +13,11 @@ import pytest
 from services.dispatch import store
 from services.dispatch.channels.port import Outcome, Outgoing, Result
 from services.dispatch.pending import Key
+from services.dispatch.turns import Turn
 from shared.db.connect import LOST
 from tests.integration.dispatching import NOON, House, until
 
 MINUTE = timedelta(minutes=1)
-LEASE = timedelta(seconds=30)
 
 
 @pytest.fixture
@@ -96,32 +96,18 @@ async def test_calls_under_way_are_never_more_than_the_concurrency(house: House)
 
 async def test_a_message_waits_for_an_earlier_one_in_other_hands(house: House) -> None:
     await house.message("first")
-    (claimed,) = await store.claim(house.pool, "another", NOON, 1, LEASE)
-    assert claimed == (Key(0, "first"), "ann")
-    await house.message("second", at=NOON + MINUTE)
-    await house.message("other", customer="bob", at=NOON + MINUTE)
+    await house.message("second", at=NOON + timedelta(seconds=1))
+    await house.message("other", customer="bob", at=NOON + timedelta(seconds=2))
     await house.customer("bob")
     house.clock.move(MINUTE)
+    async with house.pool.acquire() as another, another.transaction():
+        assert await store.claim(another, NOON, 1) == [(Key(0, "first"), "ann")]
+        async with house.dispatching():
+            await house.decided("other")
+            assert (await house.row("second"))["status"] == "queued"
     async with house.dispatching():
-        await house.decided("other")
-        assert (await house.row("second"))["status"] == "queued"
-        await house.pool.execute(
-            "UPDATE messages SET status = 'queued', claimed_by = NULL WHERE id = 'first'"
-        )
         await house.decided("first", "second")
     assert house.provider.ids == ["other", "first", "second"]
-
-
-async def test_a_claimed_message_is_put_back_when_an_earlier_one_turns_up(house: House) -> None:
-    """Both were claimed before either looked: the later one must not overtake."""
-    await house.message("late", at=NOON + MINUTE)
-    house.clock.move(MINUTE)
-    dispatcher = house.dispatcher(dispatcher_id="mine")
-    claimed = await store.claim(house.pool, "mine", house.clock.now(), 5, LEASE)
-    await house.message("early", at=NOON, status="claimed", claimed_by="another")
-    assert await dispatcher._turns.carry_out([], claimed) == []
-    row = await house.row("late")
-    assert (row["status"], row["claimed_by"], row["attempts"]) == ("queued", None, 0)
 
 
 WITHDRAW = """
@@ -131,33 +117,49 @@ WHERE id = 'm1' AND status IN ('staged', 'queued', 'claimed') RETURNING id
 """
 
 
-async def test_an_exit_that_comes_between_claim_and_attempt_wins(house: House) -> None:
+async def test_an_exit_that_is_being_stored_is_not_waited_for_and_wins(house: House) -> None:
+    """The engine's batch holds the row; the later message of the customer waits its turn."""
     await house.publish(policies={"frequency_caps": [{"limit": 1, "per": "24h"}]})
     await house.message("m1")
     await house.message("m2", at=NOON + timedelta(seconds=1))
     house.clock.move(MINUTE)
-    dispatcher = house.dispatcher(dispatcher_id="mine")
-    claimed = await store.claim(house.pool, "mine", house.clock.now(), 5, LEASE)
-    assert len(claimed) == 2
-    assert await house.pool.fetchval(WITHDRAW, NOON) == "m1"
-    (attempt,) = await dispatcher._turns.carry_out([], claimed)
-    assert attempt.outgoing.message_id == "m2", "the withdrawn one takes no place"
-    assert (await house.decision("m1"))[:2] == ("dropped", "run_ended")
-
-
-async def test_an_exit_that_is_being_stored_is_not_waited_for(house: House) -> None:
-    """The engine's batch holds the row; the later message of the customer waits its turn."""
-    await house.message("m1")
-    await house.message("m2", at=NOON + timedelta(seconds=1))
-    house.clock.move(MINUTE)
-    dispatcher = house.dispatcher(dispatcher_id="mine")
-    claimed = await store.claim(house.pool, "mine", house.clock.now(), 5, LEASE)
+    turns = house.dispatcher()._turns
     async with house.pool.acquire() as engine, engine.transaction():
         await engine.execute(WITHDRAW, NOON)
+        turn = Turn([], 5)
         async with asyncio.timeout(5):
-            assert await dispatcher._turns.carry_out([], claimed) == []
+            await turns.carry_out(turn)
+        assert (turn.attempts, turn.changes, turn.more) == ([], [], False)
     assert (await house.decision("m1"))[:2] == ("dropped", "run_ended")
-    assert (await house.row("m2"))["status"] == "queued"
+    await turns.carry_out(turn)
+    (attempt,) = turn.attempts
+    assert attempt.outgoing.message_id == "m2", "the withdrawn one has taken no place"
+
+
+async def test_an_exit_waits_for_an_attempt_that_is_being_stored_and_is_too_late(
+    house: House,
+) -> None:
+    await house.message("m1")
+    async with house.pool.acquire() as ours:
+        transaction = ours.transaction()
+        await transaction.start()
+        await store.claim(ours, NOON, 1)
+        withdrawing = asyncio.create_task(house.pool.fetchval(WITHDRAW, NOON))
+
+        async def waits() -> bool:
+            return bool(
+                await house.pool.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    " AND datname = current_database()"
+                )
+            )
+
+        await until(waits)
+        await ours.execute(
+            "UPDATE messages SET status = 'attempting', claimed_by = 'me' WHERE id = 'm1'"
+        )
+        await transaction.commit()
+    assert await withdrawing is None
 
 
 async def test_an_exit_is_too_late_once_the_attempt_is_recorded(house: House) -> None:
@@ -195,13 +197,6 @@ async def test_a_lost_dispatchers_call_is_unknown_and_never_made_again(house: Ho
     assert [place[0] for place in await house.places()] == ["m1", "m2"], "it may have been sent"
 
 
-async def test_a_lost_dispatchers_claims_are_offered_again(house: House) -> None:
-    await house.message()
-    await store.claim(house.pool, "lost", NOON, 5, timedelta(seconds=0.2))
-    async with house.dispatching(lease=1.0):
-        assert await house.decided() == [("sent", None, "email")]
-
-
 async def test_where_the_provider_deduplicates_an_unknown_is_sent_again(house: House) -> None:
     gate = Gate()
     house.provider.otherwise = gate
@@ -221,9 +216,10 @@ async def test_where_the_provider_deduplicates_an_unknown_is_sent_again(house: H
 async def test_the_only_process_settles_all_at_its_start(house: House) -> None:
     await house.message("m1")
     await house.message("m2", customer="bob")
-    await store.claim(house.pool, "before", NOON, 5, timedelta(hours=1))
     await house.pool.execute(
-        "UPDATE messages SET status = 'attempting', attempts = 1, channel = 'email' WHERE id = 'm1'"
+        "UPDATE messages SET status = 'attempting', attempts = 1, channel = 'email',"
+        " claimed_by = 'before', claim_until = clock_timestamp() + interval '1 hour'"
+        " WHERE id = 'm1'"
     )
     await house.dispatcher().settle_all()
     assert await house.decision("m1") == ("unknown", None, "email")
@@ -296,10 +292,9 @@ async def test_an_outcome_survives_a_database_that_goes_away(house: House) -> No
 async def test_nobody_is_called_after_a_commit_whose_answer_was_lost(house: House) -> None:
     """The attempt may stand in the database; it is taken back, and then made."""
     await house.message()
-    dispatcher = house.dispatcher(dispatcher_id="mine")
-    claimed = await store.claim(house.pool, "mine", NOON, 5, LEASE)
-    await dispatcher._turns.carry_out([], claimed)  # ... and the answer is lost
-    await store.release(house.pool, "mine", [key for key, _ in claimed])
+    turn = Turn([], 5)
+    await house.dispatcher(dispatcher_id="mine")._turns.carry_out(turn)  # the answer is lost
+    await store.release(house.pool, "mine", [a.pending.key for a in turn.attempts])
     row = await house.row()
     assert (row["status"], row["attempts"]) == ("queued", 1)
     async with house.dispatching():
