@@ -7,6 +7,7 @@ outcomes let runs go on, which may make further timers and messages due at the s
 """
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -139,6 +140,11 @@ def _event(number: int, line: bytes) -> Event:
     return msgspec.structs.replace(reading.events[0], received_at=received)
 
 
+def _newest_first(event: Event) -> float:
+    assert event.received_at is not None
+    return -event.received_at.timestamp()
+
+
 @dataclass(slots=True)
 class _Pending:
     """An undecided message and when it is looked at next."""
@@ -158,6 +164,11 @@ class _Life:
     pending: dict[str, _Pending] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     consents: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+
+    def expect(self, event: Event, at: datetime) -> None:
+        """An emitted event: behind everything that the log already has up to that instant."""
+        place = bisect_left(self.events, -at.timestamp(), key=_newest_first)
+        self.events.insert(place, msgspec.structs.replace(event, received_at=at))
 
     def next_at(self) -> datetime | None:
         instants = [p.wakes_at for p in self.pending.values()]
@@ -240,11 +251,7 @@ class Simulation:
                     if pending is not None:
                         self._row(life, pending.queued, at, None, "dropped", Reason.RUN_ENDED)
                 case EmitEvent():
-                    life.events.append(
-                        msgspec.structs.replace(
-                            emitted_event(life.customer.id, effect), received_at=effect.at
-                        )
-                    )
+                    life.expect(emitted_event(life.customer.id, effect), effect.at)
                 case StateConsent():
                     before = life.consents.get(effect.channel)
                     if before is None or effect.at >= before[0]:

@@ -23,7 +23,7 @@ from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.deciding import Deciding, Given, readable
 from services.journey.library import Library
-from services.journey.store import Store, WorkspaceChanged
+from services.journey.store import Store, Unstorable, WorkspaceChanged
 from shared.clock import EPOCH, Clock
 from shared.errors import PartitionLost, Unavailable
 from shared.lifecycle import pause, unless_stopping
@@ -57,6 +57,12 @@ class PartitionOwner:
         self._number = number
         self._engine = engine
         self._pending: asyncio.Task[None] | None = None
+        self._one_by_one = 0
+        """Records still to be taken singly, after a batch that could never be stored."""
+        self._single: int | None = None
+        """Offset of the record that was taken singly last."""
+        self._unstorable: int | None = None
+        """Offset of the record that is to be set aside."""
         self._reset()
 
     def _reset(self) -> None:
@@ -90,6 +96,11 @@ class PartitionOwner:
             except WorkspaceChanged:
                 metrics.RESTARTS.labels("workspace").inc()
                 delay = 0.1
+            except Unstorable as error:
+                metrics.RESTARTS.labels("unstorable").inc()
+                self._suspect(error)
+                await pause(stopping, delay)  # should it not be a record, it must not be a storm
+                delay = min(delay * 2, 5.0)
             except Unavailable as error:
                 metrics.RESTARTS.labels("unavailable").inc()
                 logger.warning(
@@ -100,6 +111,17 @@ class PartitionOwner:
                 )
                 await pause(stopping, delay)
                 delay = min(delay * 2, 5.0)
+
+    def _suspect(self, error: Unstorable) -> None:
+        """Decide the records one by one; the one that fails by itself is set aside."""
+        logger.error(
+            "a batch can never be stored; taking its records one by one",
+            action="batch_unstorable",
+            partition=self._number,
+            error=type(error.__cause__).__name__,
+        )
+        self._unstorable = self._single if self._one_by_one else None
+        self._one_by_one = max(self._one_by_one, 2 * self._engine.batch)
 
     async def _own(self, stopping: asyncio.Event) -> None:
         engine = self._engine
@@ -127,7 +149,8 @@ class PartitionOwner:
         if not self._behind:
             # Reading now would only make a small batch that waits for this commit: let more come.
             await self._settle()
-        fetch = await engine.reader.read(self._number, self._offset, engine.batch)
+        limit = 1 if self._one_by_one else engine.batch
+        fetch = await engine.reader.read(self._number, self._offset, limit)
         self._behind = not fetch.at_end
         await self._know_next_due()
         now = engine.clock.now()
@@ -146,7 +169,7 @@ class PartitionOwner:
             offered=fetch.at_end,
             release=fetch.at_end and self._staged,
         )
-        events, batch.set_aside = readable(fetch.records)
+        events, batch.set_aside = self._readable(fetch)
         metrics.EVENTS.labels("set_aside").inc(len(batch.set_aside))
         names = list(dict.fromkeys(given.customer for given in events))
         customers = await self._load(names, current.book, now)
@@ -162,7 +185,17 @@ class PartitionOwner:
         metrics.EVENTS.labels("repeated").inc(deciding.repeated_events)
         self._staged = not fetch.at_end and (self._staged or bool(batch.messages))
         await self._commit(batch, fetch)
+        if self._one_by_one:
+            self._single = fetch.end if fetch.records else None
+            await self._settle()
+            self._one_by_one -= 1
         return True
+
+    def _readable(self, fetch: Fetch) -> tuple[list[Given], list[tuple[str, bytes]]]:
+        if fetch.records and fetch.end == self._unstorable:
+            self._unstorable = None
+            return [], [("what it leads to can never be stored", fetch.records[0].payload)]
+        return readable(fetch.records)
 
     async def _load(self, names: list[str], book: Book, now: datetime) -> dict[str, Customer]:
         found: dict[str, Customer] = {}

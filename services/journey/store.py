@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
+
 from services.journey.batch import Batch, TimerRow
 from services.journey.core.history import Needs, Row
 from services.journey.core.state import Customer, pack, unpack
@@ -17,6 +19,20 @@ from shared.clock import EPOCH
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
 from shared.log import outbox
+
+
+class Unstorable(DangolError):
+    """Something in the batch can never be stored: find the record, and set it aside."""
+
+
+_NEVER = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    UnicodeEncodeError,
+    OverflowError,
+    TypeError,
+)
+"""What a commit raises for values that no second try will store."""
 
 
 class WorkspaceChanged(DangolError):
@@ -202,7 +218,8 @@ class Store:
         return due
 
     async def commit(self, batch: Batch) -> None:
-        """Raises PartitionLost, WorkspaceChanged or Unavailable; then nothing has been stored.
+        """Raises PartitionLost, WorkspaceChanged, Unstorable or Unavailable; then nothing has been
+        stored.
 
         (After Unavailable the commit may have happened: the owner takes the partition again and
         starts from the offset that it finds.)
@@ -213,9 +230,12 @@ class Store:
             connection.transaction(),
         ):
             await _fence(connection, batch)
-            await _store_customers(connection, batch)
-            await _store_messages(connection, batch)
-            await _store_rest(connection, batch)
+            try:
+                await _store_customers(connection, batch)
+                await _store_messages(connection, batch)
+                await _store_rest(connection, batch)
+            except _NEVER as error:
+                raise Unstorable(f"{type(error).__name__}: {error}") from error
 
 
 async def _fence(connection: Connection, batch: Batch) -> None:

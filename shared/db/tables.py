@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
+    Identity,
     Integer,
     LargeBinary,
     MetaData,
@@ -44,6 +45,7 @@ log_outbox = Table(
     Column("partition", Integer, primary_key=True),
     Column("id", Text, primary_key=True),
     Column("payload", LargeBinary, nullable=False),
+    Column("place", BigInteger, Identity(always=True), nullable=False),
 )
 
 workers = Table(

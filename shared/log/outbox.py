@@ -8,6 +8,7 @@ run; SKIP LOCKED keeps them off each other's rows.
 import asyncio
 from collections.abc import Sequence
 
+import asyncpg
 import msgspec
 import structlog
 
@@ -35,8 +36,8 @@ SELECT pg_notify($4, '')
 """
 _TAKE = """
 DELETE FROM log_outbox WHERE ctid IN
-  (SELECT ctid FROM log_outbox ORDER BY partition, id LIMIT $1 FOR UPDATE SKIP LOCKED)
-RETURNING payload
+  (SELECT ctid FROM log_outbox ORDER BY place LIMIT $1 FOR UPDATE SKIP LOCKED)
+RETURNING place, payload
 """
 
 
@@ -86,11 +87,16 @@ class Relay:
         ):
             rows = await connection.fetch(_TAKE, self._limit)
             if rows:
-                await self._log.append([_read(row["payload"]) for row in rows])
+                await self._log.append([_read(row["payload"]) for row in sorted(rows, key=_place)])
         return len(rows)
 
 
 _decoder = msgspec.json.Decoder(Event)
+
+
+def _place(row: asyncpg.Record) -> int:
+    place: int = row["place"]
+    return place
 
 
 def _read(payload: bytes) -> Event:

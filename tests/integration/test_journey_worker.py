@@ -297,6 +297,25 @@ async def test_rubbish_in_the_log_is_set_aside_and_stops_nothing(house: House) -
     assert reason.startswith("not an event")
 
 
+async def test_a_record_that_can_never_be_stored_is_set_aside_and_stops_nothing(
+    house: House,
+) -> None:
+    await house.publish(reminder=REMINDER)
+    await house.log.append(
+        [track("Added", cart=n) for n in range(3)]
+        + [track("Added", cart=3, number=2**70)]  # ingest would make it a float
+        + [track("Added", cart=n) for n in range(4, 7)]
+    )
+    async with house.running():
+        await house.caught_up()
+        await house.log.append([track("Added", "u2", cart="z")])
+        await house.caught_up()
+    assert await house.counted("entered") == 7
+    rows = await house.pool.fetch("SELECT reason, payload FROM set_aside")
+    assert [row["reason"] for row in rows] == ["what it leads to can never be stored"]
+    assert b"1180591620717411303424" in rows[0]["payload"]
+
+
 async def test_ids_that_left_the_row_are_still_known(house: House) -> None:
     await house.publish(reminder=REMINDER)
     events = [track("Viewed", n=n) for n in range(1500)]

@@ -4,7 +4,6 @@ the customer as when every record is decided alone."""
 from collections.abc import Sequence
 from datetime import timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,9 +66,6 @@ steps:
 """
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="`set` leaves in memory a value that the column of traits changes"
-)
 def test_a_trait_that_a_step_has_set_is_the_same_when_it_is_read_again() -> None:
     added = Input(timedelta(0), "Added", "a", 1, skew=MINUTE)
     viewed = Input(10 * MINUTE, "Viewed", "a", 1, skew=timedelta(0))

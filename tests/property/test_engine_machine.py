@@ -235,10 +235,6 @@ async def test_whatever_befalls_the_workers_the_log_decides(house: House, seed: 
         raise
 
 
-@pytest.mark.xfail(
-    raises=(asyncpg.DataError, UnicodeEncodeError),
-    reason="what the database cannot keep is published, and stops its partition for good",
-)
 @pytest.mark.parametrize(
     "step",
     [

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -318,9 +317,6 @@ steps:
 """
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="the simulator takes in the last of several emitted events first"
-)
 def test_emitted_events_are_simulated_in_their_order() -> None:
     driven, rows = rows_of([TWO_EMITS, IN_ORDER], [ADDED])
     assert as_text(rows) == as_text(driven)
@@ -338,10 +334,6 @@ steps: [{send: push, template: t, id: fresh}]
 """
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="the simulator hands emitted properties on as they are, the log as JSON",
-)
 def test_emitted_properties_are_simulated_as_the_log_has_them() -> None:
     driven, rows = rows_of([MEASURING, MEASURED], [ADDED])
     assert as_text(rows) == as_text(driven)
@@ -362,9 +354,6 @@ steps:
 """
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="the simulator takes it in before what the log already held"
-)
 def test_an_emitted_event_comes_behind_what_was_received_at_the_same_instant() -> None:
     viewed = Input(timedelta(0), "Viewed", "a", 1, skew=timedelta(0))
     driven, rows = rows_of([ECHO, ANSWER], [ADDED, viewed])

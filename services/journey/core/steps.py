@@ -10,6 +10,7 @@ from services.journey.core.effects import Count, EmitEvent, QueueMessage
 from services.journey.core.flow import (
     Branch,
     Emit,
+    Expression,
     Flow,
     Moment,
     Repeat,
@@ -21,6 +22,7 @@ from services.journey.core.flow import (
     WaitUntil,
 )
 from services.journey.core.moments import moment_of
+from services.journey.core.plain import plain
 from services.journey.core.profile import write_trait
 from services.journey.core.state import AtTime, ForEvent, ForOutcome, Round, Run, StepResult
 from services.journey.core.work import Walk, holds, trigger_of
@@ -82,7 +84,7 @@ def until(
 
 def write(work: Walk, run: Run, step: Set, at: datetime, event: Moment | None) -> None:
     scope = work.scope(run, at, event)
-    values = {name: value.evaluate(scope) for name, value in step.values.items()}
+    values = evaluated(step.values, scope)
     stated = dict(work.state.stated)
     for name, value in values.items():
         work.traits, stated = write_trait(work.traits, stated, name, value, at)
@@ -96,12 +98,16 @@ def emit(work: Walk, run: Run, step: Emit, at: datetime, event: Moment | None) -
         EmitEvent(
             id=derived_id("emit", run.id, step.id, str(visit)),
             name=step.event,
-            properties={name: value.evaluate(scope) for name, value in step.properties.items()},
+            properties=evaluated(step.properties, scope),
             known=work.state.known,
             at=at,
         )
     )
     return run
+
+
+def evaluated(values: Mapping[str, Expression], scope: Scope) -> dict[str, Any]:
+    return {name: plain(value.evaluate(scope)) for name, value in values.items()}
 
 
 def next_round(
@@ -146,7 +152,7 @@ def send(work: Walk, flow: Flow, run: Run, step: Send, at: datetime, event: Mome
                 trigger=run.trigger.properties,
                 event={**seen.properties, "name": seen.name},
                 steps=_for_templates(run.steps),
-                values={name: value.evaluate(scope) for name, value in step.values.items()},
+                values=evaluated(step.values, scope),
                 title=flow.title,
             ),
             at=at,

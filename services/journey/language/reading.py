@@ -140,6 +140,9 @@ def _report(error: YAMLError, problems: Problems) -> None:
     problems.add(spot, message, hint, code="yaml")
 
 
+_UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
+
+
 @dataclass(slots=True)
 class _Reader:
     problems: Problems
@@ -171,6 +174,13 @@ class _Reader:
         if key is not None and not event.value and not event.style:
             # The parser finds nothing only at whatever comes next; its place is behind the colon.
             line, column = key.line, key.spot.column + key.spot.length + 1
+        if _UNKEEPABLE.search(event.value):
+            # A quoted text can spell what the file itself may not contain.
+            self._stop(
+                _spot(event),
+                "this text spells a character that cannot be stored (U+0000, or half of a pair)",
+                r"leave out the \0, or the \ud800 to \udfff",
+            )
         return Scalar(event.value, event.style or "", line, column, self.problems.source)
 
     def _begin(self, event: Any) -> None:

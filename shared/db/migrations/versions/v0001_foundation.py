@@ -34,8 +34,10 @@ CREATE TABLE log_outbox (
   partition integer NOT NULL,
   id        text NOT NULL,
   payload   bytea NOT NULL,
+  place     bigint GENERATED ALWAYS AS IDENTITY,   -- relayed in the order in which it was put
   PRIMARY KEY (partition, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX log_outbox_order ON log_outbox (place);
 
 -- Ownership -----------------------------------------------------------------------------
 CREATE TABLE workers (
