@@ -91,10 +91,13 @@ class Dispatcher:
             lease=self._lease,
         )
         self._size = concurrency
+        self._most = max(1, concurrency // _LANES)
         self._free = concurrency
         self._waiting = asyncio.Lock()
         self._look = True
-        """Something may be due that nobody has looked at."""
+        """Something may be due that nobody has looked for."""
+        self._backlog = False
+        """The last look found as much as it had room for: both lanes look."""
         self._closing = False
         self._held: set[Key] = set()
         self._calls: set[asyncio.Task[None]] = set()
@@ -146,7 +149,8 @@ class Dispatcher:
         while True:
             self._news.clear()
             await self._wait_for_more()
-            finished, self._finished = self._finished, []
+            # Not all at once, or the other lane would find nothing to do meanwhile.
+            finished, self._finished = self._finished[: self._most], self._finished[self._most :]
             turn = Turn(finished, self._room(len(finished)))
             if turn.room or finished:
                 self._free -= turn.places - len(finished)
@@ -158,9 +162,9 @@ class Dispatcher:
 
     def _room(self, finished: int) -> int:
         """For how many messages there is room in a turn that also stores `finished` outcomes."""
-        if self._closing or not self._look:
+        if self._closing or not (self._look or self._backlog):
             return 0
-        return min(max(finished, self._size // _LANES, 1), finished + self._free)
+        return min(max(finished, self._most), finished + self._free)
 
     async def _wait_for_more(self) -> None:
         """Where room comes a place at a time, a short wait makes one turn of several."""
@@ -200,6 +204,8 @@ class Dispatcher:
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         metrics.UNDER_WAY.set(len(self._held))
+        if turn.room:
+            self._backlog = turn.more
         if turn.more or turn.requeued:
             self._look = True
             self._news.set()
