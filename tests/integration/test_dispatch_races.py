@@ -1,6 +1,7 @@
 """Several dispatchers, withdrawals, kills, a lost database: once, in order, or unknown."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from services.dispatch import store
+from services.dispatch import store, worker
 from services.dispatch.channels.port import Outcome, Outgoing, Result
 from services.dispatch.pending import Key
 from services.dispatch.turns import Turn
+from services.dispatch.worker import Dispatcher
 from shared.db.connect import LOST
+from shared.errors import Unavailable
 from tests.integration.dispatching import NOON, House, until
 
 MINUTE = timedelta(minutes=1)
@@ -300,6 +303,58 @@ async def test_nobody_is_called_after_a_commit_whose_answer_was_lost(house: Hous
     async with house.dispatching():
         assert await house.decided() == [("sent", None, "email")]
     assert [a["outcome"] for a in await house.attempts()] == ["broken_connection", "accepted"]
+
+
+def losing_answers(dispatcher: Dispatcher, *turns: int) -> None:
+    """The commits of these turns (counted from 1) succeed, and their answers are lost."""
+    carry_out, count = dispatcher._turns.carry_out, itertools.count(1)
+
+    async def carry_out_and_lose(turn: Turn) -> None:
+        await carry_out(turn)
+        if next(count) in turns:
+            raise Unavailable("the connection was lost")
+
+    dispatcher._turns.carry_out = carry_out_and_lose  # type: ignore[method-assign]
+
+
+async def test_attempts_in_doubt_are_taken_back_and_their_places_too(house: House) -> None:
+    await house.message("m1")
+    await house.message("m2", at=NOON + MINUTE)
+    house.clock.move(MINUTE)
+    dispatcher = house.dispatcher(concurrency=1)
+    losing_answers(dispatcher, 1)
+    async with house.dispatching(dispatcher):
+        await house.decided("m1", "m2")
+    assert house.provider.ids == ["m1", "m2"], "each was called once, and in order"
+    assert [a["outcome"] for a in await house.attempts()] == ["broken_connection", "accepted"]
+    assert (dispatcher._free, dispatcher._held) == (1, set())
+
+
+async def test_an_outcome_in_doubt_is_stored_again_and_told_once(house: House) -> None:
+    await house.message("m1")
+    dispatcher = house.dispatcher(concurrency=1)
+    losing_answers(dispatcher, 2)
+    async with house.dispatching(dispatcher):
+        await house.decided("m1")
+        await house.message("m2")
+        house.ring()
+        await house.decided("m2")
+    assert house.provider.ids == ["m1", "m2"]
+    assert len(await house.events()) == 2
+    assert (dispatcher._free, dispatcher._held) == (1, set())
+
+
+async def test_a_call_that_outlasts_the_stop_is_unknown(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_STOP_LIMIT", 0.3)
+    gate = Gate()
+    house.provider.otherwise = gate
+    await house.message()
+    async with house.dispatching():
+        await gate.reached.wait()
+    assert await house.decision() == ("unknown", None, "email")
+    assert [a["detail"] for a in await house.attempts()] == ["stopped meanwhile"]
 
 
 SCRIPT = """

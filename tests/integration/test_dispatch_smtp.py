@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from services.dispatch.channels import registry
+from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.smtp import SmtpAdapter
 from shared.templates import Rendered
@@ -263,6 +263,16 @@ async def test_connections_are_kept_bounded_and_without_delay(postbox: Postbox) 
         assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert len(postbox.connections) == 3
     assert len(postbox.mails) == 30
+
+
+async def test_connections_that_have_been_idle_for_long_are_said_goodbye(
+    postbox: Postbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp_pool, "IDLE", -1.0)
+    async with smtp(postbox.url) as adapter:
+        await adapter.send(mail())
+        await adapter.send(mail("bob@shop.example"))
+    assert len(postbox.connections) == len(postbox.mails) == 2
 
 
 async def test_a_server_that_is_not_there_breaks_the_connection() -> None:
