@@ -269,6 +269,15 @@ class House:
         await until(waits)
         return await self.row(name)
 
+    async def somebody_waits(self) -> bool:
+        """A session waits for another's lock."""
+        return bool(
+            await self.pool.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            )
+        )
+
     async def attempts(self, name: str = "m1") -> list[asyncpg.Record]:
         return await self.pool.fetch(
             "SELECT * FROM attempts WHERE message_id = $1 ORDER BY number", name

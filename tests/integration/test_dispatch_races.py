@@ -77,6 +77,24 @@ async def test_many_dispatchers_send_each_message_once_and_in_order(house: House
     assert await house.pool.fetchval("SELECT max(number) FROM attempts") == 1
 
 
+async def test_a_place_that_another_is_just_taking_is_waited_for(house: House) -> None:
+    """A message that came in behind his claim stands before his in the order: only the customer's
+    lock keeps the two decisions apart."""
+    await house.publish(policies={"frequency_caps": [{"limit": 1, "per": "24h"}]})
+    await house.message("m1")
+    async with house.pool.acquire() as another:
+        deciding = another.transaction()
+        await deciding.start()
+        await store.lock_customers(another, [(0, "ann")])
+        async with house.dispatching():
+            await until(house.somebody_waits)
+            await another.execute(
+                "INSERT INTO cap_places VALUES (0, 'ann', 'm0', $1, 'marketing', 'sms')", NOON
+            )
+            await deciding.commit()
+            assert await house.decided() == [("dropped", "frequency_cap", "email")]
+
+
 async def test_calls_under_way_are_never_more_than_the_concurrency(house: House) -> None:
     gate = Gate()
     house.provider.otherwise = gate
@@ -148,16 +166,7 @@ async def test_an_exit_waits_for_an_attempt_that_is_being_stored_and_is_too_late
         await transaction.start()
         await store.claim(ours, NOON, 1)
         withdrawing = asyncio.create_task(house.pool.fetchval(WITHDRAW, NOON))
-
-        async def waits() -> bool:
-            return bool(
-                await house.pool.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                    " AND datname = current_database()"
-                )
-            )
-
-        await until(waits)
+        await until(house.somebody_waits)
         await ours.execute(
             "UPDATE messages SET status = 'attempting', claimed_by = 'me' WHERE id = 'm1'"
         )
@@ -303,6 +312,21 @@ async def test_nobody_is_called_after_a_commit_whose_answer_was_lost(house: Hous
     async with house.dispatching():
         assert await house.decided() == [("sent", None, "email")]
     assert [a["outcome"] for a in await house.attempts()] == ["broken_connection", "accepted"]
+
+
+async def test_a_late_answer_is_not_taken_for_a_later_attempts(house: House) -> None:
+    await house.message()
+    turns = house.dispatcher(dispatcher_id="mine")._turns
+    first, second = Turn([], 1), Turn([], 1)
+    await turns.carry_out(first)
+    await store.release(house.pool, "mine", [Key(0, "m1")])
+    await turns.carry_out(second)
+    late = Turn([(first.attempts[0], Result(Outcome.REJECTED_MESSAGE))], 0)
+    await turns.carry_out(late)
+    assert late.changes == []
+    assert (await house.row())["status"] == "attempting"
+    await turns.carry_out(Turn([(second.attempts[0], Result(Outcome.ACCEPTED))], 0))
+    assert await house.decision() == ("sent", None, "email")
 
 
 def losing_answers(dispatcher: Dispatcher, *turns: int) -> None:
