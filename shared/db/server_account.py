@@ -22,7 +22,7 @@ SYSTEM_USER = "dangol-postgres"
 _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
 """No PG… variable may reach the server, and no secret of ours needs to."""
 _SYSTEM_PATHS = os.pathsep.join([os.defpath, "/usr/sbin", "/sbin"])
-_DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2  # linux/capability.h
+_DAC_OVERRIDE, _DAC_READ_SEARCH, _SETPCAP = 1, 2, 8  # linux/capability.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,11 @@ def _with_capability(account: Account, program: Path, closed: Sequence[Path]) ->
         capability = "+dac_override"
     else:
         capability = ""
+    # PostgreSQL asks access(2) whether its own programs are there, and the kernel answers that by
+    # the real user, without capabilities, unless this bit says that they go along.
+    program_is_closed = any(place in (program, *program.parents) for place in closed)
+    if program_is_closed and not have >> _SETPCAP & 1:
+        capability = ""
     if setpriv is None or not capability:
         raise DataFolderError(
             f"PostgreSQL cannot run as root, and user {_name(account.uid)}, who runs it instead, "
@@ -118,6 +123,7 @@ def _with_capability(account: Account, program: Path, closed: Sequence[Path]) ->
         "--clear-groups",
         f"--inh-caps={capability}",
         f"--ambient-caps={capability}",
+        *(["--securebits=+no_setuid_fixup"] if program_is_closed else []),
         "--",
     ]
 

@@ -564,3 +564,23 @@ def test_commands_wait_for_each_other(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(20)
     assert found == ["1", "1", "1"]
+
+
+@needs_root
+def test_root_runs_it_with_the_programs_under_a_closed_folder(tmp_path: Path) -> None:
+    """As in a clone, with its `.venv`, in root's own home."""
+    home = tmp_path / "home of root"
+    package = program("postgres").parents[2]
+    for part in package.parent.glob(f"{package.name}*"):  # its shared libraries lie beside it
+        shutil.copytree(part, home / part.name)
+    home.chmod(0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", TRY, str(home / "data")],
+        env={**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert json.loads(done.stdout or "null") == ["", ""], done.stderr
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700, "nobody's folders are opened"
