@@ -6,7 +6,8 @@ Stopping starts with HTTP, so that nothing new comes in, and ends with what othe
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Literal, get_args
 
 from fastapi import FastAPI
@@ -18,6 +19,7 @@ from services.cli.health import Check, health_routes
 from services.cli.web import serve
 from services.console.app import Console, create_app
 from services.console.failures import install_error_handlers
+from services.dispatch.database import open_dispatch_pool
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
@@ -29,7 +31,7 @@ from services.journey.partition import Engine
 from services.journey.store import Store
 from services.journey.worker import Worker
 from shared import workspace_store
-from shared.db.connect import engine_for, unavailable_when_lost
+from shared.db.connect import Pool, engine_for, unavailable_when_lost
 from shared.errors import Unavailable
 from shared.keys import KeyRing
 from shared.lifecycle import pause, run_all
@@ -43,11 +45,31 @@ Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Runs until the event is set, then finishes within a limit."""
 
 
+@asynccontextmanager
+async def open_house(
+    found: Foundation, parts: frozenset[Part], *, admin_token: str | None, alone: bool
+) -> AsyncIterator["House"]:
+    """`alone`: no other process can be at work on this database. Raises DatabaseUnreachable."""
+    if "dispatch" not in parts:
+        yield House(found, parts, None, admin_token=admin_token, alone=alone)
+        return
+    pool = await open_dispatch_pool(found.dsn)  # its own: its sessions' plans are pinned
+    try:
+        yield House(found, parts, pool, admin_token=admin_token, alone=alone)
+    finally:
+        await pool.close()
+
+
 class House:
     def __init__(
-        self, found: Foundation, parts: frozenset[Part], *, admin_token: str | None, alone: bool
+        self,
+        found: Foundation,
+        parts: frozenset[Part],
+        dispatch_pool: "Pool | None",
+        *,
+        admin_token: str | None,
+        alone: bool,
     ) -> None:
-        """`alone`: no other process can be at work on this database."""
         self._found = found
         self._alone = alone
         self._keys = KeyRing(
@@ -63,8 +85,8 @@ class House:
         self._app: ASGIApp = self._http(parts)
         if "journey" in parts:
             self._add_journey()
-        if "dispatch" in parts:
-            self._dispatcher = self._add_dispatch()
+        if dispatch_pool is not None:
+            self._dispatcher = self._add_dispatch(dispatch_pool)
         if parts - {"ingest"}:  # whoever writes into the outbox also relays it
             relay = outbox.Relay(found.pool, found.log, found.wakeups.listen(outbox.CHANNEL))
             self._services["outbox"] = relay.run
@@ -107,10 +129,10 @@ class House:
         self._services["journey"] = worker.run
         self._services["maintenance"] = Maintenance(found.pool, found.clock).run
 
-    def _add_dispatch(self) -> Dispatcher:
+    def _add_dispatch(self, pool: Pool) -> Dispatcher:
         found, settings = self._found, self._found.settings
         dispatcher = Dispatcher(
-            found.pool,
+            pool,
             found.clock,
             found.wakeups,
             partitions=found.partitions,

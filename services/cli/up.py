@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from services.cli.foundation import open_foundation
-from services.cli.house import ALL, House, Part
+from services.cli.house import ALL, Part, open_house
 from services.cli.local import make_local_token
 from services.cli.web import listen
 from services.console.folder import read_folder
@@ -80,8 +80,8 @@ async def serve(
                 if on_ready is not None:
                     await on_ready(running)
 
-            house = House(found, ALL, admin_token=token, alone=alone)
-            await house.run(sock, stopping, announce)
+            async with open_house(found, ALL, admin_token=token, alone=alone) as house:
+                await house.run(sock, stopping, announce)
 
 
 def _host_in_url(host: str) -> str:
@@ -127,8 +127,10 @@ async def serve_part(
             print(f"dangol {part} is ready; health and metrics at {url}", file=sys.stderr)
 
         dsn = settings.database_url.get_secret_value()
-        async with open_foundation(settings, dsn, name=part) as found:
-            house = House(found, frozenset({part}), admin_token=token, alone=False)
+        async with (
+            open_foundation(settings, dsn, name=part) as found,
+            open_house(found, frozenset({part}), admin_token=token, alone=False) as house,
+        ):
             await house.run(sock, stopping, announce)
 
 
