@@ -10,7 +10,7 @@ from shared.decisions import Category, Decision
 from shared.keys import Role
 
 Status = Literal["active", "paused", "archived"]
-MessageStatus = Literal["staged", "queued", "claimed", "attempting", "decided"]
+MessageStatus = Literal["staged", "queued", "attempting", "decided"]
 
 
 class Answer(BaseModel):

@@ -67,9 +67,9 @@ WHERE c.partition = $1 AND c.id = n.id
 """
 _WITHDRAW = """
 UPDATE messages m SET status = 'decided', decision = 'dropped', reason = 'run_ended',
-  decided_at = w.at, claimed_by = NULL, claim_until = NULL
+  decided_at = w.at
 FROM unnest($2::text[], $3::timestamptz[]) AS w(id, at)
-WHERE m.partition = $1 AND m.id = w.id AND m.status IN ('staged', 'queued', 'claimed')
+WHERE m.partition = $1 AND m.id = w.id AND m.status IN ('staged', 'queued')
 RETURNING m.id, m.customer
 """
 _GIVE_BACK = "DELETE FROM cap_places WHERE partition = $1 AND message_id = ANY($2::text[])"

@@ -134,7 +134,7 @@ async def test_a_message_waits_for_an_earlier_one_in_other_hands(house: House) -
 WITHDRAW = """
 UPDATE messages SET status = 'decided', decision = 'dropped', reason = 'run_ended',
   decided_at = $1, claimed_by = NULL, claim_until = NULL
-WHERE id = 'm1' AND status IN ('staged', 'queued', 'claimed') RETURNING id
+WHERE id = 'm1' AND status IN ('staged', 'queued') RETURNING id
 """
 
 
@@ -272,7 +272,7 @@ async def test_stopping_finishes_the_calls_under_way(house: House) -> None:
     assert await house.decision("m1") == ("sent", None, "email")
     assert house.provider.closed == 1
     left = await house.pool.fetch(
-        "SELECT id FROM messages WHERE status IN ('claimed','attempting')"
+        "SELECT id FROM messages WHERE status = 'attempting'"
     )
     assert left == []
 

@@ -141,7 +141,6 @@ CREATE TABLE messages (
   status       text NOT NULL CHECK (status IN
                ('staged',       -- made while the partition was behind; not offered yet
                 'queued',       -- offered
-                'claimed',      -- a dispatcher looks at it
                 'attempting',   -- the provider may have been called: past recall
                 'decided')),
   claimed_by   text,
@@ -157,10 +156,10 @@ CREATE TABLE messages (
   PRIMARY KEY (partition, id),
   CHECK ((status = 'decided') = (decision IS NOT NULL)),
   CHECK ((status = 'decided') = (decided_at IS NOT NULL)),
-  CHECK ((status IN ('claimed', 'attempting')) = (claimed_by IS NOT NULL))
+  CHECK ((status = 'attempting') = (claimed_by IS NOT NULL))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX messages_due ON messages (not_before) WHERE status = 'queued';
-CREATE INDEX messages_leased ON messages (claim_until) WHERE status IN ('claimed', 'attempting');
+CREATE INDEX messages_leased ON messages (claim_until) WHERE status = 'attempting';
 CREATE INDEX messages_staged ON messages (partition) WHERE status = 'staged';
 CREATE INDEX messages_open ON messages (partition, customer) WHERE status <> 'decided';
 CREATE INDEX messages_by_customer ON messages (partition, customer, created_at);
