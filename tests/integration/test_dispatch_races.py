@@ -271,9 +271,7 @@ async def test_stopping_finishes_the_calls_under_way(house: House) -> None:
         asyncio.get_running_loop().call_later(0.3, gate.open.set)
     assert await house.decision("m1") == ("sent", None, "email")
     assert house.provider.closed == 1
-    left = await house.pool.fetch(
-        "SELECT id FROM messages WHERE status = 'attempting'"
-    )
+    left = await house.pool.fetch("SELECT id FROM messages WHERE status = 'attempting'")
     assert left == []
 
 
