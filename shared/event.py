@@ -60,9 +60,14 @@ def encode(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
+def decode_unstamped(payload: bytes) -> Event:
+    """What `encode` made; raises msgspec.MsgspecError for a payload that is no event."""
+    return _decoder.decode(payload)
+
+
 def decode(payload: bytes, received_at: datetime) -> Event:
-    """The event in a log record; raises msgspec.MsgspecError for a payload that is none."""
-    event = _decoder.decode(payload)
+    """The event in a log record, with its stamp; raises msgspec.MsgspecError."""
+    event = decode_unstamped(payload)
     return (
         event
         if event.received_at is not None

@@ -17,7 +17,7 @@ from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
-from shared.db.migrate import HEAD
+from shared.db.migrate import HEAD, revision_on
 from shared.db.pgdata import PGDATA
 from shared.errors import ConfigurationError, DangolError
 from shared.settings import Settings
@@ -114,9 +114,8 @@ async def check_database(dsn: str, environment: Mapping[str, str]) -> AsyncItera
 
 
 async def _schema(pool: Pool) -> Finding:
-    revision = None
-    if await pool.fetchval("SELECT to_regclass('alembic_version')") is not None:
-        revision = await pool.fetchval("SELECT version_num FROM alembic_version")
+    async with pool.acquire() as connection:
+        revision = await revision_on(connection)
     if revision == HEAD:
         return Finding("schema", "ok", f"revision {revision}")
     return Finding(

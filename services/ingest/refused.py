@@ -43,10 +43,3 @@ class Refused:
 class SetAside(Protocol):
     async def put(self, items: Sequence[Refused]) -> None:
         """Record durably, or raise Unavailable. Putting the same item twice is harmless."""
-
-
-class CountedOnly:
-    """Keeps nothing: for a process without a database, where the metric is all there is."""
-
-    async def put(self, items: Sequence[Refused]) -> None:
-        pass

@@ -28,6 +28,3 @@ class Cache:
         """Called between batches, so that a batch never loses what it is working on."""
         while len(self._rows) > self._bound:
             self._rows.popitem(last=False)
-
-    def __len__(self) -> int:
-        return len(self._rows)

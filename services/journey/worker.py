@@ -32,10 +32,6 @@ class Worker:
         """Whether every partition that the log has assigned is in this worker's hands."""
         return self._assigned and all(owner.taken for owner in self._taken.values())
 
-    @property
-    def owned(self) -> frozenset[int]:
-        return frozenset(self._owners)
-
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping`; raises what an owner raised that it could not deal with."""
         watch = asyncio.create_task(self._watch_workspace(stopping), name="workspace-watch")

@@ -6,7 +6,7 @@ nothing of Alembic.
 
 import asyncpg
 
-from shared.db.connect import unreachable
+from shared.db.connect import Connection, unreachable
 
 HEAD = "0001"
 """The newest revision in migrations/versions; a test holds the two to each other."""
@@ -17,12 +17,16 @@ async def revision(dsn: str) -> str | None:
     with unreachable(dsn):
         connection = await asyncpg.connect(dsn, timeout=10)
     try:
-        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
-            return None
-        found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
-        return found
+        return await revision_on(connection)
     finally:
         await connection.close()
+
+
+async def revision_on(connection: Connection) -> str | None:
+    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return found
 
 
 async def migrate(dsn: str, partitions: int) -> tuple[str | None, str]:

@@ -9,13 +9,12 @@ import asyncio
 from collections.abc import Sequence
 
 import asyncpg
-import msgspec
 import structlog
 
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.wakeups import ring_or_timeout
 from shared.errors import Unavailable
-from shared.event import Event, encode, partition_of
+from shared.event import Event, decode_unstamped, encode, partition_of
 from shared.lifecycle import pause, unless_stopping
 from shared.log.port import EventLog
 
@@ -87,17 +86,12 @@ class Relay:
         ):
             rows = await connection.fetch(_TAKE, self._limit)
             if rows:
-                await self._log.append([_read(row["payload"]) for row in sorted(rows, key=_place)])
+                await self._log.append(
+                    [decode_unstamped(row["payload"]) for row in sorted(rows, key=_place)]
+                )
         return len(rows)
-
-
-_decoder = msgspec.json.Decoder(Event)
 
 
 def _place(row: asyncpg.Record) -> int:
     place: int = row["place"]
     return place
-
-
-def _read(payload: bytes) -> Event:
-    return _decoder.decode(payload)
