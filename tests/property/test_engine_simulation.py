@@ -13,7 +13,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.console.simulate import Row, Simulation
+from services.console.simulate import Simulation
+from services.console.simulation.observed import Row
 from services.dispatch.policy import Drop, Hold, Message, Place, SendBy, contact_of, order_key
 from services.dispatch.policy import decide as judge
 from services.journey.core.book import Book

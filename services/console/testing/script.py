@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.console.simulate import read_events
+from services.console.simulation.lines import read_events
 from services.journey.core.flow import Flow
 from services.journey.language.model.fields import Located
 from services.journey.language.model.journey import JourneyTest, TestEvent

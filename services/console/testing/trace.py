@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
-from services.console.simulate import Decided, Held, Observed, Told
+from services.console.simulation.observed import Decided, Held, Observed, Told
 from services.console.testing import wording
 from services.console.testing.listening import Answer
 from services.console.testing.times import Local

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from services.console.simulate import Told
+from services.console.simulation.observed import Told
 from services.console.testing.listening import Question
 from services.console.testing.times import Local
 from services.dispatch.policy import Hold

@@ -1,0 +1,219 @@
+"""One customer on the virtual clock: the core and the policies that run in production.
+
+An instant is taken in the engine's order: events, then timers, then the messages that have become
+decidable, whose outcomes let runs go on, which may make further timers and messages due at the same
+instant.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import msgspec
+
+from services.console.simulation.observed import Decided, Held, Observer, Row, Told
+from services.dispatch.policy import (
+    Contact,
+    Drop,
+    Hold,
+    Message,
+    PassedOver,
+    Place,
+    SendBy,
+    contact_of,
+    order_key,
+)
+from services.dispatch.policy import (
+    decide as decide_message,
+)
+from services.journey.core.book import Book
+from services.journey.core.decide import Decision, Tick, decide, next_due
+from services.journey.core.effects import EmitEvent, QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.state import Customer
+from services.journey.deciding import emitted_event
+from shared.decisions import Decision as DecisionWord
+from shared.decisions import Reason
+from shared.event import Event, outcome_event
+from shared.workspace import WorkspaceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What all customers of one simulation share."""
+
+    book: Book
+    settings: WorkspaceSettings
+    observer: Observer | None = None
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An undecided message and when it is looked at next."""
+
+    queued: QueueMessage
+    message: Message
+    wakes_at: datetime
+
+
+@dataclass(slots=True)
+class Life:
+    """One customer: what is known of them, and what is still to come."""
+
+    stage: Stage
+    customer: Customer
+    events: list[Event] = field(default_factory=list)
+    """Still to come, latest first."""
+    pending: dict[str, _Pending] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    consents: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+
+    def expect(self, event: Event, at: datetime) -> None:
+        """An emitted event: behind everything that the log already has up to that instant."""
+        place = bisect_left(self.events, -at.timestamp(), key=_newest_first)
+        self.events.insert(place, msgspec.structs.replace(event, received_at=at))
+
+    def next_at(self) -> datetime | None:
+        instants = [p.wakes_at for p in self.pending.values()]
+        if self.events:
+            assert self.events[-1].received_at is not None
+            instants.append(self.events[-1].received_at)
+        due = next_due(self.customer)
+        if due is not None:
+            instants.append(due)
+        return min(instants, default=None)
+
+    def instant(self, at: datetime) -> None:
+        while True:
+            while self.events and self.events[-1].received_at == at:
+                self._decide(at, self.events.pop())
+            self._decide(at, Tick(at))
+            if self.events and self.events[-1].received_at == at:
+                continue  # a step has emitted one
+            due = [p for p in self.pending.values() if p.wakes_at <= at]
+            if not due:
+                return
+            first = min(due, key=lambda p: order_key(p.message))
+            self._decide_message(first, at)
+
+    def _decide(self, at: datetime, given: Event | Tick) -> None:
+        decision = decide(self.stage.book, self.customer, given)
+        if self.stage.observer is not None:
+            self.stage.observer(Decided(at, given, self.customer, decision))
+        self._keep(decision)
+
+    def _keep(self, decision: Decision) -> None:
+        self.customer = decision.customer
+        for effect in decision.effects:
+            match effect:
+                case QueueMessage():
+                    self.pending[effect.id] = _Pending(effect, _message(effect), effect.at)
+                case WithdrawMessage(message_id, at):
+                    pending = self.pending.pop(message_id, None)
+                    if pending is not None:
+                        self._row(pending.queued, at, None, "dropped", Reason.RUN_ENDED)
+                case EmitEvent():
+                    self.expect(emitted_event(self.customer.id, effect), effect.at)
+                case StateConsent():
+                    before = self.consents.get(effect.channel)
+                    if before is None or effect.at >= before[0]:
+                        self.consents[effect.channel] = (effect.at, effect.granted)
+                case _:
+                    pass
+
+    def _decide_message(self, pending: _Pending, at: datetime) -> None:
+        message = pending.message
+        verdict = decide_message(
+            message, self._contact(message), self.stage.settings.policies, at, self.places
+        )
+        match verdict:
+            case Hold(until):
+                if self.stage.observer is not None:
+                    self.stage.observer(Held(at, pending.queued, verdict))
+                pending.wakes_at = until
+                pending.message = replace(message, decidable_at=until, was_held=True)
+            case Drop(reason, channel):
+                self._tell(pending, at, channel, "dropped", reason, verdict.passed_over)
+            case SendBy(channel, _address, takes_place):
+                if takes_place:
+                    self.places.append(
+                        Place(message.id, message.decidable_at, message.category, channel)
+                    )
+                self._tell(pending, at, channel, "sent", None, verdict.passed_over)
+
+    def _contact(self, message: Message) -> Contact:
+        return contact_of(
+            self.customer.id,
+            self.customer.traits,
+            channels=message.channels,
+            zone=self.stage.settings.zone(),
+            country=self.stage.settings.country,
+            consents={channel: granted for channel, (_at, granted) in self.consents.items()},
+        )
+
+    def _tell(
+        self,
+        pending: _Pending,
+        at: datetime,
+        channel: str,
+        decision: DecisionWord,
+        reason: Reason | None,
+        passed_over: tuple[PassedOver, ...],
+    ) -> None:
+        """The message is decided: let the waiting run go on."""
+        queued = pending.queued
+        del self.pending[queued.id]
+        self._row(queued, at, channel, decision, reason, passed_over)
+        told = outcome_event(
+            message_id=queued.id,
+            customer=self.customer.id,
+            at=at,
+            step=queued.step,
+            run_id=queued.run_id,
+            decision=decision,
+            reason=None if reason is None else str(reason),
+            channel=channel,
+        )
+        stamped = msgspec.structs.replace(told, received_at=at)
+        self._decide(at, stamped)
+
+    def _row(
+        self,
+        queued: QueueMessage,
+        at: datetime,
+        channel: str | None,
+        decision: DecisionWord,
+        reason: Reason | None,
+        passed_over: tuple[PassedOver, ...] = (),
+    ) -> None:
+        row = Row(
+            at=at,
+            customer=self.customer.id,
+            journey=queued.journey,
+            step=queued.step,
+            channel=channel or queued.channels[0],
+            decision=decision,
+            reason=reason,
+        )
+        self.stage.rows.append(row)
+        if self.stage.observer is not None:
+            self.stage.observer(Told(at, queued, row, passed_over))
+
+
+def _message(queued: QueueMessage) -> Message:
+    return Message(
+        id=queued.id,
+        journey=queued.journey,
+        step=queued.step,
+        category=queued.category,
+        priority=queued.priority,
+        channels=queued.channels,
+        created_at=queued.at,
+        decidable_at=queued.at,
+        held_out=queued.held_out,
+    )
+
+
+def _newest_first(event: Event) -> float:
+    assert event.received_at is not None
+    return -event.received_at.timestamp()

@@ -1,0 +1,43 @@
+"""A file of events, one a line, as the log would hold them."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from services.ingest.normalise import Scene
+from services.ingest.protocol import open_parcel, read
+from services.ingest.times import as_utc, parse_time
+from shared.clock import EPOCH
+from shared.errors import BadInput
+from shared.event import Event
+
+
+def read_events(lines: Iterable[bytes]) -> list[Event]:
+    """Events in the SDK wire format, one a line, ordered by receipt.
+
+    `timestamp` is the receipt, unless the line has `receivedAt`. Raises BadInput naming the line.
+    """
+    events = [_event(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    return sorted(events, key=lambda event: event.received_at or EPOCH)
+
+
+def _event(number: int, line: bytes) -> Event:
+    try:
+        fields = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadInput(f"line {number}: not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise BadInput(f"line {number}: not a JSON object")
+    stamp = fields.get("receivedAt", fields.get("timestamp"))
+    stated = parse_time(stamp)
+    received = None if stated is None else as_utc(stated)
+    if received is None:
+        raise BadInput(
+            f"line {number}: no time of receipt", hint="give each event a `timestamp` in ISO 8601"
+        )
+    fields.setdefault("messageId", f"line-{number}")
+    scene = Scene(received=received, source="simulate")
+    reading = read(open_parcel(msgspec.json.encode(fields)), scene)
+    if reading.refused:
+        raise BadInput(f"line {number}: unusable event: {reading.refused[0].reason}")
+    return msgspec.structs.replace(reading.events[0], received_at=received)
