@@ -1,0 +1,1 @@
+"""Requests to addresses that somebody outside of this house has chosen: `call`, webhooks."""
