@@ -25,6 +25,7 @@ from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
 from services.ingest.metrics import IngestMetrics
 from services.ingest.stored import StoredAside
+from services.journey.leader import Leader
 from services.journey.library import Library
 from services.journey.maintenance import Maintenance
 from services.journey.partition import Engine
@@ -128,6 +129,11 @@ class House:
         self._checks["journey"] = check
         self._services["journey"] = worker.run
         self._services["maintenance"] = Maintenance(found.pool, found.clock).run
+        self._services["leader"] = self._leader().run
+
+    def _leader(self) -> Leader:
+        """What one process does for all; register jobs here."""
+        return Leader(self._found.dsn)
 
     def _add_dispatch(self, pool: Pool) -> Dispatcher:
         found, settings = self._found, self._found.settings

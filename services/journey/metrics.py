@@ -29,3 +29,5 @@ MESSAGES = Counter("dangol_journey_messages", "Messages handed to dispatch", ["j
 OWNED = Gauge("dangol_journey_partitions_owned", "Partitions owned")
 # Times an owner had to drop its cache and start again, by reason.
 RESTARTS = Counter("dangol_journey_partition_restarts", "Partitions taken again", ["reason"])
+# 1 in the process that runs schedules and sweeps for all.
+LEADING = Gauge("dangol_journey_leading", "Whether this process leads")
