@@ -13,6 +13,7 @@ import typer
 from services.cli.commands import (
     apply,
     doctor,
+    graph,
     journeys,
     key,
     migrate,
@@ -34,7 +35,19 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (run, validate, simulate, test, apply, journeys, key, migrate, doctor, schema):
+for commands in (
+    run,
+    validate,
+    simulate,
+    test,
+    graph,
+    apply,
+    journeys,
+    key,
+    migrate,
+    doctor,
+    schema,
+):
     commands.register(app)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from services.console.models import AppliedAnswer, PlanAnswer, StatusAnswer
+from services.console.models import AppliedAnswer, GraphAnswer, PlanAnswer, StatusAnswer
 from shared.errors import BadInput, ConfigurationError, DangolError
 
 _CONNECT = httpx.Timeout(5, connect=2)
@@ -66,6 +66,11 @@ class Remote:
     def set_status(self, journey: str, verb: str) -> StatusAnswer:
         path = f"/api/journeys/{quote(journey, safe='')}/{verb}"
         return StatusAnswer.model_validate(self._call("POST", path))
+
+    def graph(self, journey: str, language: str) -> GraphAnswer:
+        path = f"/api/journeys/{quote(journey, safe='')}/graph"
+        query = {"lang": language, "live": "true"}
+        return GraphAnswer.model_validate(self._call("GET", path, query=query))
 
     def _call(
         self,

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console import (
     enter_api,
+    graph_api,
     journeys_api,
     keys_api,
     messages_api,
@@ -51,7 +52,7 @@ def create_app(console: Console) -> FastAPI:
     )
     app.state.console = console
     install_error_handlers(app)
-    for api in (workspace_api, journeys_api, enter_api, messages_api, keys_api):
+    for api in (workspace_api, journeys_api, graph_api, enter_api, messages_api, keys_api):
         app.include_router(api.router, responses=_ERRORS)
     app.include_router(page.router)
     app.add_middleware(_Headers)

@@ -140,6 +140,14 @@ class JourneyAnswer(JourneyRow):
     messages: list[MessageCount]
 
 
+class GraphAnswer(Answer):
+    journey: str = Field(examples=["cart-abandonment"])
+    version: int | None = Field(examples=[3])
+    """Null for a workspace that is not published."""
+    svg: str
+    mermaid: str
+
+
 class StatusAnswer(Answer):
     id: str = Field(examples=["cart-abandonment"])
     status: Status

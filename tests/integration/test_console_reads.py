@@ -318,3 +318,21 @@ async def test_an_unknown_customer_is_not_found(api: httpx.AsyncClient) -> None:
     response = await api.get("/api/customers/nobody")
     assert response.status_code == 404
     assert response.json()["code"] == "not_found"
+
+
+async def test_a_journey_is_drawn_with_its_counts(api: httpx.AsyncClient, pool: Pool) -> None:
+    await publish(api, "welcome")
+    await count(
+        pool, (0, "welcome", "wait-1", "reached", 7), (1, "welcome", "wait-1", "reached", 5)
+    )
+    answer = (await api.get("/api/journeys/welcome/graph?lang=ko&live=true")).json()
+    assert answer["version"] == 1
+    assert "도달 12 · 현재 0" in answer["svg"]
+    assert "flowchart TD" in answer["mermaid"]
+
+
+async def test_a_journey_that_is_not_published_has_no_picture(api: httpx.AsyncClient) -> None:
+    await publish(api, "welcome")
+    answer = await api.get("/api/journeys/welcom/graph")
+    assert answer.status_code == 404
+    assert "welcome" in answer.json()["hint"]

@@ -302,3 +302,16 @@ def test_the_schema_is_one_that_editors_read(capsys: pytest.CaptureFixture[str])
     schema = json.loads(capsys.readouterr().out)
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert {"journey", "trigger", "steps"} <= schema["properties"].keys()
+
+
+def test_graph_writes_the_picture_twice(workspace: Path, tmp_path: Path) -> None:
+    assert call(["graph", "welcome", "--workspace", str(workspace), "-o", str(tmp_path)]) == 0
+    assert (tmp_path / "welcome.svg").read_text().startswith("<svg ")
+    assert "flowchart TD" in (tmp_path / "welcome.mmd").read_text()
+
+
+def test_graph_names_the_nearest_journey(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["graph", "welcom", "--workspace", str(workspace), "--mermaid"]) == 1
+    assert "did you mean `welcome`" in capsys.readouterr().err
