@@ -37,6 +37,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     group_id: str | None = None
     properties: dict[str, Any] = {}
     traits: dict[str, Any] = {}
+    traits_once: dict[str, Any] = {}
+    """Of an identify: traits that only fill gaps, and never replace what is known."""
     context: dict[str, Any] = {}
     source: str = ""
     """The name of the write key, or the service that appended it."""

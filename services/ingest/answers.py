@@ -6,7 +6,7 @@ other than 408 and 429 makes every SDK throw the whole batch away for good, so i
 can never succeed; our own trouble is 503 with whole seconds in `Retry-After`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -18,11 +18,13 @@ RETRY_AFTER = 1
 
 Header = tuple[bytes, bytes]
 
+_ALLOW_ORIGIN = b"access-control-allow-origin"
+
 CORS: tuple[Header, ...] = (
-    (b"access-control-allow-origin", b"*"),
+    (_ALLOW_ORIGIN, b"*"),
     (b"access-control-expose-headers", b"Retry-After"),
 )
-_JSON: Header = (b"content-type", b"application/json")
+_JSON = b"application/json"
 _SUCCESS = b'{"success":true,"ok":true,"status":1}'
 
 
@@ -41,27 +43,66 @@ class TooSlow(BadInput):
 
 
 class MethodNotAllowed(BadInput):
-    """Only POST is understood here."""
+    """This path is not called so."""
 
     code = "method_not_allowed"
     status = 405
 
+    def __init__(self, methods: Iterable[str]) -> None:
+        self.allowed = ", ".join([*sorted(methods), "OPTIONS"])
+        super().__init__(f"This path understands {self.allowed}.")
 
-def _json(status: int, body: bytes, headers: Sequence[Header] = ()) -> Answer:
+
+def _answer(
+    status: int, body: bytes, headers: Sequence[Header] = (), content_type: bytes = _JSON
+) -> Answer:
     length = (b"content-length", str(len(body)).encode())
-    return Answer(status, body, (_JSON, length, *CORS, *headers))
+    return Answer(status, body, ((b"content-type", content_type), length, *CORS, *headers))
 
 
-SUCCESS = _json(200, _SUCCESS)
+SUCCESS = _answer(200, _SUCCESS)
+
+
+def success(fields: Mapping[str, object]) -> Answer:
+    """The one success with more in it, for the clients that look for more."""
+    body = {"success": True, "ok": True, "status": 1, **fields}
+    return _answer(200, msgspec.json.encode(body))
+
+
+def document(body: bytes, *, script: bool = False) -> Answer:
+    """What a client fetches before it sends, good for as long as a page lives."""
+    headers = (
+        (b"cache-control", b"public, max-age=300"),
+        (b"vary", b"Origin, X-Forwarded-Proto"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    return _answer(200, body, headers, b"text/javascript; charset=utf-8" if script else _JSON)
+
+
+def headers_for(answer: Answer, origin: bytes | None) -> list[Header]:
+    """The headers, for a page of that origin: it may read the answer, with credentials too.
+
+    A page that sends its cookies along may not be answered `*`. Naming every origin gives nothing
+    away: nothing on these paths looks at a cookie.
+    """
+    if origin is None:
+        return list(answer.headers)
+    own = [header for header in answer.headers if header[0] != _ALLOW_ORIGIN]
+    return [
+        *own,
+        (_ALLOW_ORIGIN, origin),
+        (b"access-control-allow-credentials", b"true"),
+        (b"vary", b"Origin"),
+    ]
 
 
 def refusal(status: int, code: str, message: str, headers: Sequence[Header] = ()) -> Answer:
-    return _json(status, msgspec.json.encode({"code": code, "message": message}), headers)
+    return _answer(status, msgspec.json.encode({"code": code, "message": message}), headers)
 
 
 def mistake(error: BadInput) -> Answer:
     """The client's, told in its own words."""
-    allow = ((b"allow", b"POST, OPTIONS"),) if isinstance(error, MethodNotAllowed) else ()
+    allow = ((b"allow", error.allowed.encode()),) if isinstance(error, MethodNotAllowed) else ()
     return refusal(error.status, error.code, str(error), allow)
 
 

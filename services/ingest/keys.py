@@ -35,6 +35,7 @@ def keys_of(headers: Mapping[bytes, bytes], query: bytes) -> tuple[str, ...]:
     """The key a request carries outside its body, in every reading of it; empty if there is none.
 
     The first place that has one decides: the user name of Basic, `X-Write-Key`, `?writeKey=`.
+    An `Authorization` without a scheme is the key itself, as Dittofeed's SDKs send what they get.
     """
     authorization = headers.get(b"authorization", b"")
     if len(authorization) <= _LONGEST and (basic := _basic(authorization)):
@@ -64,6 +65,8 @@ async def writer(ring: KeyRing, keys: Iterable[str]) -> Source:
 @lru_cache(1024)
 def _basic(authorization: bytes) -> tuple[str, ...]:
     scheme, _, credentials = authorization.partition(b" ")
+    if not credentials and scheme.lower() not in (b"basic", b"bearer"):
+        return (scheme.decode("latin-1"),) if scheme else ()
     if scheme.lower() != b"basic":
         return ()
     try:

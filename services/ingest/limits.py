@@ -24,6 +24,10 @@ class Limits:
     """Bytes of all bodies in hand together; above it the answer is 503."""
     read_within: float = 30.0
     """Seconds in which a body must have arrived: a slow phone sends 10 MiB in less."""
+    one_chance_held: float = 30.0
+    """Seconds that events of SDKs which never send twice wait while the log is away."""
+    one_chance_pause: float = 0.25
+    """Seconds between two tries for them."""
     put_aside_within: float = 4.0
     """Seconds that putting aside may take."""
     thread_from: int = 512 * 1024

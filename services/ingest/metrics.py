@@ -47,6 +47,10 @@ class IngestMetrics:
         self.queue_depth = Gauge(
             "dangol_ingest_queue_depth", "Events waiting for the log.", registry=registry
         )
+        # Requests of SDKs that never send twice, which wait for a log or database that is away.
+        self.held = Gauge(
+            "dangol_ingest_held", "Requests waiting for our trouble to end.", registry=registry
+        )
         # Children of two counters, kept because looking them up costs more than counting.
         self._request_children: dict[tuple[str, int], Counter] = {}
         self._kind_children = {kind: self._accepted.labels(kind) for kind in get_args(WireKind)}

@@ -25,6 +25,10 @@ CLIENT_LIBRARIES = frozenset(
         "RudderLabs JavaScript SDK",
         "@jitsu/js",
         "posthog-js",
+        "posthog-android",
+        "posthog-ios",
+        "posthog-flutter",
+        "posthog-react-native",
         "analytics-android",
         "analytics-ios",
         "analytics-kotlin",
@@ -52,6 +56,9 @@ class Scene:
     """When the batch was sent by the client's clock."""
     context: Mapping[str, Any] | None = None
     integrations: Mapping[str, Any] | None = None
+    ip: str | None = None
+    """The address that sent it, and the browser: of use only if it is the customer's own device."""
+    user_agent: str | None = None
 
 
 def event_of(wire: Wire, scene: Scene, rest: Mapping[str, Any] | None = None) -> Event:
@@ -67,6 +74,9 @@ def event_of(wire: Wire, scene: Scene, rest: Mapping[str, Any] | None = None) ->
     context = wire.context or {}
     if scene.context:
         context = {**scene.context, **context}
+    on_a_device = _on_a_device(context)
+    if on_a_device or "direct" in context:
+        context = _with_peer(context, scene, on_a_device=on_a_device)
     traits: dict[str, Any] = {}
     name = ""
     if kind == "track":
@@ -81,7 +91,7 @@ def event_of(wire: Wire, scene: Scene, rest: Mapping[str, Any] | None = None) ->
     return Event(
         id=wire.message_id or str(uuid4()),
         kind=kind,
-        timestamp=_timestamp(original, sent, scene.received, context),
+        timestamp=_timestamp(original, sent, scene.received, on_a_device),
         name=name,
         user_id=user,
         anonymous_id=anonymous,
@@ -144,18 +154,18 @@ def _timestamp(
     original: datetime | None,
     sent: datetime | None,
     received: datetime,
-    context: Mapping[str, Any],
+    on_a_device: bool,
 ) -> datetime:
     """When it happened, by our clock; nothing has happened in the future."""
     if original is None:
         return received
     if sent is not None:
-        original = _corrected(original, received - sent, context)
+        original = _corrected(original, received - sent, on_a_device)
     return min(original, received)
 
 
-def _corrected(original: datetime, skew: timedelta, context: Mapping[str, Any]) -> datetime:
-    if _NEGATIVE_NOISE < skew < NOISE and not _on_a_device(context):
+def _corrected(original: datetime, skew: timedelta, on_a_device: bool) -> datetime:
+    if _NEGATIVE_NOISE < skew < NOISE and not on_a_device:
         return original
     try:
         return original + skew
@@ -163,14 +173,26 @@ def _corrected(original: datetime, skew: timedelta, context: Mapping[str, Any]) 
         return original
 
 
+def _with_peer(context: dict[str, Any], scene: Scene, *, on_a_device: bool) -> dict[str, Any]:
+    """Address and browser from the request, where the event does not tell them itself.
+
+    From a server only if it asks with `direct`: its own address says nothing of the customer.
+    """
+    if not on_a_device and context.get("direct") is not True:
+        return context
+    told = {"ip": scene.ip, "userAgent": scene.user_agent}
+    gaps = {k: v for k, v in told.items() if v is not None and context.get(k) is None}
+    return {**context, **gaps} if gaps else context
+
+
 def _on_a_device(context: Mapping[str, Any]) -> bool:
     library = context.get("library")
     if not isinstance(library, dict):
         return False
     name = library.get("name")
-    if name == "@jitsu/js" and library.get("env") == "node":
+    if not isinstance(name, str) or name not in CLIENT_LIBRARIES:
         return False
-    return isinstance(name, str) and name in CLIENT_LIBRARIES
+    return name != "@jitsu/js" or library.get("env") != "node"
 
 
 def _extra(

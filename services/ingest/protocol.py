@@ -11,14 +11,14 @@ All end in the same `normalise.event_of`, and a property test holds them to the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from services.ingest import lenient
+from services.ingest import lenient, posthog
 from services.ingest.coerce import as_object, as_text, wire_of
 from services.ingest.limits import MAX_EVENT_BYTES, MAX_EVENTS
 from services.ingest.normalise import Scene, event_of
@@ -58,6 +58,8 @@ class Parcel:
     write_key: str | None = None
     context: Mapping[str, Any] | None = None
     integrations: Mapping[str, Any] | None = None
+    of_posthog: bool = False
+    """The items are PostHog's events, and JSON values."""
 
     def key(self) -> str | None:
         """The write key in the body: the batch's own, else the first event's."""
@@ -84,6 +86,18 @@ def open_parcel(body: bytes, *, single: bool = False) -> Parcel:
     return _loose(body)
 
 
+def open_posthog(body: bytes) -> Parcel:
+    """Decode a body of PostHog's SDKs: an event, a list of them, or a batch. Raises BadInput."""
+    document = posthog.parse(body)
+    items, sent = document, None
+    if isinstance(document, dict):
+        items, sent = document.get("batch", [document]), document.get("sent_at")
+    if not isinstance(items, list):
+        raise BadInput("The body is neither an event nor a batch of events.")
+    fields = {"sent_at": sent, "write_key": posthog.key_of(document)}
+    return replace(_batch(body, items, fields), of_posthog=True)
+
+
 def read(parcel: Parcel, scene: Scene) -> Reading:
     """The events of a parcel. Never raises for a single event: it is put aside with its reason."""
     if parcel.wires is not None:
@@ -94,7 +108,10 @@ def read(parcel: Parcel, scene: Scene) -> Reading:
     reading = Reading()
     for item in parcel.items:
         try:
-            reading.events.append(_event(item, scene))
+            if parcel.of_posthog:
+                reading.events.extend(_posthog_events(item, scene))
+            else:
+                reading.events.append(_event(item, scene))
         except Unusable as unusable:
             raw = _raw(item)[:MAX_EVENT_BYTES]
             reading.refused.append(Refused(raw, unusable.reason, scene.source))
@@ -182,6 +199,18 @@ def _event(item: Any, scene: Scene) -> Event:
         raise Unusable(Reason.TOO_LARGE)
     wire, rest = wire_of(item)
     return event_of(wire, scene, rest)
+
+
+def _posthog_events(item: Any, scene: Scene) -> list[Event]:
+    if len(_raw(item)) > MAX_EVENT_BYTES:
+        raise Unusable(Reason.TOO_LARGE)
+    events = []
+    for document in posthog.translate(item, scene.received):
+        once = as_object(document.pop("$set_once", None))
+        wire, rest = wire_of(document)
+        event = event_of(wire, scene, rest)
+        events.append(msgspec.structs.replace(event, traits_once=once) if once else event)
+    return events
 
 
 def _raw(item: Any) -> bytes:

@@ -101,7 +101,7 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
     if spilled:
         work.effects.append(SpillSeen(spilled))
     stated = work.state.stated
-    if event.kind == "identify" and event.traits:
+    if event.kind == "identify" and (event.traits or event.traits_once):
         work.traits, stated, consents = take_traits(work.traits, stated, event)
         work.effects.extend(consents)
     work.state = msgspec.structs.replace(

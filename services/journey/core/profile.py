@@ -17,7 +17,7 @@ def take_traits(
     """Traits, statement times and consent statements after an `identify`.
 
     For each trait the newest statement wins, by the client's corrected time; on a tie the later
-    arrival. A trait stated as null is removed.
+    arrival. A trait stated as null is removed. `traits_once` fill what nobody has stated yet.
     """
     at = _milliseconds(event.timestamp)
     new_traits, new_stated = dict(traits), dict(stated)
@@ -25,6 +25,10 @@ def take_traits(
         if name == _CONSENT and isinstance(value, Mapping):
             continue
         if at >= new_stated.get(name, at):
+            new_stated[name] = at
+            _set(new_traits, name, value)
+    for name, value in event.traits_once.items():
+        if name != _CONSENT and name not in new_stated and name not in new_traits:
             new_stated[name] = at
             _set(new_traits, name, value)
     consents = list(_consent_statements(event))

@@ -239,6 +239,20 @@ def test_the_newest_statement_of_a_trait_wins_whatever_the_order() -> None:
     }  # fmt: skip
 
 
+def test_a_trait_stated_once_fills_a_gap_and_replaces_nothing() -> None:
+    def identify(ident: str, **once: object) -> Event:
+        return Event(
+            id=ident, kind="identify", timestamp=NOON, received_at=NOON, user_id="u1",
+            traits={"plan": "pro"} if ident == "1" else {}, traits_once=once,
+        )  # fmt: skip
+
+    person = Person(book())
+    person.take(identify("1", plan="free", first="ad", consent={"email": True}))
+    assert person.customer.traits == {"plan": "pro", "first": "ad"}
+    person.take(identify("2", first="search", since=2026))
+    assert person.customer.traits == {"plan": "pro", "first": "ad", "since": 2026}
+
+
 def test_holdout_is_sticky_by_customer() -> None:
     person = Person(book(flow(steps=[Send("s", None, ("email",), "t")], entry=Entry(holdout=1.0))))
     person.take(event())

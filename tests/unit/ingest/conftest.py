@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.ingest.app import IngestContext, create_app
-from services.ingest.limits import Limits
+from services.ingest.limits import LIMITS, Limits
 from services.ingest.metrics import IngestMetrics
 from shared.clock import EPOCH, Clock
 from shared.keys import Source
@@ -54,7 +54,8 @@ def metrics(registry: CollectorRegistry) -> IngestMetrics:
 def context(
     log: RecordingLog, aside: RecordingAside, keys: FixedKeys, metrics: IngestMetrics
 ) -> IngestContext:
-    return IngestContext(log, keys, aside, STOPPED, metrics)
+    limits = replace(LIMITS, one_chance_pause=0.001)
+    return IngestContext(log, keys, aside, STOPPED, metrics, limits)
 
 
 @pytest.fixture
@@ -66,7 +67,10 @@ async def client(context: IngestContext) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def tight_client(context: IngestContext) -> AsyncIterator[httpx.AsyncClient]:
     """The same app with bounds that a test can reach."""
-    limits = Limits(body=100_000, bodies=150_000, read_within=0.05, thread_from=1_000)
+    limits = Limits(
+        body=100_000, bodies=150_000, read_within=0.05, thread_from=1_000,
+        one_chance_held=0.02, one_chance_pause=0.001,
+    )  # fmt: skip
     async with _client(replace(context, limits=limits)) as client:
         yield client
 

@@ -16,6 +16,12 @@ from tests.unit.ingest.sending import TRACK, WK, basic, is_error
 
 SUCCESS = b'{"success":true,"ok":true,"status":1}'
 LONG = ("batch", "track", "identify", "page", "screen", "group", "alias")
+SDK_PATHS = [
+    *(f"/{name[0]}" for name in LONG),
+    *(f"/api/public/apps/{name}" for name in LONG),
+    *(f"/api/s/{s2s}{name}" for name in LONG for s2s in ("", "s2s/")),
+    "/beacon/v1/batch",
+]
 PATHS = [f"/v1/{form}{slash}" for name in LONG for form in (name, name[0]) for slash in ("", "/")]
 
 
@@ -28,6 +34,15 @@ class TestRoutes:
         assert (response.status_code, response.content) == (200, SUCCESS)
         assert response.headers["content-type"] == "application/json"
         assert [(event.id, event.source) for event in log.events] == [("m1", "shop")]
+
+    @pytest.mark.parametrize("path", SDK_PATHS)
+    @pytest.mark.parametrize("slash", ["", "/"])
+    async def test_the_paths_of_each_sdk_are_its_own_words_for_the_same(
+        self, client: httpx.AsyncClient, log: RecordingLog, path: str, slash: str
+    ) -> None:
+        response = await client.post(f"{path}{slash}?writeKey=wk", json={"batch": [TRACK]})
+        assert (response.status_code, response.content) == (200, SUCCESS)
+        assert [event.id for event in log.events] == ["m1"]
 
     @pytest.mark.parametrize("name", LONG[1:])
     async def test_a_path_names_the_kind_of_its_event(
@@ -90,6 +105,8 @@ class TestKeys:
             ({"Authorization": "Bearer abc"}, "", {"writeKey": "wk"}, "shop"),
             ({"Authorization": "Basic !!!"}, "?writeKey=", {"writeKey": "wk"}, "shop"),
             (basic(":"), "", {"writeKey": "wk"}, "shop"),
+            ({"Authorization": "wk"}, "", {}, "shop"),
+            ({"Authorization": "Bearer"}, "", {"writeKey": "wk"}, "shop"),
         ],
     )
     async def test_a_key_is_found_where_sdks_put_it(
@@ -194,6 +211,30 @@ class TestTrouble:
         assert response.json()["message"] == "Not available right now; try again."
         assert (await client.post("/v1/track", json=TRACK, headers=WK)).status_code == 200
 
+    @pytest.mark.parametrize("path", ["/api/public/apps/batch", "/api/s/track"])
+    async def test_sdks_that_send_nothing_twice_wait_while_the_log_is_away(
+        self,
+        client: httpx.AsyncClient,
+        log: RecordingLog,
+        aside: RecordingAside,
+        registry: CollectorRegistry,
+        path: str,
+    ) -> None:
+        log.failures += [Unavailable(), TimeoutError(), Unavailable()]
+        batch = {"batch": [{"type": "track", "event": "E", "userId": "u1"}, 7]}
+        response = await client.post(path, json=batch, headers=WK)
+        assert (response.status_code, response.content) == (200, SUCCESS)
+        assert len(log.events) == 1
+        assert len(aside.items) == 1
+        assert registry.get_sample_value("dangol_ingest_held") == 0
+
+    async def test_they_do_not_wait_for_ever(
+        self, tight_client: httpx.AsyncClient, keys: FixedKeys
+    ) -> None:
+        keys.failing = True
+        response = await tight_client.post("/api/s/track", json=TRACK, headers=WK)
+        is_error(response, 503, "unavailable")
+
     async def test_a_refused_event_is_put_aside_and_the_others_are_stored(
         self, client: httpx.AsyncClient, log: RecordingLog, aside: RecordingAside
     ) -> None:
@@ -246,10 +287,20 @@ class TestCors:
             },
         )
         assert response.is_success
-        assert response.headers["access-control-allow-origin"] == "*"
+        assert response.headers["access-control-allow-origin"] == "https://shop.example"
+        assert response.headers["access-control-allow-credentials"] == "true"
         assert response.headers["access-control-allow-headers"] == asked
         assert "POST" in response.headers["access-control-allow-methods"]
         assert response.headers["access-control-max-age"] == "7200"
+
+    async def test_a_page_may_send_its_cookies_along(self, client: httpx.AsyncClient) -> None:
+        headers = {**WK, "Origin": "https://shop.example", "Cookie": "a=b"}
+        for document, status in ((TRACK, 200), (7, 400)):
+            response = await client.post("/v1/t", json=document, headers=headers)
+            assert response.status_code == status
+            assert response.headers["access-control-allow-origin"] == "https://shop.example"
+            assert response.headers["access-control-allow-credentials"] == "true"
+            assert "Origin" in response.headers["vary"]
 
     async def test_every_answer_may_be_read_by_every_page(
         self, client: httpx.AsyncClient, log: RecordingLog
@@ -269,6 +320,31 @@ async def test_the_header_tells_when_an_event_was_sent(
     headers = {**WK, "SentAt": "2026-11-20T11:00:00Z"}
     await client.post("/v1/track", json=document, headers=headers)
     assert log.events[0].timestamp.isoformat() == "2026-11-22T11:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "told"),
+    [
+        ({"library": {"name": "analytics.js"}}, True),
+        ({"library": {"name": "@jitsu/js", "env": "browser"}}, True),
+        ({"library": {"name": "@jitsu/js", "env": "node"}}, False),
+        ({"library": {"name": "analytics-python"}}, False),
+        ({}, False),
+        ({"direct": True}, True),
+    ],
+)
+async def test_address_and_browser_are_taken_from_customers_devices_only(
+    client: httpx.AsyncClient, log: RecordingLog, surroundings: dict[str, object], told: bool
+) -> None:
+    headers = {**WK, "User-Agent": "Mozilla/5.0"}
+    for own in ({}, {"ip": "192.0.2.7", "userAgent": "own"}):
+        await client.post(
+            "/v1/t", json={**TRACK, "context": {**surroundings, **own}}, headers=headers
+        )
+    first, second = (event.context for event in log.events)
+    peer = {"ip": "127.0.0.1", "userAgent": "Mozilla/5.0"} if told else {}
+    assert first == {**surroundings, **peer}
+    assert second == {**surroundings, "ip": "192.0.2.7", "userAgent": "own"}
 
 
 async def test_the_metrics_count_and_tell_nothing_personal(
