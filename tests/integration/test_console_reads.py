@@ -322,9 +322,7 @@ async def test_an_unknown_customer_is_not_found(api: httpx.AsyncClient) -> None:
 
 async def test_a_journey_is_drawn_with_its_counts(api: httpx.AsyncClient, pool: Pool) -> None:
     await publish(api, "welcome")
-    await count(
-        pool, (0, "welcome", "wait-2", "reached", 7), (1, "welcome", "wait-2", "reached", 5)
-    )
+    await count(pool, (0, "welcome", "pause", "reached", 7), (1, "welcome", "pause", "reached", 5))
     answer = (await api.get("/api/journeys/welcome/graph?lang=ko&live=true")).json()
     assert answer["version"] == 1
     assert "도달 12 · 현재 0" in answer["svg"]
