@@ -44,8 +44,9 @@ lock:  ## write the lock files anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate pyproject.toml -o requirements/runtime.lock
 
-bench: $(READY)  ## measure the whole pipeline on this machine (several minutes)
+bench: $(READY)  ## measure the whole pipeline, then ingest beside its yardsticks (several minutes)
 	@$(BIN)/python -m bench.pipeline
+	@$(BIN)/python -m bench.ingest
 
 clean:  ## remove the environment and caches, never data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,11 +12,14 @@ Workers share the partitions by their rank among the workers seen lately; the ep
 `partitions` decides, this table only proposes.
 """
 
-from collections.abc import Sequence
+import struct
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
+import asyncpg
+
 from shared.clock import REAL, Clock
-from shared.db.connect import Pool, unavailable_when_lost
+from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.wakeups import Wakeups, ring_or_timeout
 from shared.event import Event, encode, partition_of
 from shared.log.port import Fetch, Record
@@ -35,32 +38,50 @@ def _sql(text: str, first: int) -> str:
     return text.replace("NOW", now)
 
 
-_APPEND = _sql(
-    """
-WITH input AS MATERIALIZED (
-  SELECT p, payload, row_number() OVER (PARTITION BY p ORDER BY place) AS nth
-  FROM unnest($1::int[], $2::bytea[]) WITH ORDINALITY AS i(p, payload, place)
-), heads AS MATERIALIZED (
-  SELECT partition, next_offset, last_at FROM log_heads
-  WHERE partition = ANY($3::int[]) ORDER BY partition FOR UPDATE
-), stamped AS MATERIALIZED (
-  SELECT partition, next_offset,
-    greatest(last_at + interval '1 microsecond', NOW) AS at FROM heads
+_HEADS = """
+WITH heads AS MATERIALIZED (
+  SELECT partition, next_offset, greatest(last_at + interval '1 microsecond', NOW) AS at
+  FROM log_heads WHERE partition = ANY($1::int[]) ORDER BY partition FOR UPDATE
 ), moved AS (
-  UPDATE log_heads h SET last_at = s.at,
-    next_offset = s.next_offset + (SELECT count(*) FROM input WHERE p = h.partition)
-  FROM stamped s WHERE h.partition = s.partition
-), written AS (
+  UPDATE log_heads h SET last_at = s.at, next_offset = s.next_offset + c.n
+  FROM heads s JOIN unnest($1::int[], $2::int[]) AS c(p, n) ON c.p = s.partition
+  WHERE h.partition = s.partition
+)"""
+
+_APPEND = _sql(
+    _HEADS  # noqa: S608 - our own texts
+    + """, written AS (
   INSERT INTO log (partition, log_offset, received_at, payload)
-  SELECT i.p, s.next_offset + i.nth - 1, s.at, i.payload
-  FROM input i JOIN stamped s ON s.partition = i.p
-  RETURNING 1
+  SELECT i.p, s.next_offset + i.nth, s.at, i.payload
+  FROM unnest($3::int[], $4::int[], $5::bytea[]) AS i(p, nth, payload)
+  JOIN heads s ON s.partition = i.p
 )
-SELECT pg_notify('dangol_log', array_to_string($3::int[], ','))
-FROM (SELECT count(*) FROM written) AS all_written
+SELECT pg_notify('dangol_log', array_to_string($1::int[], ','))
 """,
-    4,
+    6,
 )
+"""All in one round trip: best for few events."""
+
+_RESERVE = _sql(
+    _HEADS
+    + """
+SELECT partition, next_offset, (extract(epoch FROM at) * 1000000)::bigint AS micros,
+  pg_notify('dangol_log', array_to_string($1::int[], ','))
+FROM heads
+""",
+    3,
+)
+"""The places of an append whose rows are then copied in, in the same transaction."""
+
+_COPY_FROM = 300
+"""Events from which COPY is cheaper (measured: half of PostgreSQL's time an event at 800), though
+it takes three round trips more."""
+
+_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END = b"\xff\xff"
+_row = struct.Struct(">hiiiqiqi").pack
+_EPOCH_2000 = 946_684_800_000_000
+"""Microseconds from 1970 to the zero of PostgreSQL's timestamps."""
 
 _READ = """
 SELECT log_offset, received_at, payload FROM log
@@ -99,15 +120,58 @@ class PostgresLog:
     async def append(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        places = [partition_of(event.customer, self.partitions) for event in events]
+        payloads: dict[int, list[bytes]] = {}
+        for event in events:
+            place = partition_of(event.customer, self.partitions)
+            payloads.setdefault(place, []).append(encode(event))
+        copy = len(events) >= _COPY_FROM
         async with unavailable_when_lost(), self._pool.acquire() as connection:
-            await connection.fetchrow(
-                _APPEND,
-                places,
-                [encode(event) for event in events],
-                sorted(set(places)),
-                *self._clock,
+            await (self._copy if copy else self._insert)(connection, payloads)
+
+    async def _insert(self, connection: Connection, payloads: Mapping[int, list[bytes]]) -> None:
+        await connection.fetchrow(
+            _APPEND,
+            list(payloads),
+            [len(rows) for rows in payloads.values()],
+            [place for place, rows in payloads.items() for _ in rows],
+            [nth for rows in payloads.values() for nth in range(len(rows))],
+            [row for rows in payloads.values() for row in rows],
+            *self._clock,
+        )
+
+    async def _copy(self, connection: Connection, payloads: Mapping[int, list[bytes]]) -> None:
+        counts = [len(rows) for rows in payloads.values()]
+        async with connection.transaction():
+            heads = await connection.fetch(_RESERVE, list(payloads), counts, *self._clock)
+            await connection.copy_to_table(
+                "log",
+                source=_one_piece(_copied(heads, payloads)),
+                columns=("partition", "log_offset", "received_at", "payload"),
+                format="binary",
             )
+
+
+async def _one_piece(data: bytes) -> AsyncIterator[bytes]:
+    """What is no file is not read in a thread."""
+    yield data
+
+
+def _copied(heads: Sequence[asyncpg.Record], payloads: Mapping[int, list[bytes]]) -> bytes:
+    """The rows in COPY's binary format: per row the number of fields, then each length and value.
+
+    Source: PostgreSQL's documentation of COPY, "Binary Format". Written here because the library's
+    own way costs a tuple and three codec calls an event.
+    """
+    parts = [_COPY_HEAD]
+    for head in heads:
+        place, offset = head["partition"], head["next_offset"]
+        at = head["micros"] - _EPOCH_2000
+        for payload in payloads[place]:
+            parts.append(_row(4, 4, place, 8, offset, 8, at, len(payload)))
+            parts.append(payload)
+            offset += 1
+    parts.append(_COPY_END)
+    return b"".join(parts)
 
 
 class PostgresLogReader:

@@ -175,3 +175,25 @@ async def test_a_log_that_is_away_says_unavailable(dsn: str) -> None:
     pool.terminate()
     with pytest.raises(Unavailable):
         await log.append([event("c")])
+
+
+@pytest.mark.parametrize("count", [7, 1000], ids=["few", "many"])
+async def test_an_append_of_any_size_keeps_order_offsets_and_payloads(
+    log: PostgresLog, reader: PostgresLogReader, count: int
+) -> None:
+    """Few and many events are written by different statements."""
+    sent = [event(f"m{n}", f"customer {n % 5} 단골") for n in range(count)]
+    await log.append(sent[: count // 2])
+    await log.append(sent[count // 2 :])
+    for partition in range(PARTITIONS):
+        records = await everything(reader, partition)
+        assert [r.offset for r in records] == list(range(1, len(records) + 1))
+        assert [r.received_at for r in records] == sorted(r.received_at for r in records)
+        events = [decode(record.payload, record.received_at) for record in records]
+        wanted = [e.id for e in sent if partition_of(e.customer, PARTITIONS) == partition]
+        assert [e.id for e in events] == wanted
+        if records:
+            head, last = await log._pool.fetchrow(  # type: ignore[misc]
+                "SELECT next_offset, last_at FROM log_heads WHERE partition = $1", partition
+            )
+            assert (head, last) == (len(records) + 1, records[-1].received_at)
