@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["track", "identify", "page", "screen", "group", "alias", "outcome", "enter"]
+Kind = Literal["track", "identify", "page", "screen", "group", "alias", "outcome", "enter", "look"]
 
-INTERNAL_KINDS = frozenset({"outcome", "enter"})
+INTERNAL_KINDS = frozenset({"outcome", "enter", "look"})
 """Kinds that only Dangol's own services append; ingest refuses them."""
 
 
@@ -129,4 +129,16 @@ def outcome_event(
         user_id=customer,
         properties=dict(properties),
         source="dispatch",
+    )
+
+
+def look_event(*, customer: str, at: datetime) -> Event:
+    """A sweep has found at `at` that time has changed a membership: decide it exactly."""
+    return Event(
+        id=f"look:{customer}:{at.isoformat()}",
+        kind="look",
+        name="$look",
+        timestamp=at,
+        user_id=customer,
+        source="sweep",
     )

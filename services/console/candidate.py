@@ -1,10 +1,11 @@
 """A workspace that somebody wants to publish: read, checked and named by its content."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from services.console.refusal import Refused
+from services.journey.language.compile_segments import SegmentSource
 from services.journey.language.workspace import JourneySource, load_workspace
 from shared.workspace import WorkspaceSettings
 
@@ -15,6 +16,7 @@ class Candidate:
     hash: str
     settings: WorkspaceSettings
     journeys: Mapping[str, JourneySource]
+    segments: Mapping[str, SegmentSource] = field(default_factory=dict)
 
 
 def read_candidate(files: Mapping[str, bytes]) -> Candidate:
@@ -22,7 +24,9 @@ def read_candidate(files: Mapping[str, bytes]) -> Candidate:
     loaded = load_workspace(files)
     if loaded.problems:
         raise Refused(loaded.problems)
-    return Candidate(files, hash_of_files(files), loaded.settings, loaded.journeys)
+    return Candidate(
+        files, hash_of_files(files), loaded.settings, loaded.journeys, loaded.segment_sources
+    )
 
 
 def hash_of_files(files: Mapping[str, bytes]) -> str:

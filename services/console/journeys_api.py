@@ -74,7 +74,7 @@ async def archive(journey: JourneyId, here: Here, _caller: Marketer) -> StatusAn
 
 
 async def _set(here: Console, journey: str, status: publish.Status) -> StatusAnswer:
-    was = await publish.set_status(here.pool, journey, status)
+    was = await publish.set_status(here.pool, journey, status, here.clock)
     return StatusAnswer(id=journey, status=status, was=was)
 
 

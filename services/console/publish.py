@@ -26,8 +26,9 @@ from services.console.changes import (
     compare_journeys,
 )
 from services.console.in_flight import count_in_flight
+from services.journey.language.compile_segments import stored_sources
 from services.journey.language.problems import nearest
-from shared.clock import Clock
+from shared.clock import REAL, Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import BadInput, Conflict, NotFound
 from shared.workspace_store import CHANNEL, pack_files, unpack_files
@@ -206,7 +207,7 @@ async def _store_revision(
         active_from = max(active_from + _AHEAD * clock.speed, base.active_from + _INSTANT)
     await connection.execute(
         "INSERT INTO workspaces (revision, hash, files, settings, journeys, active_from,"
-        " applied_by) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        " applied_by, segments) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         base.revision + 1,
         candidate.hash,
         packed,
@@ -214,6 +215,7 @@ async def _store_revision(
         {change.journey: change.version for change in changes if change.version},
         active_from,
         by,
+        stored_sources(candidate.segments),
     )
     await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
     return active_from
@@ -224,7 +226,9 @@ async def _now(connection: Connection, clock: Clock) -> datetime:
     return clock.at(await connection.fetchval("SELECT clock_timestamp()"))
 
 
-async def set_status(pool: Pool, journey: str, status: Status) -> Status:
+async def set_status(
+    pool: Pool, journey: str, status: Status, clock: Clock = REAL
+) -> Status:
     """Pause, resume or archive; returns what the status was. Harmless if it is so already.
 
     Raises NotFound, Conflict or Unavailable.
@@ -240,7 +244,12 @@ async def set_status(pool: Pool, journey: str, status: Status) -> Status:
             return was
         if was == "archived":
             await _check_revival(connection, journey, status)
-        await connection.execute("UPDATE journeys SET status = $2 WHERE id = $1", journey, status)
+        await connection.execute(
+            "UPDATE journeys SET status = $2, revived_at = coalesce($3, revived_at) WHERE id = $1",
+            journey,
+            status,
+            await _now(connection, clock) if was == "archived" else None,
+        )
         await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
     logger.info(
         "a journey's status was changed",

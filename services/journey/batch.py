@@ -36,6 +36,8 @@ class Batch:
     changed: dict[str, Customer] = field(default_factory=dict)
     new_traits: set[str] = field(default_factory=set)
     """Customers whose traits changed, or who are new."""
+    new_members: set[str] = field(default_factory=set)
+    """Customers who are new, or of whose segments something became known."""
     history: list[tuple[Any, ...]] = field(default_factory=list)
     timers: list[tuple[datetime, str]] = field(default_factory=list)
     fired: list[TimerRow] = field(default_factory=list)

@@ -103,7 +103,7 @@ class Deciding:
             self._batch.set_aside.append((f"not decided: {error!r}", given.payload))
             return
         self._keep(decision)
-        if event.kind == "outcome":
+        if event.kind in ("outcome", "look"):
             return
         if not decision.taken_in:
             self.repeated_events += 1
@@ -149,6 +149,8 @@ class Deciding:
             self._batch.changed[name] = armed
             if before is None or before.traits is not armed.traits:
                 self._batch.new_traits.add(name)
+            if before is None or before.state.members is not armed.state.members:
+                self._batch.new_members.add(name)
         return self._batch
 
     def _arm(self, customer: Customer, gone: Collection[datetime]) -> Customer:

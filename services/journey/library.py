@@ -7,18 +7,21 @@ version always compiles: apply refused it otherwise.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from services.journey.core.book import EMPTY, Book, Edition
-from services.journey.core.flow import Flow
+from services.journey.core.flow import Flow, Segment
 from services.journey.core.history import Needs
 from services.journey.language.compile import JourneyRefused, compile_journey
+from services.journey.language.compile_segments import compile_segments, needs_of_all, read_sources
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import ConfigurationError
 from shared.workspace import WorkspaceSettings
 
-_EDITIONS = "SELECT revision, active_from, journeys FROM workspaces ORDER BY revision"
+_EDITIONS = "SELECT revision, active_from, journeys, segments FROM workspaces ORDER BY revision"
 _SETTINGS = "SELECT settings FROM workspaces ORDER BY revision DESC LIMIT 1"
 _SOURCES = "SELECT journey, version, source FROM journey_versions"
-_STATUS = "SELECT id, status FROM journeys WHERE status <> 'active'"
+_STATUS = "SELECT id, status, revived_at FROM journeys"
 
 
 class Versions(Mapping[tuple[str, int], Flow]):
@@ -65,6 +68,7 @@ class Library:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._compiled: dict[tuple[str, int], Flow] = {}
+        self._of_segments: dict[bytes, Mapping[str, Segment]] = {}
         self.current = Current(0, EMPTY)
 
     async def refresh(self) -> Current:
@@ -84,22 +88,35 @@ class Library:
         sources = {
             (r["journey"], r["version"]): r["source"] for r in await connection.fetch(_SOURCES)
         }
-        status = {r["id"]: r["status"] for r in await connection.fetch(_STATUS)}
+        statuses = await connection.fetch(_STATUS)
+        status = {r["id"]: r["status"] for r in statuses}
+        revived = {r["id"]: r["revived_at"] for r in statuses if r["revived_at"] is not None}
         versions = Versions(sources, self._compiled)
-        editions = [
-            Edition.of(
-                row["active_from"],
-                [
-                    versions[journey, version]
-                    for journey, version in row["journeys"].items()
-                    if status.get(journey) != "archived"
-                ],
-            )
-            for row in rows
-        ]
+        editions: list[Edition] = []
+        for row in rows:
+            flows = [
+                versions[journey, version]
+                for journey, version in row["journeys"].items()
+                if status.get(journey) != "archived"
+            ]
+            before = editions[-1] if editions else None
+            segments = self._segments(row["segments"])
+            editions.append(Edition.of(row["active_from"], flows, segments, before, revived))
+        # A segment whose file is gone keeps its last content for the versions that still ask it.
+        segments = {name: s for edition in editions for name, s in edition.segments.items()}
         self._compiled = versions.compiled
-        needs = Needs(need for flow in versions.compiled.values() for need in flow.needs)
+        needs = Needs(needs_of_all(versions.compiled.values(), segments))
         paused = frozenset(name for name, what in status.items() if what == "paused")
         newest = await connection.fetchval(_SETTINGS)
         zone = WorkspaceSettings.model_validate(newest).zone()
-        return Current(rows[-1]["revision"], Book(editions, versions, paused, zone, needs))
+        return Current(
+            rows[-1]["revision"],
+            Book(editions, versions, paused, zone, needs, segments),
+        )
+
+    def _segments(self, stored: Mapping[str, Mapping[str, str]]) -> Mapping[str, Segment]:
+        """Compiled once, however many revisions have the same."""
+        key = msgspec.json.encode(stored, order="deterministic")
+        if key not in self._of_segments:
+            self._of_segments[key] = compile_segments(read_sources(stored))
+        return self._of_segments[key]

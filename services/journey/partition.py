@@ -18,7 +18,7 @@ import structlog
 from services.journey import metrics
 from services.journey.batch import Batch, TimerRow
 from services.journey.cache import Cache
-from services.journey.core import dedupe, history
+from services.journey.core import dedupe, history, segments
 from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.deciding import Deciding, Given, readable
@@ -214,9 +214,12 @@ class PartitionOwner:
         if bare and book.needs:
             await self._settle()
             ids = [row.id for row in bare]
-            rows = await self._engine.store.history(self._number, ids, book.needs, now)
+            back_to = {row.id: segments.horizon(book, row, now) for row in bare}
+            earliest = min(back_to.values())
+            rows = await self._engine.store.history(self._number, ids, book.needs, earliest)
             found |= {
-                row.id: history.fill(row, book.needs, rows.get(row.id, ()), now) for row in bare
+                row.id: history.fill(row, book.needs, rows.get(row.id, ()), back_to[row.id])
+                for row in bare
             }
         return found
 

@@ -57,12 +57,18 @@ FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind = 'tra
 ORDER BY customer, happened_at, received_at
 """
 _UPSERT = """
-INSERT INTO customers (partition, id, traits, state)
-SELECT $1, * FROM unnest($2::text[], $3::jsonb[], $4::bytea[])
-ON CONFLICT (partition, id) DO UPDATE SET traits = excluded.traits, state = excluded.state
+INSERT INTO customers (partition, id, traits, state, members)
+SELECT $1, * FROM unnest($2::text[], $3::jsonb[], $4::bytea[], $5::jsonb[])
+ON CONFLICT (partition, id) DO UPDATE
+  SET traits = excluded.traits, state = excluded.state, members = excluded.members
 """
 _UPDATE = """
 UPDATE customers c SET state = n.state FROM unnest($2::text[], $3::bytea[]) AS n(id, state)
+WHERE c.partition = $1 AND c.id = n.id
+"""
+_UPDATE_MEMBERS = """
+UPDATE customers c SET state = n.state, members = n.members
+FROM unnest($2::text[], $3::bytea[], $4::jsonb[]) AS n(id, state, members)
 WHERE c.partition = $1 AND c.id = n.id
 """
 _WITHDRAW = """
@@ -258,11 +264,22 @@ async def _store_customers(connection: Connection, batch: Batch) -> None:
             [c.id for c in whole],
             [c.traits for c in whole],
             [pack(c.state) for c in whole],
+            [_members(c) for c in whole],
         )
     partly = [c for c in batch.changed.values() if c.id not in batch.new_traits]
-    if partly:
+    moved = [c for c in partly if c.id in batch.new_members]
+    still = [c for c in partly if c.id not in batch.new_members] if moved else partly
+    if still:
         await connection.execute(
-            _UPDATE, batch.partition, [c.id for c in partly], [pack(c.state) for c in partly]
+            _UPDATE, batch.partition, [c.id for c in still], [pack(c.state) for c in still]
+        )
+    if moved:
+        await connection.execute(
+            _UPDATE_MEMBERS,
+            batch.partition,
+            [c.id for c in moved],
+            [pack(c.state) for c in moved],
+            [_members(c) for c in moved],
         )
     if batch.history:
         await connection.copy_records_to_table("history", records=batch.history, columns=_HISTORY)
@@ -276,6 +293,11 @@ async def _store_customers(connection: Connection, batch: Batch) -> None:
             records=[(batch.partition, due, customer) for due, customer in batch.timers],
             columns=("partition", "due_at", "customer"),
         )
+
+
+def _members(customer: Customer) -> dict[str, tuple[int, bool]]:
+    members = customer.state.members
+    return {journey: (known.baseline, known.inside) for journey, known in members.items()}
 
 
 async def _store_messages(connection: Connection, batch: Batch) -> None:

@@ -73,6 +73,7 @@ customers = Table(
     Column("id", Text, primary_key=True),
     Column("traits", JSONB, nullable=False),
     Column("state", LargeBinary, nullable=False),
+    Column("members", JSONB, nullable=False),
 )
 
 history = Table(
@@ -233,6 +234,7 @@ workspaces = Table(
     Column("journeys", JSONB, nullable=False),
     Column("active_from", Instant, nullable=False),
     Column("applied_by", Text, nullable=False),
+    Column("segments", JSONB, nullable=False),
 )
 
 journey_versions = Table(
@@ -251,6 +253,7 @@ journeys = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("status", Text, nullable=False),
+    Column("revived_at", Instant),
 )
 
 keys = Table(

@@ -2,13 +2,14 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Self
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
-from services.journey.core.flow import EventMatch, Flow
+from services.journey.core.flow import EventMatch, Flow, Segment
 from services.journey.core.history import NOTHING, Needs
+from shared.clock import EPOCH
 
 
 def named(matches: Iterable[EventMatch], name: str) -> tuple[EventMatch, ...]:
@@ -16,6 +17,7 @@ def named(matches: Iterable[EventMatch], name: str) -> tuple[EventMatch, ...]:
 
 
 UTC = ZoneInfo("UTC")
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,22 @@ class Starter:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """A flow that entering or leaving a segment starts, and since when it has watched it."""
+
+    flow: Flow
+    on: Literal["enter", "exit"]
+    segment: Segment
+    since: datetime
+    """When both were last published or changed: who is inside then is the baseline."""
+
+    @property
+    def baseline(self) -> int:
+        """`since` as customers' states and their column for SQL name it."""
+        return (self.since - EPOCH) // _MICROSECOND
+
+
+@dataclass(frozen=True, slots=True)
 class Edition:
     """One published revision: the versions that events received from `active_from` on start."""
 
@@ -35,16 +53,54 @@ class Edition:
     """Event name → flows that it may start, ordered by journey id."""
     by_api: Mapping[str, Flow]
     """Journey id → flow that a call to the API may start."""
+    watches: tuple[Watch, ...] = ()
+    """Ordered by journey id."""
+    segments: Mapping[str, Segment] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, active_from: datetime, flows: Iterable[Flow]) -> Self:
+    def of(
+        cls,
+        active_from: datetime,
+        flows: Iterable[Flow],
+        segments: Mapping[str, Segment] | None = None,
+        before: Self | None = None,
+        revived: Mapping[str, datetime] | None = None,
+    ) -> Self:
+        """`before` is the edition that this one follows: what it watched goes on being watched.
+
+        `revived` tells when journeys came back from the archive, during which nobody watched.
+        """
+        segments, revived = segments or {}, revived or {}
         by_event: dict[str, list[Starter]] = {}
         flows = sorted(flows, key=lambda flow: flow.journey)
         for flow in flows:
             for name in dict.fromkeys(trigger.event for trigger in flow.triggers):
                 by_event.setdefault(name, []).append(Starter(flow, named(flow.triggers, name)))
         by_api = {flow.journey: flow for flow in flows if flow.api}
-        return cls(active_from, {name: tuple(found) for name, found in by_event.items()}, by_api)
+        watched = {} if before is None else {w.flow.journey: w for w in before.watches}
+        watches = tuple(
+            _watch(
+                flow,
+                segments[flow.watches.segment],
+                watched.get(flow.journey),
+                max(active_from, revived.get(flow.journey, active_from)),
+            )
+            for flow in flows
+            if flow.watches is not None
+        )
+        found = {name: tuple(starters) for name, starters in by_event.items()}
+        return cls(active_from, found, by_api, watches, segments)
+
+
+def _watch(flow: Flow, segment: Segment, before: Watch | None, from_now: datetime) -> Watch:
+    assert flow.watches is not None
+    if (
+        before is not None
+        and before.flow.version == flow.version
+        and before.segment.digest == segment.digest
+    ):
+        from_now = before.since
+    return Watch(flow, flow.watches.on, segment, from_now)
 
 
 class Book:
@@ -60,14 +116,18 @@ class Book:
         paused: frozenset[str] = frozenset(),
         zone: ZoneInfo = UTC,
         needs: Needs = NOTHING,
+        segments: Mapping[str, Segment] | None = None,
     ) -> None:
-        """`zone` is the workspace's, for customers whose own is unknown."""
+        """`zone` is the workspace's, for customers whose own is unknown; `segments` are the newest
+        of each name, for `in_segment`."""
         self._editions = sorted(editions, key=lambda edition: edition.active_from)
         self._starts = [edition.active_from for edition in self._editions]
         self._versions = versions
         self.paused = paused
         self.needs = needs
         self.zone = zone
+        self.segments = segments or {}
+        self._watching = any(edition.watches for edition in self._editions)
 
     def started_by(self, event: str, received_at: datetime) -> tuple[Starter, ...]:
         edition = self._edition(received_at)
@@ -76,6 +136,17 @@ class Book:
     def started_by_api(self, journey: str, received_at: datetime) -> Flow | None:
         edition = self._edition(received_at)
         return None if edition is None else edition.by_api.get(journey)
+
+    def watches(self, at: datetime) -> tuple[Watch, ...]:
+        """The journeys that memberships start at this instant, by journey id."""
+        if not self._watching:
+            return ()
+        edition = self._edition(at)
+        return () if edition is None else edition.watches
+
+    def segments_at(self, at: datetime) -> Mapping[str, Segment]:
+        edition = self._edition(at)
+        return {} if edition is None else edition.segments
 
     def _edition(self, received_at: datetime) -> Edition | None:
         place = bisect_right(self._starts, received_at) - 1

@@ -1,9 +1,9 @@
 """The engine's decision: `decide(customer, input) → (customer', effects)`, pure.
 
 One event, in order (the language's "Order and time"): timers due before it; the profile takes it
-in; exits; then runs that wait for it; then starts, journeys in id order. The conditions by which
-one event ends, wakes or starts runs are tested on the customer as the event left it; only then do
-runs move, in journey id and key order. A timer due at T comes after every event received at or
+in; exits; then runs that wait for it; then starts, journeys in id order; then the segments. The
+conditions by which one event ends, wakes or starts runs are tested on the customer as the event
+left it; only then do runs move, in journey id and key order. A timer due at T comes after every event received at or
 before T and before any later one, whatever the batch, because the customer's own state says what
 is due.
 
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from services.journey.core import dedupe, history
+from services.journey.core import dedupe, history, segments
 from services.journey.core.book import Book
 from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.moves import enter, move
@@ -45,6 +45,8 @@ def decide(book: Book, customer: Customer, given: Event | Tick) -> Decision:
     if isinstance(given, Tick):
         work = Walk(book, customer)
         _fire(work, given.at, inclusive=True)
+        segments.look(work, given.at)
+        segments.follow(work, given.at)
         return Decision(work.finish(), tuple(work.effects))
     return _decide_event(book, customer, given)
 
@@ -84,15 +86,22 @@ def _decide_event(book: Book, customer: Customer, event: Event) -> Decision:
     _fire(work, received_at, inclusive=False)
     if event.kind == "outcome":
         _take_outcome(work, event)
+        segments.follow(work, received_at)
+        return Decision(work.finish(), tuple(work.effects))
+    if event.kind == "look":
+        segments.look(work, received_at)
+        segments.follow(work, received_at)
         return Decision(work.finish(), tuple(work.effects))
     message = dedupe.digest(event.id)
     if dedupe.is_known(work.state.seen, message, received_at):
         return Decision(work.finish(), tuple(work.effects), taken_in=False)
+    segments.meet(work, event, received_at)
     _take_in(work, event, message, received_at)
     if event.kind == "enter":
         enter(work, event, received_at)
     else:
         move(work, event, received_at)
+    segments.follow(work, received_at)
     return Decision(work.finish(), tuple(work.effects))
 
 
@@ -146,3 +155,4 @@ def _fire(work: Walk, until: datetime, *, inclusive: bool) -> None:
             return
         at, _journey, _key, run = min(due, key=lambda found: found[:3])
         go_on(work, work.book.flow(run.journey, run.version), run, at)
+        segments.follow(work, at)

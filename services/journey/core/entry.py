@@ -67,6 +67,15 @@ def key_text(value: Value) -> str:
     return msgspec.json.encode(value, order="deterministic").decode()
 
 
+def carry_out(work: Walk, admission: Admission, moment: Moment, event: Event, at: datetime) -> None:
+    """Start the run, or count why it is refused."""
+    if admission.refusal is None:
+        start(work, admission, moment, event, at)
+        return
+    flow = admission.flow
+    work.effects.append(Count(flow.journey, flow.version, "", f"refused:{admission.refusal}"))
+
+
 def start(work: Walk, admission: Admission, moment: Moment, event: Event, at: datetime) -> None:
     flow = admission.flow
     if admission.restarts is not None:

@@ -76,6 +76,8 @@ class Scope(msgspec.Struct, frozen=True):
     """Event name → its events, oldest first."""
     steps: Mapping[str, Any] = {}
     """Step id (as written, with hyphens) to a mapping with outcome, reason, event, …"""
+    segments: "Mapping[str, Segment]" = {}
+    """What `in_segment` asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,33 @@ class Expression:
 
     def holds(self, scope: Scope) -> bool:
         return self.evaluate(scope) is True
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A named audience: its condition, and what can change who is in it.
+
+    `events`, `profile` and `timed` count the segments that it refers to as its own.
+    """
+
+    name: str
+    condition: Expression
+    digest: str
+    """Of the condition and those of all segments that it refers to."""
+    events: frozenset[str] = frozenset()
+    """Names of the events that it counts."""
+    profile: bool = False
+    """Whether it reads traits or scores."""
+    timed: bool = False
+    """Whether time alone can change who is in it."""
+    next_change: Callable[[Scope], datetime | None] = field(default=lambda _: None)
+    """The earliest instant after `now` at which time alone may change whether it holds; it may
+    name one too many, never one too late."""
+    needs: tuple[Need, ...] = ()
+    """What its own condition asks of the history."""
+    segments: tuple[str, ...] = ()
+    """Those that its own condition refers to."""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +248,14 @@ class Exit:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The trigger of a journey that begins when somebody enters or leaves a segment."""
+
+    segment: str
+    on: Literal["enter", "exit"]
+
+
 Step = Wait | WaitUntil | WaitFor | Branch | Split | Send | Set | Emit | Repeat | Exit
 
 
@@ -229,7 +266,7 @@ class Flow:
     category: Category
     priority: int
     triggers: tuple[EventMatch, ...]
-    """Events that start it; empty for a journey that the API starts."""
+    """Events that start it; empty for a journey that something else starts."""
     entry: Entry
     exits: tuple[EventMatch, ...]
     steps: Mapping[str, Step]
@@ -240,3 +277,7 @@ class Flow:
     """Started by the customers that a call to the API names."""
     needs: tuple[Need, ...] = ()
     """What its conditions ask of the history."""
+    watches: Watched | None = None
+    """Started by the customers who enter or leave a segment."""
+    segments: tuple[str, ...] = ()
+    """The segments that its conditions name."""

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import msgspec
 
-from services.journey.core.effects import Convert, Count
-from services.journey.core.entry import Admission, admit, start
+from services.journey.core.effects import Convert
+from services.journey.core.entry import Admission, admit, carry_out
 from services.journey.core.flow import Flow, Moment, Scope, WaitFor
 from services.journey.core.state import ForEvent, ForOutcome, Heard, OpenGoal, Run, StepResult
 from services.journey.core.walk import wake
@@ -47,7 +47,7 @@ def move(work: Walk, event: Event, received_at: datetime) -> None:
     ]
     for (_journey, _key, kind), moving in sorted(moves, key=lambda pair: pair[0]):
         if isinstance(moving, Admission):
-            _admit(work, moving, moment, event, received_at)
+            carry_out(work, moving, moment, event, received_at)
         elif kind == 0:
             work.end(moving, "exit", received_at)
         elif moving.journey in work.book.paused:
@@ -63,7 +63,7 @@ def enter(work: Walk, event: Event, received_at: datetime) -> None:
     flow = work.book.started_by_api(str(event.properties.get("journey")), received_at)
     if flow is not None:
         admission = admit(flow, work, moment, event, work.runs.values())
-        _admit(work, admission, moment, event, received_at)
+        carry_out(work, admission, moment, event, received_at)
 
 
 def _flow(work: Walk, run: Run | OpenGoal) -> Flow:
@@ -94,16 +94,6 @@ def _keep_for_resume(work: Walk, run: Run, moment: Moment, received_at: datetime
     work.put(msgspec.structs.replace(run, waiting=waiting, heard=heard))
 
 
-def _admit(
-    work: Walk, admission: Admission, moment: Moment, event: Event, received_at: datetime
-) -> None:
-    if admission.refusal is None:
-        start(work, admission, moment, event, received_at)
-        return
-    flow = admission.flow
-    work.effects.append(Count(flow.journey, flow.version, "", f"refused:{admission.refusal}"))
-
-
 # Goals ---------------------------------------------------------------------------------------
 
 
@@ -114,7 +104,8 @@ def _steps_of(work: Walk, goal: OpenGoal) -> dict[str, StepResult]:
 
 def _goal_scope(work: Walk, goal: OpenGoal, moment: Moment, now: datetime) -> Scope:
     steps = results(_steps_of(work, goal))
-    return Scope(now, work.traits, moment, goal.trigger.moment(), work.history, steps)
+    trigger, segments = goal.trigger.moment(), work.book.segments
+    return Scope(now, work.traits, moment, trigger, work.history, steps, segments)
 
 
 def _converted(work: Walk, moment: Moment, now: datetime) -> set[str]:

@@ -104,6 +104,16 @@ class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
     held_out: bool = False
 
 
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """What a journey that watches a segment last knew of the customer's membership."""
+
+    baseline: int
+    """Microsecond of the epoch from which the journey has watched the segment, both unchanged."""
+    inside: bool
+    changes: int = 0
+    """How often it has changed since the baseline: it tells one entrance from the next."""
+
+
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: tuple[Run, ...] = ()
     """Ordered by journey id and key: the order in which they move."""
@@ -126,6 +136,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether an event has named the customer by a user id."""
     armed_at: datetime | None = None
     """The due time of the earliest row in `timers` for this customer, if there is one."""
+    members: dict[str, Member] = {}
+    """Journey id → what it knew of the membership in the segment it watches; see `segments.py`."""
 
 
 class Customer(msgspec.Struct, frozen=True):

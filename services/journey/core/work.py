@@ -15,7 +15,18 @@ from services.journey.core.state import Customer, ForOutcome, Run, StepResult, T
 class Walk:
     """One decision under way: the customer's parts, unfrozen while it lasts, and its effects."""
 
-    __slots__ = ("_customer", "book", "effects", "id", "loaded", "moved", "runs", "state", "traits")
+    __slots__ = (
+        "before",
+        "book",
+        "effects",
+        "followed",
+        "id",
+        "loaded",
+        "moved",
+        "runs",
+        "state",
+        "traits",
+    )
 
     def __init__(self, book: Book, customer: Customer) -> None:
         self.book = book
@@ -28,14 +39,17 @@ class Walk:
         }
         self.effects: list[Effect] = []
         self.moved = False
-        self._customer = customer
+        self.before = customer
+        """The customer as the decision found them."""
+        self.followed = customer
+        """The customer that memberships were last followed on; see `segments.py`."""
 
     def finish(self) -> Customer:
         if self.moved:
             runs = tuple(run for _place, run in sorted(self.runs.items()))
             self.state = msgspec.structs.replace(self.state, runs=runs)
-        if self.state is self._customer.state and self.traits is self._customer.traits:
-            return self._customer
+        if self.state is self.before.state and self.traits is self.before.traits:
+            return self.before
         return Customer(self.id, self.traits, self.state, self.loaded)
 
     @property
@@ -47,11 +61,12 @@ class Walk:
         if event is None and run.event is not None:
             event = run.event.moment()
         trigger = run.trigger.moment()
-        return Scope(now, self.traits, event, trigger, self.history, results(run.steps))
+        steps, segments = results(run.steps), self.book.segments
+        return Scope(now, self.traits, event, trigger, self.history, steps, segments)
 
     def scope_of_start(self, moment: Moment, now: datetime) -> Scope:
         """`event` and `trigger` are the same while a run is being started."""
-        return Scope(now, self.traits, moment, moment, self.history)
+        return Scope(now, self.traits, moment, moment, self.history, {}, self.book.segments)
 
     def put(self, run: Run) -> None:
         self.moved = True

@@ -7,7 +7,7 @@ from datetime import timedelta
 from services.journey.core import flow as core
 from services.journey.language import release
 from services.journey.language.documents import read_document
-from services.journey.language.expressions import constant, expression
+from services.journey.language.expressions import constant, expression, segments_in
 from services.journey.language.expressions.history import needs
 from services.journey.language.model import steps as model
 from services.journey.language.model.journey import Journey
@@ -16,6 +16,7 @@ from services.journey.language.model.triggers import (
     ApiTrigger,
     EventCondition,
     EventTrigger,
+    SegmentTrigger,
 )
 from services.journey.language.problems import Problem, Problems
 from services.journey.language.resolve import Placed, Resolved, resolve
@@ -92,6 +93,14 @@ class _Compiler:
             title=journey.title.text if journey.title is not None else "",
             goal=self._goal(journey),
             api=isinstance(journey.trigger, ApiTrigger),
+            watches=self._watches(journey),
+            segments=tuple(
+                dict.fromkeys(
+                    name
+                    for node in self.resolved.expressions.values()
+                    for name, _span in segments_in(node)
+                )
+            ),
             needs=tuple(
                 need for node in self.resolved.expressions.values() for need in needs(node)
             ),
@@ -101,10 +110,16 @@ class _Compiler:
         trigger = journey.trigger
         if isinstance(trigger, AnyTrigger):
             return tuple(self._match(each) for each in trigger.any)
-        if isinstance(trigger, ApiTrigger):
+        if isinstance(trigger, ApiTrigger | SegmentTrigger):
             return ()
         assert isinstance(trigger, EventTrigger)
         return (self._match(trigger),)
+
+    def _watches(self, journey: Journey) -> core.Watched | None:
+        trigger = journey.trigger
+        if not isinstance(trigger, SegmentTrigger):
+            return None
+        return core.Watched(trigger.segment.text, trigger.on)
 
     def _match(self, condition: EventCondition) -> core.EventMatch:
         return core.EventMatch(condition.event.text, self._condition(condition.where))

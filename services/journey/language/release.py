@@ -9,8 +9,8 @@ from services.journey.language.problems import Problems, Spot
 from services.journey.language.tree import Mapping
 
 STEPS = frozenset({"call"})
-TRIGGERS = frozenset({"segment", "schedule", "date", "audience"})
-FUNCTIONS = frozenset({"in_segment"})
+TRIGGERS = frozenset({"schedule", "date", "audience"})
+FUNCTIONS: frozenset[str] = frozenset()
 ROOTS = frozenset({"rfm"})
 STEP_RESULTS = frozenset({"opened", "clicked"})
 """Fields of `steps.<id>` that nothing fills yet."""

@@ -1,16 +1,20 @@
 """The files in `segments/`: their expressions, and that no segment is made of itself."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from services.journey.language import release
+from services.journey.language.compile_segments import SegmentSource
 from services.journey.language.documents import Document, read_document
-from services.journey.language.expressions import Call, Node
 from services.journey.language.expressions import context as contexts
-from services.journey.language.expressions.syntax import Constant
+from services.journey.language.expressions import segments_in
 from services.journey.language.model.journey import Segment
 from services.journey.language.problems import Problem, Spot
 from services.journey.language.resolve import read_expression
+
+
+MOST_LOOK_UPS = 1_000
+"""Conditions that one segment may be made of: each reference counts as often as it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +23,16 @@ class _Reference:
     spot: Spot
 
 
-def read_segments(files: Mapping[str, bytes], found: list[Problem]) -> frozenset[str]:
-    """The names of all segments, good or not; their problems are added to `found`."""
+@dataclass(frozen=True, slots=True)
+class Segments:
+    names: frozenset[str]
+    """Of all segments, good or not."""
+    sources: Mapping[str, SegmentSource] = field(default_factory=dict)
+    """By name; of use where no file has a problem."""
+
+
+def read_segments(files: Mapping[str, bytes], found: list[Problem]) -> Segments:
+    """All segments; their problems are added to `found`."""
     documents: dict[str, Document[Segment]] = {}
     for file, content in files.items():
         document = read_document(Segment, file, content, found)
@@ -39,28 +51,27 @@ def read_segments(files: Mapping[str, bytes], found: list[Problem]) -> frozenset
             documents[name.text] = document
     names = frozenset(documents)
     graph = {name: _check(document, names) for name, document in documents.items()}
+    before = len(found)
     _refuse_circles(graph, documents)
-    return names
+    if len(found) == before:
+        _refuse_thickets(graph, documents)
+    return Segments(names, {name: _source(document) for name, document in documents.items()})
+
+
+def _source(document: Document[Segment]) -> SegmentSource:
+    title = document.model.title
+    return SegmentSource(document.model.where.text, "" if title is None else title.text)
 
 
 def _check(document: Document[Segment], names: frozenset[str]) -> list[_Reference]:
     text, problems = document.model.where, document.problems
-    if document.model.segment.line:
-        release.not_yet(problems, document.model.node.key_spot("segment"), "segment")
     context = contexts.of_segment().with_segments(names)
     node = read_expression(text, context, problems)
     if node is None:
         return []
-    return [_Reference(call[0], text.spot_of(*call[1])) for call in _calls(node)]
-
-
-def _calls(node: Node) -> Iterator[tuple[str, tuple[int, int]]]:
-    if isinstance(node, Call) and node.function == "in_segment" and node.arguments:
-        name = node.arguments[0]
-        if isinstance(name, Constant) and isinstance(name.value, str):
-            yield name.value, name.span
-    for child in node.children():
-        yield from _calls(child)
+    for span, what in release.unavailable_in(node):
+        release.not_yet(problems, text.spot_of(*span), what)
+    return [_Reference(name, text.spot_of(*span)) for name, span in segments_in(node)]
 
 
 def _refuse_circles(
@@ -77,6 +88,27 @@ def _refuse_circles(
                     "take one of the references out",
                     code="circle",
                 )
+
+
+def _refuse_thickets(
+    graph: Mapping[str, list[_Reference]], documents: Mapping[str, Document[Segment]]
+) -> None:
+    """Segments of segments of segments would be looked up again and again at each decision."""
+    sizes: dict[str, int] = {}
+
+    def size(name: str) -> int:
+        if name not in sizes:
+            sizes[name] = 1 + sum(size(reference.segment) for reference in graph.get(name, ()))
+        return sizes[name]
+
+    for name, document in documents.items():
+        if size(name) > MOST_LOOK_UPS:
+            document.problems.add(
+                document.model.where.spot,
+                f"with all that it refers to, this segment looks up {size(name)} others",
+                f"at most {MOST_LOOK_UPS} are allowed: refer to fewer segments",
+            )
+            return  # what refers to this one is too large, too, and is told when this is mended
 
 
 def _way(start: str, end: str, graph: Mapping[str, list[_Reference]]) -> list[str]:

@@ -6,11 +6,12 @@ workspace.problems or workspace.flows["cart-abandonment"]
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from services.journey.core.flow import Flow
+from services.journey.core.flow import Flow, Segment
 from services.journey.language.check import Known, check_journey
 from services.journey.language.compile import compile_flow, refuse_unavailable
+from services.journey.language.compile_segments import SegmentSource, compile_segments
 from services.journey.language.documents import Document, read_document
 from services.journey.language.model.journey import Journey, TestsFile
 from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
@@ -54,6 +55,9 @@ class Workspace:
     """Those of `flows`."""
     templates: Mapping[str, Template]
     """By `shared.templates.key`."""
+    segment_sources: Mapping[str, SegmentSource] = field(default_factory=dict)
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+    """Compiled; empty where a file has a problem."""
 
 
 def load_workspace(files: Mapping[str, bytes]) -> Workspace:
@@ -63,7 +67,7 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
     templates = read_templates(_below(files, "templates"), found)
     by_folder = {folder: _yaml(_below(files, folder), found) for folder in _FOLDERS}
     segments = read_segments(by_folder["segments"], found)
-    loader = _Journeys(Known(channels, templates.channels, segments), found)
+    loader = _Journeys(Known(channels, templates.channels, segments.names), found)
     for file, content in by_folder["journeys"].items():
         loader.load(file, content)
     for file, content in by_folder["tests"].items():
@@ -74,6 +78,8 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
         flows=loader.flows,
         journeys=loader.sources,
         templates=templates.parsed,
+        segment_sources=segments.sources,
+        segments={} if found else compile_segments(segments.sources),
     )
 
 

@@ -199,6 +199,7 @@ def _quantifier(node: Quantifier) -> Closure:
         outer = scope.variables if isinstance(scope, Frame) else {}
         frame = Frame(
             *(scope.now, scope.profile, scope.event, scope.trigger, scope.history, scope.steps),
+            scope.segments,
             dict(outer),
         )
         for item in items[: values.MOST_LOOKED_AT]:
@@ -230,6 +231,8 @@ def _call(node: Call) -> Closure:
         return lambda scope: values.whole_days(scope.now, _happened(since(scope)))
     if node.function == "matches":
         return _matches(node, parts[0])
+    if node.function == "in_segment":
+        return _in_segment(node)
     if FUNCTIONS[node.function].history:
         return history.closure(node, compiled)
     raise AssertionError(f"{node.function} has no closure")
@@ -237,6 +240,18 @@ def _call(node: Call) -> Closure:
 
 def _happened(value: Value) -> Value:
     return value.at if isinstance(value, Moment) else value
+
+
+def _in_segment(node: Call) -> Closure:
+    literal = node.arguments[0]
+    assert isinstance(literal, Constant)
+    name = str(literal.value)
+
+    def look(scope: Scope) -> Value:
+        segment = scope.segments.get(name)
+        return segment is not None and segment.condition.holds(scope)
+
+    return look
 
 
 def _matches(node: Call, text: Closure) -> Closure:

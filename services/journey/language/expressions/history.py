@@ -16,7 +16,7 @@ Fold = Callable[[Sequence[Value]], Value]
 
 def closure(call: Call, compiled: Callable[[Node], Closure]) -> Closure:
     """One history function over one customer's events, those of the window and condition."""
-    name, window = _event(call), _window(call)
+    name, window = event_of(call), window_of(call)
     where, of = call.argument("where"), call.argument("of")
     condition = None if where is None else compiled(where)
     if of is not None:
@@ -40,13 +40,13 @@ def closure(call: Call, compiled: Callable[[Node], Closure]) -> Closure:
     return one
 
 
-def _event(call: Call) -> str:
+def event_of(call: Call) -> str:
     literal = call.arguments[0]
     assert isinstance(literal, Constant)
     return str(literal.value)
 
 
-def _window(call: Call) -> timedelta | None:
+def window_of(call: Call) -> timedelta | None:
     literal = call.argument("within")
     return parse_duration(literal.value) if isinstance(literal, Constant) else None
 
@@ -76,6 +76,7 @@ def _frame(scope: Scope, moment: Moment) -> Frame:
     outer = scope.variables if isinstance(scope, Frame) else {}
     return Frame(
         *(scope.now, scope.profile, scope.event, scope.trigger, scope.history, scope.steps),
+        scope.segments,
         {**outer, COUNTED: moment},
     )
 
@@ -137,7 +138,7 @@ def _call_needs(call: Call, keys: tuple[Key, ...]) -> Iterator[Need]:
         read += (path.keys[0] for path in _paths(named.value) if path.root == COUNTED and path.keys)
     fields = {str(key.value) for key in read if key.quoted or key.value not in ("name", "context")}
     context = any(not key.quoted and key.value == "context" for key in read)
-    yield Need(_event(call), tuple(sorted(fields)), context, _window(call))
+    yield Need(event_of(call), tuple(sorted(fields)), context, window_of(call))
 
 
 def _paths(node: Node) -> Iterator[Path]:

@@ -139,6 +139,16 @@ class Call(Node):
         return next((each.value for each in self.named if each.name == name), None)
 
 
+def segments_in(node: Node) -> Iterator[tuple[str, Span]]:
+    """The segments that an expression asks of, with where it names them."""
+    if isinstance(node, Call) and node.function == "in_segment" and node.arguments:
+        name = node.arguments[0]
+        if isinstance(name, Constant) and isinstance(name.value, str):
+            yield name.value, name.span
+    for child in node.children():
+        yield from segments_in(child)
+
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """What is wrong with an expression, by the characters of its text."""

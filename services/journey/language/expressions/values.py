@@ -57,7 +57,7 @@ def is_number(value: Value) -> bool:
     return type(value) is int or type(value) is float
 
 
-def _alike(a: Value, b: Value) -> tuple[Any, Any] | None:
+def alike(a: Value, b: Value) -> tuple[Any, Any] | None:
     """Both as values of one ordered type, or None where they are unlike."""
     if (type(a) is str and type(b) is str) or (is_number(a) and is_number(b)):
         return a, b
@@ -76,7 +76,7 @@ def equal(a: Value, b: Value, depth: int = 0) -> bool | None:
         return a is b
     if type(a) is bool and type(b) is bool:
         return a is b
-    pair = _alike(a, b)
+    pair = alike(a, b)
     if pair is not None:
         return bool(pair[0] == pair[1])
     if depth > _DEEPEST:
@@ -100,7 +100,7 @@ def different(a: Value, b: Value) -> bool:
 
 def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Value, Value], bool]:
     def compare(a: Value, b: Value) -> bool:
-        pair = _alike(a, b)
+        pair = alike(a, b)
         return pair is not None and test(*pair)
 
     return compare
