@@ -226,9 +226,7 @@ async def _now(connection: Connection, clock: Clock) -> datetime:
     return clock.at(await connection.fetchval("SELECT clock_timestamp()"))
 
 
-async def set_status(
-    pool: Pool, journey: str, status: Status, clock: Clock = REAL
-) -> Status:
+async def set_status(pool: Pool, journey: str, status: Status, clock: Clock = REAL) -> Status:
     """Pause, resume or archive; returns what the status was. Harmless if it is so already.
 
     Raises NotFound, Conflict or Unavailable.

@@ -7,19 +7,22 @@ by customer.
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.console.simulation.life import Life, Stage
 from services.console.simulation.lines import read_events
 from services.console.simulation.observed import Observer, Row
 from services.journey.core.book import Book, Edition
-from services.journey.core.flow import Flow
+from services.journey.core.flow import Flow, Segment
 from services.journey.core.history import Needs
 from services.journey.core.state import Customer, State
+from services.journey.language.compile_segments import needs_of_all
 from shared.clock import EPOCH
 from shared.event import Event
 from shared.workspace import WorkspaceSettings
+
+ENDLESS = timedelta(days=30)
 
 
 class Simulation:
@@ -30,19 +33,29 @@ class Simulation:
         flows: Mapping[str, Flow],
         settings: WorkspaceSettings,
         observer: Observer | None = None,
+        segments: Mapping[str, Segment] | None = None,
     ) -> None:
         versions = {(flow.journey, flow.version): flow for flow in flows.values()}
-        needs = Needs(need for flow in flows.values() for need in flow.needs)
-        book = Book(
-            [Edition.of(EPOCH, flows.values())], versions, zone=settings.zone(), needs=needs
-        )
+        segments = segments or {}
+        edition = Edition.of(EPOCH, flows.values(), segments)
+        self._needs_end = any(watch.segment.timed for watch in edition.watches)
+        """Whether there is always something to wait for."""
+        needs = Needs(needs_of_all(flows.values(), segments))
+        book = Book([edition], versions, zone=settings.zone(), needs=needs, segments=segments)
         self._stage = Stage(book, settings, observer)
         self._lives: dict[str, Life] = {}
 
     def run(self, events: Iterable[Event], until: datetime | None = None) -> list[Row]:
-        """Rows ordered by time, customer, journey, step; runs until nothing waits, or `until`."""
-        for event in reversed(list(events)):
+        """Rows ordered by time, customer, journey, step; runs until nothing waits, or `until`.
+
+        Where time alone changes a segment that a journey watches, something always waits: then it
+        runs until `ENDLESS` after the last event.
+        """
+        given = list(events)
+        for event in reversed(given):
             self._life(event.customer).events.append(event)
+        if until is None and self._needs_end and given:
+            until = max(event.received_at or EPOCH for event in given) + ENDLESS
         queue = [(at, name) for name, life in self._lives.items() if (at := life.next_at())]
         heapq.heapify(queue)
         while queue:
@@ -69,7 +82,8 @@ def simulate(
     settings: WorkspaceSettings,
     lines: Iterable[bytes],
     until: datetime | None = None,
+    segments: Mapping[str, Segment] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of `dangol simulate`. Raises BadInput for a line that is no event."""
-    rows = Simulation(flows, settings).run(read_events(lines), until)
+    rows = Simulation(flows, settings, segments=segments).run(read_events(lines), until)
     return (row.as_dict() for row in rows)

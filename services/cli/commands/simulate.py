@@ -46,7 +46,7 @@ def simulate(
     if loaded.problems:
         raise Refused(loaded.problems)
     try:
-        rows = run(loaded.flows, loaded.settings, _lines(events), stop)
+        rows = run(loaded.flows, loaded.settings, _lines(events), stop, loaded.segments)
     except BadInput as error:
         raise BadInput(f"{events}: {error}", hint=error.hint) from error
     if as_json:

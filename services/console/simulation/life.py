@@ -29,8 +29,10 @@ from services.dispatch.policy import (
 from services.journey.core.book import Book
 from services.journey.core.decide import Decision, Tick, decide, next_due
 from services.journey.core.effects import EmitEvent, QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.segments import next_change
 from services.journey.core.state import Customer
 from services.journey.deciding import emitted_event
+from shared.clock import EPOCH
 from shared.decisions import Decision as DecisionWord
 from shared.decisions import Reason
 from shared.event import Event, outcome_event
@@ -67,6 +69,8 @@ class Life:
     pending: dict[str, _Pending] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     consents: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
+    now: datetime = EPOCH
+    """The last instant taken."""
 
     def expect(self, event: Event, at: datetime) -> None:
         """An emitted event: behind everything that the log already has up to that instant."""
@@ -78,12 +82,12 @@ class Life:
         if self.events:
             assert self.events[-1].received_at is not None
             instants.append(self.events[-1].received_at)
-        due = next_due(self.customer)
-        if due is not None:
-            instants.append(due)
+        times = next_due(self.customer), next_change(self.stage.book, self.customer, self.now)
+        instants += [at for at in times if at is not None]
         return min(instants, default=None)
 
     def instant(self, at: datetime) -> None:
+        self.now = at
         while True:
             while self.events and self.events[-1].received_at == at:
                 self._decide(at, self.events.pop())

@@ -77,6 +77,7 @@ class _Bench:
     def __init__(self, workspace: Workspace) -> None:
         self._answers: list[Answer] = []
         self._settings = workspace.settings
+        self._segments = workspace.segments
         self._flows = {
             name: listening(flow, self._answers) for name, flow in workspace.flows.items()
         }
@@ -87,7 +88,8 @@ class _Bench:
         script = case.script
         trace = Trace(self._flows[case.journey], self._answers, script.start, self._settings.zone())
         try:
-            Simulation(self._flows, self._settings, trace).run(script.events, script.until)
+            simulation = Simulation(self._flows, self._settings, trace, self._segments)
+            simulation.run(script.events, script.until)
         except Endless:
             line = case.test.expect.node.spot.line
             got = f"{MOST_DECISIONS} decisions and no end: give the test an `until`"

@@ -111,6 +111,7 @@ class Trace:
                 self._event(at, event, answers, repeated=not observed.decision.taken_in)
             case Tick():
                 self._timed_out(at, before)
+        self._membership(observed)
         self._effects(observed, answers)
         self.waiting = self._mine(customer)
         known = {run.id: run for run in before}
@@ -145,6 +146,16 @@ class Trace:
                 self._say(at, wording.awaited(question, event))
             elif kind != "branch" and (kind, step) not in held:
                 self._say(at, wording.not_met(question))
+
+    def _membership(self, observed: Decided) -> None:
+        if self._flow.watches is None:
+            return
+        journey, segment = self._flow.journey, self._flow.watches.segment
+        before = observed.before.state.members.get(journey)
+        after = observed.decision.customer.state.members.get(journey)
+        if after is not None and after.inside is not (before is not None and before.inside):
+            word = "enters" if after.inside else "leaves"
+            self._say(observed.at, f"{word} the segment {segment}")
 
     def _timed_out(self, at: datetime, before: tuple[Run, ...]) -> None:
         for run in before:

@@ -3,9 +3,9 @@
 One event, in order (the language's "Order and time"): timers due before it; the profile takes it
 in; exits; then runs that wait for it; then starts, journeys in id order; then the segments. The
 conditions by which one event ends, wakes or starts runs are tested on the customer as the event
-left it; only then do runs move, in journey id and key order. A timer due at T comes after every event received at or
-before T and before any later one, whatever the batch, because the customer's own state says what
-is due.
+left it; only then do runs move, in journey id and key order. A timer due at T comes after every
+event received at or before T and before any later one, whatever the batch, because the customer's
+own state says what is due.
 
 No I/O, no clock, no randomness: the same input gives the same result wherever it is called, in
 the worker, the simulator, a replay or a property test.

@@ -12,7 +12,6 @@ from services.journey.language.model.journey import Segment
 from services.journey.language.problems import Problem, Spot
 from services.journey.language.resolve import read_expression
 
-
 MOST_LOOK_UPS = 1_000
 """Conditions that one segment may be made of: each reference counts as often as it is written."""
 
@@ -101,14 +100,16 @@ def _refuse_thickets(
             sizes[name] = 1 + sum(size(reference.segment) for reference in graph.get(name, ()))
         return sizes[name]
 
-    for name, document in documents.items():
+    # What refers to a thicket is one, too: it is told when the inner one has been mended.
+    for name in sorted(documents, key=size):
         if size(name) > MOST_LOOK_UPS:
+            document = documents[name]
             document.problems.add(
                 document.model.where.spot,
                 f"with all that it refers to, this segment looks up {size(name)} others",
                 f"at most {MOST_LOOK_UPS} are allowed: refer to fewer segments",
             )
-            return  # what refers to this one is too large, too, and is told when this is mended
+            return
 
 
 def _way(start: str, end: str, graph: Mapping[str, list[_Reference]]) -> list[str]:

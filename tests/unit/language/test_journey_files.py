@@ -71,16 +71,18 @@ def test_the_page_s_journey_has_no_problem() -> None:
         "{event: A, where: event.x > 1}",
         "{any: [{event: A}, {event: B, where: event.x > 1}]}",
         "{api: true}",
+        "{segment: vip, on: enter}",
+        "{segment: vip, on: exit}",
     ],
 )
 def test_these_triggers_are_available(trigger: str) -> None:
-    assert problems_of(journey("- wait: 1h", trigger=trigger)) == []
+    segment = {"segments/vip.yaml": "segment: vip\nwhere: profile.vip\n"}
+    assert problems_of(journey("- wait: 1h", trigger=trigger), **segment) == []
 
 
 @pytest.mark.parametrize(
     ("trigger", "name"),
     [
-        ("{segment: vip, on: enter}", "segment"),
         ('{schedule: "0 10 * * mon", segment: vip}', "schedule"),
         ('{schedule: "*/5 9-17 1,15 jan-mar 0", timezone: customer, segment: vip}', "schedule"),
         ('{schedule: "0 10 * * mon", timezone: Asia/Seoul, segment: vip}', "schedule"),

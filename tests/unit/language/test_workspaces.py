@@ -103,9 +103,26 @@ def problems_but_not_yet(files: dict[str, str]) -> list[tuple[str, str]]:
     return [(p.place, p.message) for p in found if p.code != "not_available"]
 
 
-def test_segments_are_checked_but_not_available_yet() -> None:
-    found = load(segment("vip", "profile.tier == 'gold'")).problems
-    assert [(p.place, p.code) for p in found] == [("segments/vip.yaml:1:1", "not_available")]
+def test_segments_are_compiled_with_what_can_change_them() -> None:
+    files = segment("vip", "profile.tier == 'gold'") | segment("idle", "not did('A', within='3d')")
+    found = load(files | segment("both", "in_segment('vip') and in_segment('idle')"))
+    assert found.problems == ()
+    about = {n: (s.events, s.profile, s.timed) for n, s in found.segments.items()}
+    assert about == {
+        "vip": (frozenset(), True, False),
+        "idle": (frozenset({"A"}), False, True),
+        "both": (frozenset({"A"}), True, True),
+    }
+
+
+def test_a_thicket_of_segments_is_refused() -> None:
+    files = segment("s0", "profile.x")
+    for number in range(1, 12):
+        inner = f"in_segment('s{number - 1}')"
+        files |= segment(f"s{number}", f"{inner} or {inner}")
+    [(place, message)] = problems_but_not_yet(files)
+    assert place == "segments/s9.yaml:2:8"
+    assert "looks up 1023 others" in message
 
 
 @pytest.mark.parametrize(
