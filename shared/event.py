@@ -12,9 +12,23 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["track", "identify", "page", "screen", "group", "alias", "outcome", "enter", "look"]
+from shared.ids import derived_id
 
-INTERNAL_KINDS = frozenset({"outcome", "enter", "look"})
+Kind = Literal[
+    "track",
+    "identify",
+    "page",
+    "screen",
+    "group",
+    "alias",
+    "outcome",
+    "enter",
+    "look",
+    "link",
+    "merge",
+]
+
+INTERNAL_KINDS = frozenset({"outcome", "enter", "look", "link", "merge"})
 """Kinds that only Dangol's own services append; ingest refuses them."""
 
 
@@ -47,11 +61,15 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     received_at: datetime | None = None
     extra: dict[str, Any] = {}
     """Unknown top-level fields, kept."""
+    forwarded_to: str | None = None
+    """The customer to whom it was forwarded, since the one that the ids name belongs to them."""
+    passed: tuple[str, ...] = ()
+    """The customers that have forwarded it, in order; a bounded number of them."""
 
     @property
     def customer(self) -> str:
         """The key that decides the partition: the user id if it has one, else the anonymous id."""
-        return self.user_id or self.anonymous_id or ""
+        return self.forwarded_to or self.user_id or self.anonymous_id or ""
 
 
 _encoder = msgspec.json.Encoder()
@@ -96,6 +114,56 @@ def enter_event(
         properties={"journey": journey, "properties": properties},
         source=by,
     )
+
+
+def link_event(*, anonymous_id: str, user_id: str, alias: bool, at: datetime) -> Event:
+    """Tells the owner of `anonymous_id` whose it is; the first of them in its log counts.
+
+    `alias` says that an `alias` call named the two: then the first may be a user's id as well.
+    """
+    return Event(
+        id=derived_id("link", anonymous_id, user_id),
+        kind="link",
+        timestamp=at,
+        name="$linked",
+        anonymous_id=anonymous_id,
+        properties={"to": user_id, "alias": alias},
+        source="journey",
+    )
+
+
+def carry_event(*, anonymous_id: str, user_id: str, base: str, part: int, at: datetime) -> Event:
+    """Reminds the owner of a linked id that more of its history is to be carried over."""
+    return Event(
+        id=derived_id("carry", base, str(part)),
+        kind="link",
+        timestamp=at,
+        name="$carry",
+        anonymous_id=anonymous_id,
+        properties={"to": user_id, "base": base, "part": part},
+        source="journey",
+    )
+
+
+def merge_event(
+    *, source: str, user_id: str, part: str, content: Mapping[str, Any], at: datetime
+) -> Event:
+    """A part of what `source` was, for the customer it belongs to; `part` names it uniquely."""
+    return Event(
+        id=derived_id("merge", source, part),
+        kind="merge",
+        timestamp=at,
+        name="$merged",
+        user_id=user_id,
+        previous_id=source,
+        properties=dict(content),
+        source="journey",
+    )
+
+
+def forwarded(event: Event, by: str, to: str) -> Event:
+    """The same event (same id, same receipt) for the customer whom `by` belongs to."""
+    return msgspec.structs.replace(event, forwarded_to=to, passed=(*event.passed, by))
 
 
 def outcome_event(

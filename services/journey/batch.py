@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from services.journey.core.effects import Convert, QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.identity_effects import CarryOn, MoveOut
+from services.journey.core.merge import Record
 from services.journey.core.state import Customer
 from shared.event import Event
 
@@ -16,6 +18,20 @@ class TimerRow:
     """Its ctid: the owner is the only one who deletes, and rows are never updated."""
     due_at: datetime
     customer: str
+
+
+@dataclass(slots=True)
+class Moved:
+    """What identity does to tables besides the customers' rows; see `moving.py`."""
+
+    belongs: dict[str, str] = field(default_factory=dict)
+    """Customer → whom the id belongs to from now on; empty: nobody else."""
+    out: list[tuple[str, MoveOut | CarryOn]] = field(default_factory=list)
+    records: list[tuple[str, Record]] = field(default_factory=list)
+    given_back: list[str] = field(default_factory=list)
+    """Messages whose places under the caps are free again."""
+    let_go: set[str] = field(default_factory=set)
+    """Customers whose profile was kept for messages that stayed behind."""
 
 
 @dataclass(slots=True)
@@ -50,4 +66,5 @@ class Batch:
     conversions: list[tuple[str, Convert]] = field(default_factory=list)
     spilled: list[tuple[str, int, int]] = field(default_factory=list)
     counts: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
+    moved: Moved = field(default_factory=Moved)
     set_aside: list[tuple[str, bytes]] = field(default_factory=list)

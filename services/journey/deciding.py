@@ -23,8 +23,20 @@ from services.journey.core.effects import (
     StateConsent,
     WithdrawMessage,
 )
+from services.journey.core.identity_effects import (
+    Belong,
+    CarryOn,
+    Forward,
+    GiveBack,
+    IdentityEffect,
+    LetGo,
+    Link,
+    MoveOut,
+    TakeRecord,
+    TakeRow,
+)
 from services.journey.core.state import Customer, State
-from shared.event import Event, decode
+from shared.event import Event, decode, encode, link_event
 from shared.log.port import Record
 
 
@@ -49,6 +61,12 @@ class Given:
     event: Event
     customer: str
     payload: bytes
+    stamp: datetime
+    """When this partition's log received it: later than its receipt where it was forwarded."""
+
+
+_NO_HISTORY = frozenset({"outcome", "look", "link", "merge"})
+"""Kinds that are nothing the customer did."""
 
 
 def readable(records: Iterable[Record]) -> tuple[list[Given], list[tuple[str, bytes]]]:
@@ -67,7 +85,7 @@ def readable(records: Iterable[Record]) -> tuple[list[Given], list[tuple[str, by
         elif b"\\u0000" in record.payload:
             refused.append(("contains U+0000, which the database cannot keep", record.payload))
         else:
-            events.append(Given(event, customer, record.payload))
+            events.append(Given(event, customer, record.payload, record.received_at))
     return events, refused
 
 
@@ -85,6 +103,7 @@ class Deciding:
         self._broken: set[str] = set()
         self.new_events = 0
         self.repeated_events = 0
+        self.forwarded_events = 0
 
     def add(self, customers: Mapping[str, Customer]) -> None:
         """More rows, loaded for timers."""
@@ -94,33 +113,56 @@ class Deciding:
     def knows(self, customer: str) -> bool:
         return customer in self._now
 
-    def event(self, given: Given) -> None:
-        """Take one event in. One that cannot be decided is set aside and stops only itself."""
+    def event(self, given: Given, stored: Sequence[Event] = ()) -> None:
+        """Take one event in. One that cannot be decided is set aside and stops only itself.
+
+        `stored` are the customer's own events that a merge asks for, as far as they are stored.
+        """
         event = given.event
+        witnessed = self._witnessed(given, stored) if event.kind == "merge" else stored
         try:
-            decision = decide(self._book, self._customer(given.customer), event)
+            decision = decide(
+                self._book, self._customer(given.customer), event, given.stamp, witnessed
+            )
         except Exception as error:  # noqa: BLE001 - whatever a poison event does, it does to itself
             self._batch.set_aside.append((f"not decided: {error!r}", given.payload))
             return
         self._keep(decision)
-        if event.kind in ("outcome", "look"):
+        if decision.passed_on:
+            self.forwarded_events += event.kind != "link"
+            return
+        if event.kind in _NO_HISTORY:
             return
         if not decision.taken_in:
             self.repeated_events += 1
             return
         self.new_events += 1
+        self._write_history(given.customer, event, given.payload)
+
+    def _write_history(self, customer: str, event: Event, payload: bytes) -> None:
         self._batch.history.append(
             (
                 self._batch.partition,
-                given.customer,
+                customer,
                 event.received_at,
                 event.id,
                 event.kind,
                 event.name,
                 event.timestamp,
-                given.payload,
+                payload,
             )
         )
+
+    def _witnessed(self, given: Given, stored: Sequence[Event]) -> list[Event]:
+        """What is stored, and what this batch has taken in of the customer before the merge."""
+        return [
+            *stored,
+            *(
+                decode(payload, received_at)
+                for _, customer, received_at, *_, payload in self._batch.history
+                if customer == given.customer
+            ),
+        ]
 
     def tick(self, customer: str, at: datetime) -> None:
         """Fire what is due. A run that cannot be decided rests until the customer's next event."""
@@ -147,7 +189,9 @@ class Deciding:
                 continue
             self._now[name] = armed
             self._batch.changed[name] = armed
-            if before is None or before.traits is not armed.traits:
+            if before is None or (
+                before.traits is not armed.traits and not armed.state.forward
+            ):  # the traits of an id that belongs to somebody else go with its last message
                 self._batch.new_traits.add(name)
             if before is None or before.state.members is not armed.state.members:
                 self._batch.new_members.add(name)
@@ -205,3 +249,27 @@ class Deciding:
                 batch.conversions.append((customer, effect))
             case SpillSeen(ids):
                 batch.spilled.extend((customer, digest, second) for digest, second in ids)
+            case _:
+                self._collect_identity(customer, effect)
+
+    def _collect_identity(self, customer: str, effect: IdentityEffect) -> None:
+        batch, moved = self._batch, self._batch.moved
+        match effect:
+            case Link(other, alias, at):
+                batch.emitted.append(
+                    link_event(anonymous_id=other, user_id=customer, alias=alias, at=at)
+                )
+            case Forward(event):
+                batch.emitted.append(event)
+            case Belong(to):
+                moved.belongs[customer] = to
+            case MoveOut() | CarryOn():
+                moved.out.append((customer, effect))
+            case LetGo():
+                moved.let_go.add(customer)
+            case TakeRecord(record):
+                moved.records.append((customer, record))
+            case TakeRow(event):
+                self._write_history(customer, event, encode(event))
+            case GiveBack(message_id):
+                moved.given_back.append(message_id)

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# Events that partitions have taken in; `result` is new, repeated or set_aside.
+# Events that partitions have taken in; `result` is new, repeated, forwarded or set_aside.
 EVENTS = Counter("dangol_journey_events", "Events taken from the log", ["result"])
 # How many events one transaction carried.
 BATCH_EVENTS = Histogram(

@@ -18,7 +18,7 @@ import structlog
 from services.journey import metrics
 from services.journey.batch import Batch, TimerRow
 from services.journey.cache import Cache
-from services.journey.core import dedupe, history, segments
+from services.journey.core import dedupe, history, merging, segments
 from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.deciding import Deciding, Given, readable
@@ -26,6 +26,7 @@ from services.journey.library import Library
 from services.journey.store import Store, Unstorable, WorkspaceChanged
 from shared.clock import EPOCH, Clock
 from shared.errors import PartitionLost, Unavailable
+from shared.event import Event
 from shared.lifecycle import pause, unless_stopping
 from shared.log.port import Fetch, LogReader
 
@@ -175,15 +176,19 @@ class PartitionOwner:
         customers = await self._load(names, current.book, now)
         events = await self._unspilled(events, customers)
         deciding = Deciding(current.book, batch, customers)
+        witnessed = await self._witnessed(events, current.book)
         started = time.perf_counter()
-        for given in events:
-            deciding.event(given)
+        for place, given in enumerate(events):
+            deciding.event(given, witnessed.get(place, ()))
         metrics.DECIDE_SECONDS.observe(time.perf_counter() - started)
         fired = await self._fire(deciding, fetch, batch, now, current.book)
         deciding.finish(fired)
         metrics.EVENTS.labels("new").inc(deciding.new_events)
         metrics.EVENTS.labels("repeated").inc(deciding.repeated_events)
-        self._staged = not fetch.at_end and (self._staged or bool(batch.messages))
+        metrics.EVENTS.labels("forwarded").inc(deciding.forwarded_events)
+        self._staged = not fetch.at_end and (
+            self._staged or bool(batch.messages or batch.moved.records)
+        )
         await self._commit(batch, fetch)
         if self._one_by_one:
             self._single = fetch.end if fetch.records else None
@@ -235,6 +240,20 @@ class PartitionOwner:
         await self._settle()
         known = await self._engine.store.spilled(self._number, wanted)
         return [g for g in events if (g.customer, dedupe.digest(g.event.id)) not in known]
+
+    async def _witnessed(self, events: list[Given], book: Book) -> dict[int, list[Event]]:
+        """What merges ask of the history of the customers who take them in, by place."""
+        found: dict[int, list[Event]] = {}
+        for place, given in enumerate(events):
+            if given.event.kind != "merge":
+                continue
+            asked = merging.asked_by(book, given.event)
+            if asked is not None:
+                await self._settle()
+                found[place] = await self._engine.store.witnessed(
+                    self._number, given.customer, *asked
+                )
+        return found
 
     async def _fire(
         self, deciding: Deciding, fetch: Fetch, batch: Batch, now: datetime, book: Book

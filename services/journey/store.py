@@ -11,13 +11,16 @@ from datetime import datetime
 
 import asyncpg
 
+from services.journey import moving
 from services.journey.batch import Batch, TimerRow
 from services.journey.core.history import Needs, Row
+from services.journey.core.merging import MOST_WITNESSED
 from services.journey.core.state import Customer, pack, unpack
 from shared import message
 from shared.clock import EPOCH
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
+from shared.event import Event
 from shared.log import outbox
 
 
@@ -56,6 +59,12 @@ FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind = 'tra
   AND name = ANY($3::text[]) AND received_at > $4
 ORDER BY customer, happened_at, received_at
 """
+_WITNESSED = """
+SELECT received_at, event FROM history
+WHERE partition = $1 AND customer = $2 AND received_at > $3 AND kind = 'track'
+  AND name = ANY($4::text[])
+ORDER BY received_at DESC LIMIT $5
+"""
 _UPSERT = """
 INSERT INTO customers (partition, id, traits, state, members)
 SELECT $1, * FROM unnest($2::text[], $3::jsonb[], $4::bytea[], $5::jsonb[])
@@ -73,7 +82,7 @@ WHERE c.partition = $1 AND c.id = n.id
 """
 _WITHDRAW = """
 UPDATE messages m SET status = 'decided', decision = 'dropped', reason = 'run_ended',
-  decided_at = w.at
+  decided_at = greatest(w.at, m.created_at)
 FROM unnest($2::text[], $3::timestamptz[]) AS w(id, at)
 WHERE m.partition = $1 AND m.id = w.id AND m.status IN ('staged', 'queued')
 RETURNING m.id, m.customer
@@ -181,6 +190,16 @@ class Store:
             found.setdefault(row["customer"], []).append(past)
         return found
 
+    async def witnessed(
+        self, partition: int, customer: str, since: datetime, names: Sequence[str]
+    ) -> list[Event]:
+        """The customer's own newest events of these names, up to a bound."""
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                _WITNESSED, partition, customer, since, names, MOST_WITNESSED
+            )
+        return [moving.stored_event(row) for row in rows]
+
     async def spilled(
         self, partition: int, wanted: Sequence[tuple[str, int]]
     ) -> set[tuple[str, int]]:
@@ -238,8 +257,11 @@ class Store:
             await _fence(connection, batch)
             try:
                 await _store_customers(connection, batch)
+                await moving.take_in(connection, batch)
                 await _store_messages(connection, batch)
                 await _store_rest(connection, batch)
+                await moving.send_out(connection, batch)
+                await outbox.put(connection, batch.emitted, batch.partitions)
             except _NEVER as error:
                 raise Unstorable(f"{type(error).__name__}: {error}") from error
 
@@ -345,8 +367,6 @@ async def _store_rest(connection: Connection, batch: Batch) -> None:
         columns = [list(column) for column in zip(*rows, strict=True)]
         await connection.execute(_CONSENT, batch.partition, *columns[:4])
         await connection.execute(_LEDGER, batch.partition, *columns, batch.recorded_at)
-    if batch.emitted:
-        await outbox.put(connection, batch.emitted, batch.partitions)
     if batch.conversions:
         await connection.executemany(
             _CONVERT,

@@ -74,6 +74,7 @@ customers = Table(
     Column("traits", JSONB, nullable=False),
     Column("state", LargeBinary, nullable=False),
     Column("members", JSONB, nullable=False),
+    Column("forwarded_to", Text),
 )
 
 history = Table(

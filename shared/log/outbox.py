@@ -1,8 +1,10 @@
 """The log's outbox: what a service appends is first a row in the transaction that decided it.
 
 The relay moves rows to the log at least once: it appends, then deletes. A kill in between appends
-again with the same deterministic id, and consumers take an id in once. Any number of relays may
-run; SKIP LOCKED keeps them off each other's rows.
+again with the same deterministic id, and consumers take an id in once.
+
+Any number of relays may run, one of them moves rows at a time: what one partition's owner puts for
+another's arrives in its order, so that what is forwarded comes behind the merge it belongs to.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.wakeups import ring_or_timeout
 from shared.errors import Unavailable
 from shared.event import Event, decode_unstamped, encode, partition_of
+from shared.ids import derived_id
 from shared.lifecycle import pause, unless_stopping
 from shared.log.port import EventLog
 
@@ -23,6 +26,7 @@ logger = structlog.get_logger()
 _LONGEST_WAIT = 2.0
 """Real seconds after which the relay looks for itself, should a wake-up have been lost."""
 
+_LOCK = 0x44414E4F
 CHANNEL = "dangol_outbox"
 """The wake-up (`shared/db/wakeups.py`) that tells relays of new rows."""
 
@@ -35,7 +39,7 @@ SELECT pg_notify($4, '')
 """
 _TAKE = """
 DELETE FROM log_outbox WHERE ctid IN
-  (SELECT ctid FROM log_outbox ORDER BY place LIMIT $1 FOR UPDATE SKIP LOCKED)
+  (SELECT ctid FROM log_outbox ORDER BY place LIMIT $1 FOR UPDATE)
 RETURNING place, payload
 """
 
@@ -47,10 +51,17 @@ async def put(connection: Connection, events: Sequence[Event], partitions: int) 
     await connection.execute(
         _PUT,
         [partition_of(e.customer, partitions) for e in events],
-        [e.id for e in events],
+        [_row_id(e) for e in events],
         [encode(e) for e in events],
         CHANNEL,
     )
+
+
+def _row_id(event: Event) -> str:
+    """A forwarded event keeps the id that somebody's SDK gave it, which others may have as well."""
+    if not event.passed:
+        return event.id
+    return derived_id("forward", event.customer, *event.passed, event.kind, event.id)
 
 
 class Relay:
@@ -78,12 +89,17 @@ class Relay:
                 await unless_stopping(stopping, ring_or_timeout(self._news, _LONGEST_WAIT))
 
     async def step(self) -> int:
-        """Move up to `limit` rows; returns how many. Raises Unavailable, having lost nothing."""
+        """Move up to `limit` rows; returns how many. Raises Unavailable, having lost nothing.
+
+        Does nothing while another relay is at it: that one goes on until nothing is left.
+        """
         async with (
             unavailable_when_lost(),
             self._pool.acquire() as connection,
             connection.transaction(),
         ):
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
+                return 0
             rows = await connection.fetch(_TAKE, self._limit)
             if rows:
                 await self._log.append(

@@ -11,13 +11,16 @@ No I/O, no clock, no randomness: the same input gives the same result wherever i
 the worker, the simulator, a replay or a property test.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from services.journey.core import dedupe, history, segments
+from services.journey.core import dedupe, history, identity, merging, segments
 from services.journey.core.book import Book
 from services.journey.core.effects import Effect, SpillSeen
+from services.journey.core.identity_effects import GiveBack
+from services.journey.core.merge import merge_of
 from services.journey.core.moves import enter, move
 from services.journey.core.profile import take_traits
 from services.journey.core.state import AtTime, Customer, ForEvent, ForOutcome, Run, StepResult
@@ -37,18 +40,32 @@ class Decision(msgspec.Struct, frozen=True):
     customer: Customer
     effects: tuple[Effect, ...]
     taken_in: bool = True
-    """False for an event that had been taken in before."""
+    """False for an event that had been taken in before, and for one that is passed on."""
+    passed_on: bool = False
+    """True for a link, and for an event of an id that belongs to somebody else."""
 
 
-def decide(book: Book, customer: Customer, given: Event | Tick) -> Decision:
-    """What becomes of the customer, and what is to be done. Pure."""
+def decide(
+    book: Book,
+    customer: Customer,
+    given: Event | Tick,
+    stamp: datetime | None = None,
+    witnessed: Sequence[Event] = (),
+) -> Decision:
+    """What becomes of the customer, and what is to be done. Pure.
+
+    `stamp` is when this partition's log received the event, where that is later than its receipt
+    because it has been forwarded; `witnessed` is for a merge, see `merging.asks_for`.
+    """
     if isinstance(given, Tick):
+        if customer.state.forward:
+            return Decision(customer, ())  # a timer from before it belonged to somebody else
         work = Walk(book, customer)
         _fire(work, given.at, inclusive=True)
         segments.look(work, given.at)
         segments.follow(work, given.at)
         return Decision(work.finish(), tuple(work.effects))
-    return _decide_event(book, customer, given)
+    return _decide_event(book, customer, given, stamp, witnessed)
 
 
 PAUSED_LOOKS_AGAIN = timedelta(minutes=1)
@@ -79,13 +96,23 @@ def next_look(book: Book, customer: Customer, now: datetime) -> datetime | None:
     )
 
 
-def _decide_event(book: Book, customer: Customer, event: Event) -> Decision:
+def _decide_event(
+    book: Book,
+    customer: Customer,
+    event: Event,
+    stamp: datetime | None,
+    witnessed: Sequence[Event],
+) -> Decision:
     received_at = event.received_at
     assert received_at is not None, "the log stamps every event"
+    stamp = stamp or received_at
     work = Walk(book, customer)
-    _fire(work, received_at, inclusive=False)
+    _fire(work, stamp, inclusive=False)
+    if (work.state.forward or event.kind == "link") and identity.passes_on(work, event, stamp):
+        return Decision(work.finish(), tuple(work.effects), taken_in=False, passed_on=True)
     if event.kind == "outcome":
         _take_outcome(work, event)
+        _catch_up(work, event, stamp)
         segments.follow(work, received_at)
         return Decision(work.finish(), tuple(work.effects))
     if event.kind == "look":
@@ -97,12 +124,27 @@ def _decide_event(book: Book, customer: Customer, event: Event) -> Decision:
         return Decision(work.finish(), tuple(work.effects), taken_in=False)
     segments.meet(work, event, received_at)
     _take_in(work, event, message, received_at)
-    if event.kind == "enter":
+    if event.kind == "merge":
+        merging.take_in(
+            work,
+            merge_of(event),
+            stamp,
+            witnessed,
+            lambda before: _fire(work, before, inclusive=False),
+        )
+    elif event.kind == "enter":
         enter(work, event, received_at)
     else:
-        move(work, event, received_at)
+        move(work, event, received_at, stamp)
     segments.follow(work, received_at)
+    _catch_up(work, event, stamp)
     return Decision(work.finish(), tuple(work.effects))
+
+
+def _catch_up(work: Walk, event: Event, stamp: datetime) -> None:
+    """What comes from another partition may be due already: it is decided at once."""
+    if event.passed or event.kind == "merge":
+        _fire(work, stamp, inclusive=False)
 
 
 def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> None:
@@ -113,6 +155,8 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
     if event.kind == "identify" and (event.traits or event.traits_once):
         work.traits, stated, consents = take_traits(work.traits, stated, event)
         work.effects.extend(consents)
+    if (event.anonymous_id and event.user_id) or event.kind == "alias":
+        identity.notice(work, event)
     work.state = msgspec.structs.replace(
         work.state,
         seen=seen,
@@ -126,6 +170,8 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
 def _take_outcome(work: Walk, event: Event) -> None:
     """A message has been decided: the run that waits for it goes on from that instant."""
     message_id = event.properties.get("message_id")
+    if event.passed and event.properties.get("decision") in ("dropped", "failed"):
+        work.effects.append(GiveBack(str(message_id)))
     for run in tuple(work.runs.values()):
         if isinstance(run.waiting, ForOutcome) and run.waiting.message_id == message_id:
             result = StepResult(

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from services.journey.core.identity_effects import IdentityEffect
 from shared.decisions import Category
 from shared.message import MessageContext
 
@@ -84,4 +85,13 @@ class Convert(msgspec.Struct, frozen=True):
     value: float | None
 
 
-Effect = EmitEvent | Convert | QueueMessage | WithdrawMessage | StateConsent | SpillSeen | Count
+Effect = (
+    EmitEvent
+    | Convert
+    | QueueMessage
+    | WithdrawMessage
+    | StateConsent
+    | SpillSeen
+    | Count
+    | IdentityEffect
+)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from services.journey.core.effects import Count
-from services.journey.core.flow import Flow, Goal, Moment, Value
+from services.journey.core.flow import Entry, Flow, Goal, Moment, Value
 from services.journey.core.state import AtTime, OpenGoal, Run, entry_name
 from services.journey.core.walk import walk
 from services.journey.core.work import Walk, trigger_of
@@ -48,6 +48,11 @@ def admit(flow: Flow, work: Walk, moment: Moment, event: Event, live: Iterable[R
             return Admission(flow, key, Refusal.ENTRY_CONDITION)
     held_out = entry.holdout > 0 and fraction("holdout", flow.journey, work.id) < entry.holdout
     return Admission(flow, key, restarts=running, held_out=held_out)
+
+
+def is_refused(entry: Entry, last: datetime, entered_at: datetime) -> bool:
+    """Whether two entries of one customer lie closer together than `reentry` allows."""
+    return not _may_reenter(entry.reentry, min(last, entered_at), max(last, entered_at))
 
 
 def _may_reenter(reentry: object, last: datetime, now: datetime) -> bool:

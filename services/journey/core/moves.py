@@ -4,11 +4,12 @@ Everything is tested on the customer as the event left it; only then do runs mov
 and key. A run that the event ends is not also woken by it; the same event may start a new one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import msgspec
 
+from services.journey.core.book import Starter
 from services.journey.core.effects import Convert
 from services.journey.core.entry import Admission, admit, carry_out
 from services.journey.core.flow import Flow, Moment, Scope, WaitFor
@@ -21,17 +22,49 @@ _MOST_HEARD = 50
 """Events kept for a `wait_for` while the message before it is on its way."""
 
 
-def move(work: Walk, event: Event, received_at: datetime) -> None:
+Concerns = Callable[[Run | OpenGoal], bool]
+
+
+def move(work: Walk, event: Event, received_at: datetime, stamp: datetime) -> None:
+    """`stamp` is when it came here, which is later than its receipt where it was forwarded."""
     if event.kind != "track":
         return
     starters = work.book.started_by(event.name, received_at)
     if not starters and not work.runs and not work.state.goals:
         return
+    _move(work, event, received_at, stamp, starters, _everything if event.passed else None)
+
+
+def _everything(_kept: Run | OpenGoal) -> bool:
+    return True
+
+
+def testify(work: Walk, event: Event, stamp: datetime, concerns: Concerns) -> None:
+    """An event of the past, received under another id: it ends, converts and wakes runs that had
+    begun before it, among those that it concerns, and starts none."""
+    if event.kind == "track" and (work.runs or work.state.goals):
+        assert event.received_at is not None
+        _move(work, event, event.received_at, stamp, (), concerns)
+
+
+def _move(
+    work: Walk,
+    event: Event,
+    received_at: datetime,
+    stamp: datetime,
+    starters: tuple[Starter, ...],
+    late: Concerns | None,
+) -> None:
+    """`late` says whom an event concerns that comes here after its receipt; None: it does not."""
     moment = Moment(event.name, event.properties, event.context)
-    ended = {run.id for run in _ended(work, moment, received_at)}
-    converted = _converted(work, moment, received_at)
+    concerned: Iterable[Run] = work.runs.values()
+    if late is not None:
+        concerned = [r for r in concerned if r.entered_at < received_at and late(r)]
+    ended = {run.id for run in _ended(work, concerned, moment, received_at)}
+    converted = _converted(work, moment, received_at, late)
     live = [run for run in work.runs.values() if run.id not in ended]
-    woken = {run.id for run in live if _is_woken(work, run, moment, received_at)}
+    hearing = live if late is None else [run for run in concerned if run.id not in ended]
+    woken = {run.id for run in hearing if _is_woken(work, run, moment, received_at, late)}
     starting = work.scope_of_start(moment, received_at)
     admissions = [
         admit(starter.flow, work, moment, event, live)
@@ -39,7 +72,7 @@ def move(work: Walk, event: Event, received_at: datetime) -> None:
         if holds(starter.matches, starting)
     ]
     _convert(work, converted, moment, received_at)
-    _hear(work, [run for run in live if run.id not in woken], moment, received_at)
+    _hear(work, [run for run in hearing if run.id not in woken], moment, received_at)
     moves: list[tuple[tuple[str, str, int], Run | Admission]] = [
         *(((run.journey, run.key, 0), run) for run in work.runs.values() if run.id in ended),
         *(((run.journey, run.key, 1), run) for run in work.runs.values() if run.id in woken),
@@ -49,7 +82,7 @@ def move(work: Walk, event: Event, received_at: datetime) -> None:
         if isinstance(moving, Admission):
             carry_out(work, moving, moment, event, received_at)
         elif kind == 0:
-            work.end(moving, "exit", received_at)
+            work.end(moving, "exit", stamp)
         elif moving.journey in work.book.paused:
             _keep_for_resume(work, moving, moment, received_at)
         else:
@@ -70,8 +103,8 @@ def _flow(work: Walk, run: Run | OpenGoal) -> Flow:
     return work.book.flow(run.journey, run.version)
 
 
-def _ended(work: Walk, moment: Moment, now: datetime) -> Iterator[Run]:
-    for run in work.runs.values():
+def _ended(work: Walk, runs: Iterable[Run], moment: Moment, now: datetime) -> Iterator[Run]:
+    for run in runs:
         exits = _flow(work, run).exits
         if any(match.event == moment.name for match in exits) and holds(
             exits, work.scope(run, now, moment)
@@ -79,11 +112,13 @@ def _ended(work: Walk, moment: Moment, now: datetime) -> Iterator[Run]:
             yield run
 
 
-def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime) -> bool:
+def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime, late: Concerns | None) -> bool:
     if not isinstance(run.waiting, ForEvent) or run.heard:
         return False
     step = _flow(work, run).steps[run.step]
     assert isinstance(step, WaitFor)
+    if late is not None and now <= run.waiting.due - step.timeout:
+        return False  # received before the run came here
     return holds(step.matches, work.scope(run, now, moment))
 
 
@@ -108,11 +143,13 @@ def _goal_scope(work: Walk, goal: OpenGoal, moment: Moment, now: datetime) -> Sc
     return Scope(now, work.traits, moment, trigger, work.history, steps, segments)
 
 
-def _converted(work: Walk, moment: Moment, now: datetime) -> set[str]:
+def _converted(work: Walk, moment: Moment, now: datetime, late: Concerns | None) -> set[str]:
     found: set[str] = set()
     for open_goal in work.state.goals:
         goal = _flow(work, open_goal).goal
         if goal is None or now > open_goal.until:
+            continue
+        if late is not None and not (open_goal.entered_at < now and late(open_goal)):
             continue
         if any(match.event == moment.name for match in goal.matches) and holds(
             goal.matches, _goal_scope(work, open_goal, moment, now)
@@ -165,4 +202,6 @@ def _hear(work: Walk, runs: list[Run], moment: Moment, now: datetime) -> None:
         behind = steps.get(steps[run.step].next or "")
         if isinstance(behind, WaitFor) and any(m.event == moment.name for m in behind.matches):
             heard = (*run.heard, Heard(now, trigger_of(moment)))
+            if run.heard and now < run.heard[-1].received_at:
+                heard = tuple(sorted(heard, key=lambda one: one.received_at))
             work.put(msgspec.structs.replace(run, heard=heard))

@@ -87,6 +87,8 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     event: Trigger | None = None
     """`event` of the steps in the `then` that the run is in."""
     heard: tuple[Heard, ...] = ()
+    came_with: str = ""
+    """The id with whose past it came here: it has lived through that one's events already."""
 
 
 class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,6 +104,8 @@ class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: dict[str, StepResult] = {}
     """What the run had come to when it ended; while it lives, its own count."""
     held_out: bool = False
+    came_with: str = ""
+    """As in `Run`."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -138,6 +142,10 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """The due time of the earliest row in `timers` for this customer, if there is one."""
     members: dict[str, Member] = {}
     """Journey id → what it knew of the membership in the segment it watches; see `segments.py`."""
+    forward: str = ""
+    """Whose id this is: what arrives for it is forwarded there; see `identity.py`."""
+    links: tuple[str, ...] = ()
+    """Ids that have been told that they belong to this customer, newest first; a bounded number."""
 
 
 class Customer(msgspec.Struct, frozen=True):

@@ -66,6 +66,9 @@ def split(work: Walk, run: Run, step: Split) -> tuple[Run, str | None]:
             chosen = variant
             break
         place -= variant.weight
+    earlier = run.steps.get(step.id)
+    if run.came_with and earlier is not None:  # chosen in an earlier round, under its former id
+        chosen = next((v for v in step.variants if v.name == earlier.variant), chosen)
     work.effects.append(Count(run.journey, run.version, step.id, f"variant:{chosen.name}"))
     told = {**run.steps, step.id: StepResult(variant=chosen.name)}
     return msgspec.structs.replace(run, steps=told), chosen.first
