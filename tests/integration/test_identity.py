@@ -111,6 +111,7 @@ async def test_a_guest_who_logs_in_takes_everything_along(house: House) -> None:
         assert [run.journey for run in moved.runs] == ["cart", "slow"]
         assert (await state_of(house, anon)).runs == ()
         row = await pool.fetchrow("SELECT * FROM messages")
+        assert before is not None and row is not None
         assert (row["id"], row["run_id"], row["created_at"]) == tuple(before)
         assert (row["customer"], row["partition"]) == (USER, partition_of(USER, PARTITIONS))
         names = await pool.fetch("SELECT name FROM history WHERE customer = $1", USER)
@@ -157,6 +158,7 @@ async def test_a_message_with_an_attempt_stays_and_its_outcome_reaches_the_run(
             "UPDATE messages SET status = 'decided', decision = 'failed', decided_at = now(),"
             " claimed_by = NULL, claim_until = NULL"
         )
+        assert message is not None
         told = outcome_event(
             message_id=message["id"], customer=anon, at=wall_clock(), step="nudge",
             run_id=message["run_id"], decision="failed", reason="rejected", channel="email",
