@@ -111,7 +111,8 @@ async def test_a_guest_who_logs_in_takes_everything_along(house: House) -> None:
         assert [run.journey for run in moved.runs] == ["cart", "slow"]
         assert (await state_of(house, anon)).runs == ()
         row = await pool.fetchrow("SELECT * FROM messages")
-        assert before is not None and row is not None
+        assert before is not None
+        assert row is not None
         assert (row["id"], row["run_id"], row["created_at"]) == tuple(before)
         assert (row["customer"], row["partition"]) == (USER, partition_of(USER, PARTITIONS))
         names = await pool.fetch("SELECT name FROM history WHERE customer = $1", USER)
