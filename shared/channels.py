@@ -25,15 +25,21 @@ class Channel:
 CHANNELS: dict[str, Channel] = {
     c.name: c
     for c in (
-        Channel("email", "email", ("log", "smtp"), body="html", required_parts=("subject",)),
+        Channel(
+            "email",
+            "email",
+            ("log", "resend", "sendgrid", "ses", "smtp"),
+            body="html",
+            required_parts=("subject",),
+        ),
         Channel("sms", "phone", ("log",)),
         Channel("alimtalk", "phone", ("log",)),
         Channel("brand_message", "phone", ("log",)),
         Channel("push", "push_token", ("log",)),
         Channel("web_push", "none", ("log",)),
         Channel("on_site", "none", ("log",)),
-        Channel("webhook", "none", ("log",)),
-        Channel("slack", "none", ("log",)),
+        Channel("webhook", "none", ("log", "webhook")),
+        Channel("slack", "none", ("log", "slack")),
     )
 }
 

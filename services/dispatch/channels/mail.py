@@ -8,6 +8,7 @@ plain printable ASCII, so that no value can end its header.
 
 import binascii
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import format_datetime, getaddresses
 from html import escape
@@ -16,6 +17,7 @@ from services.dispatch.channels.port import Outgoing
 from shared.address import email_address
 from shared.errors import ConfigurationError
 from shared.ids import derived_id
+from shared.templates import Rendered
 
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _BODY_TAG = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
@@ -33,8 +35,8 @@ class Sender:
     domain: str
 
 
-def sender_of(text: str | None) -> Sender:
-    """`Shop <hello@shop.example>` from `channels.email.from`; raises ConfigurationError."""
+def address_of(text: str | None) -> tuple[str, str]:
+    """Name (perhaps empty) and address of `channels.email.from`; raises ConfigurationError."""
     found = getaddresses([text or ""])
     name, address = found[0] if len(found) == 1 else ("", "")
     address = email_address(address) or ""
@@ -43,8 +45,30 @@ def sender_of(text: str | None) -> Sender:
             "the channel email has no usable sender",
             hint='write `from: "Shop <hello@shop.example>"` under channels: email: in dangol.yaml',
         )
-    shown = f"{_phrase(_one_line(name))} <{address}>" if name else address
+    return _one_line(name), address
+
+
+def sender_of(text: str | None) -> Sender:
+    """For a header: encoded where it must be."""
+    name, address = address_of(text)
+    shown = f"{_phrase(name)} <{address}>" if name else address
     return Sender(shown, address, address.rpartition("@")[2])
+
+
+def plain_sender(text: str | None) -> str:
+    """For an API that encodes by itself."""
+    name, address = address_of(text)
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}" <{address}>' if name else address
+
+
+def subject_of(content: Rendered) -> str:
+    return _one_line(content.parts.get("subject", ""))
+
+
+def html_of(content: Rendered) -> str:
+    """The HTML part, with the preheader in it."""
+    return _with_preheader(content.body, content.parts.get("preheader", ""))
 
 
 def build(message: Outgoing, sender: Sender) -> bytes:
@@ -54,9 +78,10 @@ def build(message: Outgoing, sender: Sender) -> bytes:
     headers = (
         f"From: {sender.header}\r\n"
         f"To: {message.address}\r\n"
-        f"Subject: {_unstructured(_one_line(content.parts.get('subject', '')))}\r\n"
+        f"Subject: {_unstructured(subject_of(content))}\r\n"
         f"Date: {format_datetime(message.at)}\r\n"
         f"Message-ID: {message_id(message.message_id, sender)}\r\n"
+        f"{_own_headers(message.headers)}"
         "MIME-Version: 1.0\r\n"
         f'Content-Type: multipart/alternative;\r\n boundary="{token}"\r\n\r\n'
     ).encode("ascii")
@@ -67,7 +92,7 @@ def build(message: Outgoing, sender: Sender) -> bytes:
             boundary,
             _part("plain", content.text),
             boundary,
-            _part("html", _with_preheader(content.body, content.parts.get("preheader", ""))),
+            _part("html", html_of(content)),
             boundary,
             b"--\r\n",
         )
@@ -77,6 +102,11 @@ def build(message: Outgoing, sender: Sender) -> bytes:
 def message_id(ours: str, sender: Sender) -> str:
     """The same for every attempt, so that a mailbox that got it twice shows it once."""
     return f"<{derived_id('mail', ours)}@{sender.domain}>"
+
+
+def _own_headers(headers: Mapping[str, str]) -> str:
+    """Names and values of our own making, in printable ASCII; folded by nobody."""
+    return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in headers.items())
 
 
 def _one_line(text: str) -> str:

@@ -19,7 +19,7 @@ the factory raises ConfigurationError, with what is missing, and opens no connec
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -62,6 +62,8 @@ class Outgoing:
     """The front matter's parts (such as `subject`), the body, and a text for who reads no HTML."""
     at: datetime
     """The instant of the attempt by Dangol's clock."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """For channels whose messages have headers: `List-Unsubscribe` and the like."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,21 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from services.dispatch.channels import log, smtp
+from services.dispatch.channels import log, resend, sendgrid, ses, slack, smtp, webhook
 from services.dispatch.channels.port import Adapter, Factory, Setup
 from shared.errors import ConfigurationError
 
 GROUP = "dangol.channels"
 
-BUILT_IN: Mapping[str, Factory] = {"log": log.create, "smtp": smtp.create}
+BUILT_IN: Mapping[str, Factory] = {
+    "log": log.create,
+    "resend": resend.create,
+    "sendgrid": sendgrid.create,
+    "ses": ses.create,
+    "slack": slack.create,
+    "smtp": smtp.create,
+    "webhook": webhook.create,
+}
 
 
 @cache

@@ -43,7 +43,7 @@ def test_packages_add_adapters_but_take_over_none(
     monkeypatch.setattr(EntryPoint, "load", lambda self: other)
     assert isinstance(registry.create(setup("pigeon")), log.LogAdapter)
     assert registry.create(setup("log")).name == "log"
-    assert registry.names() == {"log", "smtp", "pigeon"}
+    assert registry.names() == {*registry.BUILT_IN, "pigeon"}
 
 
 def test_an_unknown_adapter_is_named_with_those_there_are() -> None:
