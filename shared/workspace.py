@@ -15,6 +15,7 @@ from shared.decisions import Category
 from shared.local_time import known_zones
 
 _DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%")
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 _LONGEST = timedelta(days=3660)
 
@@ -66,6 +67,14 @@ def _clock(text: object) -> time:
     raise ValueError(f'`{text}` is no time of day: write it quoted, as in "20:50"')
 
 
+def parse_share(text: object) -> float:
+    """A share of customers such as `10%`, as a number from 0 to 1; raises ValueError."""
+    match = _SHARE.fullmatch(text) if isinstance(text, str) else None
+    if match is None or float(match[1]) > 100:
+        raise ValueError(f"`{str(text)[:40]}` is no share of customers: write 10%")
+    return float(match[1]) / 100
+
+
 def _rate(text: object) -> float:
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
@@ -90,6 +99,9 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer
 Zone = Annotated[str, BeforeValidator(_zone)]
 TimeOfDay = Annotated[
     time, BeforeValidator(_clock), PlainSerializer(lambda value: value.strftime("%H:%M"))
+]
+Share = Annotated[
+    float, BeforeValidator(parse_share), PlainSerializer(lambda value: f"{value * 100:.9g}%")
 ]
 Rate = Annotated[float, BeforeValidator(_rate)]
 
@@ -155,6 +167,8 @@ class WorkspaceSettings(_Model):
     timezone: Zone = "UTC"
     locale: Annotated[str, BeforeValidator(_locale)] | None = None
     country: Annotated[str, BeforeValidator(_country)] | None = None
+    holdout: Share = 0.0
+    """Share of all customers who are sent no marketing at all, so that its effect shows."""
     policies: Policies = Policies()
     channels: dict[str, ChannelSettings] = {}
 

@@ -45,7 +45,8 @@ class Direct:
 
     def set_status(self, journey: str, verb: str) -> StatusAnswer:
         async def work(pool: Pool) -> publish.Status:
-            return await publish.set_status(pool, journey, _STATUSES[verb])
+            clock = await self._clock(pool)
+            return await publish.set_status(pool, journey, _STATUSES[verb], clock)
 
         return StatusAnswer(id=journey, status=_STATUSES[verb], was=self._run(work))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from services.console.refusal import Refused
+from services.journey.core.flow import Flow
 from services.journey.language.compile_segments import SegmentSource
 from services.journey.language.workspace import JourneySource, load_workspace
 from shared.workspace import WorkspaceSettings
@@ -16,6 +17,7 @@ class Candidate:
     hash: str
     settings: WorkspaceSettings
     journeys: Mapping[str, JourneySource]
+    flows: Mapping[str, Flow] = field(default_factory=dict)
     segments: Mapping[str, SegmentSource] = field(default_factory=dict)
 
 
@@ -25,7 +27,12 @@ def read_candidate(files: Mapping[str, bytes]) -> Candidate:
     if loaded.problems:
         raise Refused(loaded.problems)
     return Candidate(
-        files, hash_of_files(files), loaded.settings, loaded.journeys, loaded.segment_sources
+        files,
+        hash_of_files(files),
+        loaded.settings,
+        loaded.journeys,
+        loaded.flows,
+        loaded.segment_sources,
     )
 
 

@@ -43,6 +43,8 @@ class InFlight:
     version: int
     step: str
     runs: int
+    migrates: bool = False
+    """Whether `migrate` would move them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,13 @@ class JourneyChange:
     diff: str = ""
     """Of the source, unified; empty unless it changed."""
     in_flight: tuple[InFlight, ...] = ()
+    moves: int = 0
+    """How many runs on other versions `migrate` would move to this one."""
+    stays: int = 0
+    """How many it would leave on their version."""
+    ends: int = 0
+    """How many runs on other versions `end` would end."""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,17 @@ from collections import Counter
 from collections.abc import Mapping
 
 from services.console.changes import InFlight
-from services.journey.core.state import unpack
+from services.journey.core.state import LIVE, unpack
 from shared.db.connect import Connection
 
-# A row with runs holds the packed name of that field. Others are not even fetched; a row that holds
-# these bytes for another reason is unpacked and found to have none.
-_LIVE = "SELECT state FROM customers WHERE position('\\xa472756e73'::bytea IN state) > 0"
+_LIVE = "SELECT state FROM customers WHERE position($1::bytea IN state) > 0"
 _CHUNK = 500
 
 
 async def count_in_flight(connection: Connection) -> Mapping[str, tuple[InFlight, ...]]:
     """By journey, ordered by version and step. Needs a transaction of its caller."""
     counts: Counter[tuple[str, int, str]] = Counter()
-    async for row in connection.cursor(_LIVE, prefetch=_CHUNK):
+    async for row in connection.cursor(_LIVE, LIVE, prefetch=_CHUNK):
         for run in unpack(row["state"]).runs:
             counts[run.journey, run.version, run.step] += 1
     found: dict[str, tuple[InFlight, ...]] = {}

@@ -48,6 +48,8 @@ class InFlightRow(Answer):
     version: int = Field(examples=[2])
     step: str = Field(examples=["wait-1h"])
     runs: int = Field(examples=[128])
+    migrates: bool
+    """Whether `in_flight=migrate` would move them to the new version."""
 
 
 class JourneyChangeRow(Answer):
@@ -61,7 +63,15 @@ class JourneyChangeRow(Answer):
     """False where this very content is a version already, for example after a step back."""
     diff: str
     in_flight: list[InFlightRow] = []
-    """Live runs by version and step; they stay on their version."""
+    """Live runs by version and step. Counted by a plan, not by an apply."""
+    moves: int = Field(default=0, examples=[100])
+    """How many runs on other versions `in_flight=migrate` would move to this one; with `pin` all
+    of them go on as they are."""
+    stays: int = Field(default=0, examples=[28])
+    """How many `migrate` would leave on their version."""
+    ends: int = Field(default=0, examples=[128])
+    """How many `in_flight=end` would end."""
+    warnings: list[str] = []
 
 
 class FileChangeRow(Answer):
@@ -87,6 +97,8 @@ class AppliedAnswer(Answer):
     hash: str
     active_from: datetime
     """Events received from then on meet the new revision."""
+    in_flight: Literal["pin", "migrate", "end"] = "pin"
+    """What becomes of the runs that other versions of the changed journeys have in flight."""
     journeys: list[JourneyChangeRow]
     files: list[FileChangeRow]
 
@@ -137,6 +149,10 @@ class JourneyAnswer(JourneyRow):
     """In the order of the file."""
     ended_by: dict[str, int] = Field(examples=[{"completed": 1000, "exit": 392}])
     refused_by: dict[str, int] = Field(examples=[{"already_running": 60, "too_old": 4}])
+    held_out_by: dict[str, int] = Field(examples=[{"workspace": 70, "journey": 150}])
+    """How many of those who entered are held out, and by whose holdout."""
+    migrated: int = Field(examples=[40])
+    """How many runs an apply has moved to a newer version."""
     messages: list[MessageCount]
 
 
@@ -203,6 +219,8 @@ class RunRow(Answer):
     waits_for_message: str | None
     """The id of the message whose decision it waits for."""
     held_out: bool
+    held_by: Literal["workspace", "journey"] | None
+    """Whose holdout it fell into."""
 
 
 class ConsentRow(Answer):

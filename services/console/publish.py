@@ -1,4 +1,4 @@
-"""Publish a workspace: what an apply would change, and the apply.
+"""Publish a workspace: what an apply would change, and the apply; pause, resume, archive.
 
 An apply is one transaction under one lock, so that two at once take turns: the second compares
 with what the first has published, and is told of it if it named its base. A version is the content
@@ -8,9 +8,10 @@ by the old revision that ought to have met the new one.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Literal, get_args
 
 import structlog
@@ -26,6 +27,10 @@ from services.console.changes import (
     compare_journeys,
 )
 from services.console.in_flight import count_in_flight
+from services.console.prospects import FlowOf, with_prospects
+from services.journey.core.flow import Flow
+from services.journey.core.spans import RESUME_SPREAD
+from services.journey.language.compile import JourneyRefused, compile_journey
 from services.journey.language.compile_segments import stored_sources
 from services.journey.language.problems import nearest
 from shared.clock import REAL, Clock
@@ -41,6 +46,21 @@ InFlightRule = Literal["pin", "migrate", "end"]
 _AHEAD = timedelta(seconds=1)
 """Real time between an apply and its coming into force: more than its commit takes."""
 _LOCK = 0x44414E50
+# Messages that a pause has kept are decided anew at the resume, which is now the instant at which
+# they become decidable: caps count it, and what has outlived `expire_after` is dropped. Each
+# customer's at a moment of their own.
+_RESUME = """
+UPDATE messages m SET held_reason = 'paused', decidable_at = r.at, not_before = r.at
+FROM (
+  SELECT m.partition, m.id,
+    $2::timestamptz + $3::interval * ((hashtextextended(m.customer, 0) & 65535) / 65536.0) AS at
+  FROM messages m
+  WHERE m.journey = $1 AND m.status IN ('staged', 'queued') AND m.status <> 'decided'
+    AND m.not_before <= $2
+  FOR UPDATE
+) r
+WHERE m.partition = r.partition AND m.id = r.id
+"""
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -64,6 +84,7 @@ class Applied:
     active_from: datetime
     journeys: tuple[JourneyChange, ...]
     files: tuple[FileChange, ...]
+    in_flight: str = "pin"
 
 
 async def plan(connection: Connection, files: Mapping[str, bytes]) -> Plan:
@@ -74,15 +95,41 @@ async def plan(connection: Connection, files: Mapping[str, bytes]) -> Plan:
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         base = await newest_base(connection)
-        journeys = await _journey_changes(connection, candidate, base)
+        known = await _known_versions(connection, candidate, base)
         runs = await count_in_flight(connection)
-    return Plan(
-        base.revision,
-        candidate.hash,
-        candidate.hash == base.hash,
-        tuple(replace(change, in_flight=runs.get(change.journey, ())) for change in journeys),
-        compare_files(candidate, base),
+    same = candidate.hash == base.hash
+    changes = tuple(
+        with_prospects(
+            change,
+            runs.get(change.journey, ()),
+            _flows(known.get(change.journey, ())),
+            candidate.flows.get(change.journey),
+            concerned=_is_concerned(change, same=same),
+        )
+        for change in compare_journeys(candidate, base, known)
     )
+    return Plan(base.revision, candidate.hash, same, changes, compare_files(candidate, base))
+
+
+def _flows(known: Collection[Version]) -> FlowOf:
+    """Stored versions' flows, compiled when they are asked for."""
+    sources = {version.number: version.source for version in known}
+
+    @cache
+    def flow(number: int) -> Flow | None:
+        try:
+            return compile_journey(sources[number], number)
+        except (KeyError, JourneyRefused):
+            return None
+
+    return flow
+
+
+def _is_concerned(change: JourneyChange, *, same: bool) -> bool:
+    """A rule for runs in flight is about the journeys that the apply changes, or, where the
+    workspace is the very same one again, about all of them.
+    """
+    return same or change.change != "unchanged"
 
 
 async def apply(
@@ -99,6 +146,10 @@ async def apply(
     problem of the workspace, Conflict if the newest revision is another, BadInput or Unavailable;
     then nothing has been published. (After Unavailable the commit may have happened; applying
     again is harmless.)
+
+    `in_flight` other than `pin` is a rule for the runs that other versions have in flight when the
+    revision comes into force. With the very same workspace it is published again for their sake,
+    if there are any.
     """
     _check_rule(in_flight)
     candidate = await asyncio.to_thread(read_candidate, files)
@@ -107,22 +158,34 @@ async def apply(
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         base = await newest_base(connection)
         _check_base(base, base_revision)
-        journeys = await _journey_changes(connection, candidate, base)
-        if candidate.hash == base.hash and base.active_from is not None:
-            return Applied(False, base.revision, base.hash, base.active_from, journeys, ())
+        known = await _known_versions(connection, candidate, base)
+        journeys = compare_journeys(candidate, base, known)
+        same = candidate.hash == base.hash
+        if same and base.active_from is not None:
+            left = in_flight != "pin" and await _are_left(connection, journeys)
+            if not left:
+                return Applied(False, base.revision, base.hash, base.active_from, journeys, ())
         await _store_journeys(connection, candidate, journeys, clock)
+        rules = {
+            change.journey: {"rule": in_flight, "version": change.version}
+            for change in journeys
+            if in_flight != "pin" and _is_concerned(change, same=same) and change.was is not None
+        }
         active_from = await _store_revision(
-            connection, candidate, base, journeys, packed, by, clock
+            connection, candidate, base, journeys, rules, packed, by, clock
         )
     logger.info(
         "a workspace was published",
         action="workspace_applied",
         revision=base.revision + 1,
         by=by,
+        in_flight=in_flight,
         journeys={c.journey: c.change for c in journeys if c.change != "unchanged"},
     )
     changed = compare_files(candidate, base)
-    return Applied(True, base.revision + 1, candidate.hash, active_from, journeys, changed)
+    return Applied(
+        True, base.revision + 1, candidate.hash, active_from, journeys, changed, in_flight
+    )
 
 
 def _check_base(base: Base, expected: int | None) -> None:
@@ -136,12 +199,19 @@ def _check_base(base: Base, expected: int | None) -> None:
 
 def _check_rule(rule: str) -> None:
     if rule not in get_args(InFlightRule):
-        raise BadInput(f"`{rule}` is no rule for runs in flight", hint="there is only `pin`")
-    if rule != "pin":
-        raise BadInput(
-            f"in-flight `{rule}` is not available in this release yet",
-            hint="`pin` lets runs go on with the version they began with",
-        )
+        raise BadInput(f"`{rule}` is no rule for runs in flight", hint="write pin, migrate or end")
+
+
+async def _are_left(connection: Connection, journeys: Iterable[JourneyChange]) -> bool:
+    """Whether runs are in flight on other versions than those that are published."""
+    versions = {change.journey: change.version for change in journeys}
+    runs = await count_in_flight(connection)
+    return any(
+        row.version != versions[journey]
+        for journey, rows in runs.items()
+        if journey in versions
+        for row in rows
+    )
 
 
 async def newest_base(connection: Connection) -> Base:
@@ -155,9 +225,10 @@ async def newest_base(connection: Connection) -> Base:
     return Base(row["revision"], row["hash"], row["active_from"], files, row["journeys"])
 
 
-async def _journey_changes(
+async def _known_versions(
     connection: Connection, candidate: Candidate, base: Base
-) -> tuple[JourneyChange, ...]:
+) -> dict[str, list[Version]]:
+    """All stored versions of the candidate's and the base's journeys."""
     rows = await connection.fetch(
         "SELECT journey, version, hash, source FROM journey_versions"
         " WHERE journey = ANY($1) ORDER BY journey, version",
@@ -167,7 +238,7 @@ async def _journey_changes(
     for row in rows:
         version = Version(row["version"], row["hash"], row["source"])
         known.setdefault(row["journey"], []).append(version)
-    return compare_journeys(candidate, base, known)
+    return known
 
 
 async def _store_journeys(
@@ -197,6 +268,7 @@ async def _store_revision(
     candidate: Candidate,
     base: Base,
     changes: tuple[JourneyChange, ...],
+    rules: Mapping[str, Mapping[str, object]],
     packed: bytes,
     by: str,
     clock: Clock,
@@ -207,7 +279,7 @@ async def _store_revision(
         active_from = max(active_from + _AHEAD * clock.speed, base.active_from + _INSTANT)
     await connection.execute(
         "INSERT INTO workspaces (revision, hash, files, settings, journeys, active_from,"
-        " applied_by, segments) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        " applied_by, segments, in_flight) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         base.revision + 1,
         candidate.hash,
         packed,
@@ -216,9 +288,26 @@ async def _store_revision(
         active_from,
         by,
         stored_sources(candidate.segments),
+        rules,
     )
+    for change in changes:
+        if change.change in ("added", "removed"):
+            status: Status = "active" if change.change == "added" else "archived"
+            await _record_change(connection, change.journey, status, active_from)
     await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
     return active_from
+
+
+async def _record_change(
+    connection: Connection, journey: str, status: Status, at: datetime
+) -> None:
+    """The engine goes by this: an event meets the status that held when it was received."""
+    await connection.execute(
+        "INSERT INTO journey_changes (journey, status, at) VALUES ($1, $2, $3)",
+        journey,
+        status,
+        at,
+    )
 
 
 async def _now(connection: Connection, clock: Clock) -> datetime:
@@ -229,7 +318,9 @@ async def _now(connection: Connection, clock: Clock) -> datetime:
 async def set_status(pool: Pool, journey: str, status: Status, clock: Clock = REAL) -> Status:
     """Pause, resume or archive; returns what the status was. Harmless if it is so already.
 
-    Raises NotFound, Conflict or Unavailable.
+    Dispatch obeys at once. For entries and steps it holds from a moment a second ahead, so that
+    none has been decided by the old status that ought to have met the new one. Raises NotFound,
+    Conflict or Unavailable.
     """
     async with unavailable_when_lost(), pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
@@ -242,12 +333,16 @@ async def set_status(pool: Pool, journey: str, status: Status, clock: Clock = RE
             return was
         if was == "archived":
             await _check_revival(connection, journey, status)
+        at = await _now(connection, clock) + _AHEAD * clock.speed
         await connection.execute(
             "UPDATE journeys SET status = $2, revived_at = coalesce($3, revived_at) WHERE id = $1",
             journey,
             status,
-            await _now(connection, clock) if was == "archived" else None,
+            at if was == "archived" else None,
         )
+        await _record_change(connection, journey, status, at)
+        if was == "paused":
+            await connection.execute(_RESUME, journey, at, RESUME_SPREAD)
         await connection.execute("SELECT pg_notify($1, '')", CHANNEL)
     logger.info(
         "a journey's status was changed",

@@ -37,7 +37,7 @@ class Simulation:
     ) -> None:
         versions = {(flow.journey, flow.version): flow for flow in flows.values()}
         segments = segments or {}
-        edition = Edition.of(EPOCH, flows.values(), segments)
+        edition = Edition.of(EPOCH, flows.values(), segments, holdout=settings.holdout)
         self._needs_end = any(watch.segment.timed for watch in edition.watches)
         """Whether there is always something to wait for."""
         needs = Needs(needs_of_all(flows.values(), segments))

@@ -73,6 +73,8 @@ def journey_answer(
         ],
         ended_by=dict(sorted(tally.ended_by.items())),
         refused_by=tally.refused,
+        held_out_by=tally.held_out,
+        migrated=tally.migrated,
         messages=[MessageCount(**m) for m in messages],
     )
 
@@ -85,6 +87,8 @@ class _Tally:
         self.ended: dict[str, dict[str, int]] = {}
         self.ended_by: Counter[str] = Counter()
         self.refused: dict[str, int] = {}
+        self.held_out: dict[str, int] = {}
+        self.migrated = 0
         for row in counts:
             step, n = row["step"], int(row["n"])
             kind, _, reason = row["what"].partition(":")
@@ -95,6 +99,10 @@ class _Tally:
                 self.ended_by[reason] += n
             elif kind == "refused":
                 self.refused[reason] = n
+            elif kind == "held_out":
+                self.held_out[reason] = n
+            elif kind == "migrated":
+                self.migrated += n
 
 
 def _kind(flow: Flow | None, step: str) -> str | None:
@@ -145,4 +153,5 @@ def _run_row(run: Run, flow: Flow | None, queued: Mapping[str, Any]) -> RunRow:
         until=until,
         waits_for_message=message,
         held_out=run.held_out,
+        held_by=run.held_by or None,
     )

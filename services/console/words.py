@@ -107,10 +107,20 @@ REFUSALS: Mapping[Refusal, Words] = {
 }
 
 
+ENDS: Mapping[str, Words] = {
+    "superseded": Words(
+        "A new version was published, and the runs of older ones were ended with it.",
+        "새 버전을 게시하면서 이전 버전으로 진행 중이던 여정을 종료했습니다.",
+    ),
+}
+"""Why a run was ended from outside; `exit` and what the journey says itself need no words."""
+
+
 def sentences(language: Language) -> dict[str, str]:
     """Reason or refusal → its sentence."""
     table: dict[str, Words] = {str(key): words for key, words in REASONS.items()}
     table |= {str(key): words for key, words in REFUSALS.items()}
+    table |= ENDS
     return {key: getattr(words, language) for key, words in table.items()}
 
 

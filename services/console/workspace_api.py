@@ -65,7 +65,10 @@ async def apply(
     ] = None,
     in_flight: Annotated[
         Literal["pin", "migrate", "end"],
-        Query(description="What becomes of live runs; this release has only `pin`"),
+        Query(
+            description="What becomes of the runs that other versions of the changed journeys have"
+            " in flight: they go on (`pin`), move by step id, or end"
+        ),
     ] = "pin",
 ) -> AppliedAnswer:
     """Publish this workspace; the very same one again changes nothing and says so."""

@@ -20,6 +20,18 @@ class TimerRow:
     customer: str
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A partition carries out an apply's rule for runs in flight, customer by customer."""
+
+    revision: int
+    """The last revision that has met every customer."""
+    under_way: int = 0
+    """The revision that is meeting them now."""
+    after: str = ""
+    """The last customer whom it has met."""
+
+
 @dataclass(slots=True)
 class Moved:
     """What identity does to tables besides the customers' rows; see `moving.py`."""
@@ -41,12 +53,15 @@ class Batch:
     partition: int
     partitions: int
     epoch: int
-    revision: int
+    stamp: int
+    """Of the workspace it is decided by; see `library.Current`."""
     offset: int
     log_time: datetime
     recorded_at: datetime
     offered: bool
     """False while the partition is behind: its messages wait for the end of the log."""
+    settled: Settled | None = None
+    """How far the apply's rule for runs in flight has come."""
     release: bool = False
     """The partition has caught up: offer what had been staged."""
     changed: dict[str, Customer] = field(default_factory=dict)

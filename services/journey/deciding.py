@@ -164,10 +164,10 @@ class Deciding:
             ),
         ]
 
-    def tick(self, customer: str, at: datetime) -> None:
+    def tick(self, customer: str, at: datetime, *, looks: bool = True) -> None:
         """Fire what is due. A run that cannot be decided rests until the customer's next event."""
         try:
-            self._keep(decide(self._book, self._customer(customer), Tick(at)))
+            self._keep(decide(self._book, self._customer(customer), Tick(at, looks)))
         except Exception as error:  # noqa: BLE001 - a poison run stops only its own customer
             self._broken.add(customer)
             self._batch.set_aside.append((f"timer of {at}: {error!r}", customer.encode()))

@@ -4,24 +4,31 @@ Versions are compiled when they are first needed, since old ones may have no run
 version always compiles: apply refused it otherwise.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from services.journey.core.book import EMPTY, Book, Edition
+from services.journey.core.book import EMPTY, Book, Edition, Transfer
 from services.journey.core.flow import Flow, Segment
 from services.journey.core.history import Needs
+from services.journey.core.spans import Span, Spans
 from services.journey.language.compile import JourneyRefused, compile_journey
 from services.journey.language.compile_segments import compile_segments, needs_of_all, read_sources
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import ConfigurationError
-from shared.workspace import WorkspaceSettings
+from shared.workspace import WorkspaceSettings, parse_share
 
-_EDITIONS = "SELECT revision, active_from, journeys, segments FROM workspaces ORDER BY revision"
+_EDITIONS = (
+    "SELECT revision, active_from, journeys, segments, in_flight,"
+    " settings->>'holdout' AS holdout FROM workspaces ORDER BY revision"
+)
 _SETTINGS = "SELECT settings FROM workspaces ORDER BY revision DESC LIMIT 1"
 _SOURCES = "SELECT journey, version, source FROM journey_versions"
-_STATUS = "SELECT id, status, revived_at FROM journeys"
+_REVIVED = "SELECT id, revived_at FROM journeys WHERE revived_at IS NOT NULL"
+_CHANGES = "SELECT place, journey, status, at FROM journey_changes ORDER BY place"
 
 
 class Versions(Mapping[tuple[str, int], Flow]):
@@ -58,8 +65,34 @@ class Versions(Mapping[tuple[str, int], Flow]):
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    revision: int
+    stamp: int
+    """Grows with every apply, pause, resume and archiving: the fence of a commit compares it."""
     book: Book
+    settling: tuple[int, datetime] | None = None
+    """The newest revision with a rule for runs in flight, and when it came into force."""
+
+
+def transfers_of(rows: Iterable[Any]) -> dict[str, tuple[Transfer, ...]]:
+    """By journey; `rows` are revisions in order, with `active_from` and `in_flight`."""
+    found: dict[str, tuple[Transfer, ...]] = {}
+    for row in rows:
+        for journey, rule in row["in_flight"].items():
+            transfer = Transfer(row["active_from"], rule["version"], rule["rule"] == "end")
+            found[journey] = (*found.get(journey, ()), transfer)
+    return found
+
+
+def spans_of(rows: Iterable[Any], status: str) -> dict[str, Spans]:
+    """When each journey had the status; `rows` are the changes in order."""
+    found: dict[str, Spans] = {}
+    for row in rows:
+        spans = found.get(row["journey"], ())
+        lasts = bool(spans) and spans[-1].end is None
+        if row["status"] == status and not lasts:
+            found[row["journey"]] = (*spans, Span(row["at"]))
+        elif row["status"] != status and lasts:
+            found[row["journey"]] = (*spans[:-1], Span(spans[-1].start, row["at"]))
+    return found
 
 
 class Library:
@@ -88,31 +121,37 @@ class Library:
         sources = {
             (r["journey"], r["version"]): r["source"] for r in await connection.fetch(_SOURCES)
         }
-        statuses = await connection.fetch(_STATUS)
-        status = {r["id"]: r["status"] for r in statuses}
-        revived = {r["id"]: r["revived_at"] for r in statuses if r["revived_at"] is not None}
+        changes = await connection.fetch(_CHANGES)
+        revived = {r["id"]: r["revived_at"] for r in await connection.fetch(_REVIVED)}
         versions = Versions(sources, self._compiled)
         editions: list[Edition] = []
         for row in rows:
-            flows = [
-                versions[journey, version]
-                for journey, version in row["journeys"].items()
-                if status.get(journey) != "archived"
-            ]
-            before = editions[-1] if editions else None
-            segments = self._segments(row["segments"])
-            editions.append(Edition.of(row["active_from"], flows, segments, before, revived))
+            edition = Edition.of(
+                row["active_from"],
+                [versions[journey, version] for journey, version in row["journeys"].items()],
+                self._segments(row["segments"]),
+                editions[-1] if editions else None,
+                revived,
+                parse_share(row["holdout"] or "0%"),
+            )
+            editions.append(edition)
         # A segment whose file is gone keeps its last content for the versions that still ask it.
         segments = {name: s for edition in editions for name, s in edition.segments.items()}
         self._compiled = versions.compiled
-        needs = Needs(needs_of_all(versions.compiled.values(), segments))
-        paused = frozenset(name for name, what in status.items() if what == "paused")
         newest = await connection.fetchval(_SETTINGS)
-        zone = WorkspaceSettings.model_validate(newest).zone()
-        return Current(
-            rows[-1]["revision"],
-            Book(editions, versions, paused, zone, needs, segments),
+        book = Book(
+            editions,
+            versions,
+            spans_of(changes, "paused"),
+            WorkspaceSettings.model_validate(newest).zone(),
+            Needs(needs_of_all(versions.compiled.values(), segments)),
+            segments,
+            archived=spans_of(changes, "archived"),
+            transfers=transfers_of(rows),
         )
+        ruled = [(row["revision"], row["active_from"]) for row in rows if row["in_flight"]]
+        stamp = rows[-1]["revision"] + (changes[-1]["place"] if changes else 0)
+        return Current(stamp, book, ruled[-1] if ruled else None)
 
     def _segments(self, stored: Mapping[str, Mapping[str, str]]) -> Mapping[str, Segment]:
         """Compiled once, however many revisions have the same."""

@@ -16,13 +16,13 @@ from datetime import datetime, timedelta
 import structlog
 
 from services.journey import metrics
-from services.journey.batch import Batch, TimerRow
+from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.cache import Cache
 from services.journey.core import dedupe, history, merging, segments
 from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.deciding import Deciding, Given, readable
-from services.journey.library import Library
+from services.journey.library import Current, Library
 from services.journey.store import Store, Unstorable, WorkspaceChanged
 from shared.clock import EPOCH, Clock
 from shared.errors import PartitionLost, Unavailable
@@ -37,6 +37,8 @@ _LONGEST_WAIT = 2.0
 """Real seconds after which an idle owner looks for itself, should a wake-up have been lost."""
 _TIMERS = 1000
 """Timers claimed at once."""
+_SETTLING = 500
+"""Customers whom an apply's rule for runs in flight meets at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class PartitionOwner:
         self._watermark = EPOCH
         self._next_due: datetime | None = None
         self._next_due_known = False
+        self._settled = Settled(0)
         self._behind = False
         """Whether the last fetch was a full one: then commits overlap the deciding."""
         self._staged = True
@@ -128,7 +131,7 @@ class PartitionOwner:
         engine = self._engine
         self._reset()
         taken = await engine.store.take(self._number, engine.worker)
-        self._epoch, self._offset = taken.epoch, taken.offset
+        self._epoch, self._offset, self._settled = taken.epoch, taken.offset, taken.settled
         await engine.library.refresh()
         try:
             while not stopping.is_set():
@@ -156,14 +159,16 @@ class PartitionOwner:
         await self._know_next_due()
         now = engine.clock.now()
         due = self._next_due is not None and self._next_due <= now
-        if not fetch.records and not due and not self._staged:
-            return False
         current = engine.library.current
+        settling = self._unsettled(current)
+        settling = settling if settling is not None and settling[1] <= now else None
+        if not fetch.records and not due and not self._staged and settling is None:
+            return False
         batch = Batch(
             partition=self._number,
             partitions=engine.partitions,
             epoch=self._epoch,
-            revision=current.revision,
+            stamp=current.stamp,
             offset=fetch.end,
             log_time=self._log_time,
             recorded_at=now,
@@ -181,7 +186,9 @@ class PartitionOwner:
         for place, given in enumerate(events):
             deciding.event(given, witnessed.get(place, ()))
         metrics.DECIDE_SECONDS.observe(time.perf_counter() - started)
-        fired = await self._fire(deciding, fetch, batch, now, current.book)
+        fired = await self._fire(deciding, fetch, batch, now, current.book, settling is not None)
+        if settling is not None and batch.log_time >= settling[1]:
+            await self._settle_runs(deciding, batch, now, current)
         deciding.finish(fired)
         metrics.EVENTS.labels("new").inc(deciding.new_events)
         metrics.EVENTS.labels("repeated").inc(deciding.repeated_events)
@@ -255,15 +262,45 @@ class PartitionOwner:
                 )
         return found
 
+    def _unsettled(self, current: Current) -> tuple[int, datetime] | None:
+        """The apply whose rule for runs in flight has not met everybody, and its moment."""
+        newest = current.settling
+        return newest if newest is not None and newest[0] > self._settled.revision else None
+
+    async def _settle_runs(
+        self, deciding: Deciding, batch: Batch, now: datetime, current: Current
+    ) -> None:
+        """Let the rule meet the next customers, whom nobody else may touch for long.
+
+        Whoever is touched meets it then; so this makes no difference but that it is soon.
+        """
+        assert current.settling is not None
+        before, (revision, _at) = self._settled, current.settling
+        after = before.after if before.under_way == revision else ""
+        await self._settle()  # the customers of the batch before must be found
+        names, last = await self._engine.store.with_runs(self._number, after, _SETTLING)
+        unknown = [name for name in names if not deciding.knows(name)]
+        deciding.add(await self._load(unknown, current.book, now))
+        for name in names:
+            deciding.tick(name, batch.log_time, looks=False)
+        done = Settled(revision) if last is None else Settled(before.revision, revision, last)
+        self._settled = batch.settled = done
+
     async def _fire(
-        self, deciding: Deciding, fetch: Fetch, batch: Batch, now: datetime, book: Book
+        self,
+        deciding: Deciding,
+        fetch: Fetch,
+        batch: Batch,
+        now: datetime,
+        book: Book,
+        settling: bool,
     ) -> list[TimerRow]:
         engine = self._engine
         reached = self._log_time
         if fetch.records:
             reached = max(reached, fetch.records[-1].received_at - _INSTANT)
         due = self._next_due is not None and self._next_due <= now
-        if fetch.at_end and (due or deciding.due_now(now)):
+        if fetch.at_end and (due or settling or deciding.due_now(now)):
             exact = await engine.reader.log_time(self._number, fetch.end)
             reached = reached if exact is None else exact
         self._log_time = batch.log_time = reached
@@ -328,7 +365,11 @@ class PartitionOwner:
 
     def _patience(self) -> float:
         """Real seconds until the next timer, within bounds."""
-        if self._next_due is None:
+        unsettled = self._unsettled(self._engine.library.current)
+        moments = [unsettled[1]] if unsettled is not None else []
+        if self._next_due is not None:
+            moments.append(self._next_due)
+        if not moments:
             return _LONGEST_WAIT
-        left = self._engine.clock.real_delay(self._next_due - self._engine.clock.now())
+        left = self._engine.clock.real_delay(min(moments) - self._engine.clock.now())
         return min(max(left, 0.001), _LONGEST_WAIT)

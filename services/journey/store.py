@@ -11,8 +11,8 @@ from datetime import datetime
 
 import asyncpg
 
-from services.journey import moving
-from services.journey.batch import Batch, TimerRow
+from services.journey import moving, settling
+from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.core.history import Needs, Row
 from services.journey.core.merging import MOST_WITNESSED
 from services.journey.core.state import Customer, pack, unpack
@@ -39,19 +39,21 @@ _NEVER = (
 
 
 class WorkspaceChanged(DangolError):
-    """A new revision came in between: load it and decide the batch again."""
+    """An apply, a pause or the like came in between: load it and decide the batch again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     epoch: int
     offset: int
+    settled: Settled
 
 
 _FENCE = """
 UPDATE partitions SET log_offset = $3, log_time = $4
 WHERE id = $1 AND epoch = $2
-  AND (SELECT coalesce(max(revision), 0) FROM workspaces) = $5
+  AND (SELECT coalesce(max(revision), 0) FROM workspaces)
+    + (SELECT coalesce(max(place), 0) FROM journey_changes) = $5
 """
 _PAST = """
 SELECT customer, name, happened_at, event->'properties' AS properties, event->'context' AS context
@@ -112,8 +114,8 @@ ON CONFLICT DO NOTHING
 """
 _CONVERT = """
 INSERT INTO conversions (partition, run_id, customer, journey, version, held_out, variants,
-  entered_at, at, value)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+  entered_at, at, value, held_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
 """
 _SPILL = """
 INSERT INTO spilled_ids SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[])
@@ -150,12 +152,14 @@ class Store:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             row = await connection.fetchrow(
                 "UPDATE partitions SET owner = $2, epoch = epoch + 1 WHERE id = $1"
-                " RETURNING epoch, log_offset",
+                " RETURNING epoch, log_offset, settled_revision, settling_revision,"
+                " settling_after",
                 partition,
                 worker,
             )
         assert row is not None, "partitions are seeded by the migration"
-        return Taken(row["epoch"], row["log_offset"])
+        settled = (row["settled_revision"], row["settling_revision"], row["settling_after"])
+        return Taken(row["epoch"], row["log_offset"], Settled(*settled))
 
     async def let_go(self, partition: int, epoch: int) -> None:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
@@ -232,6 +236,12 @@ class Store:
             )
         return [TimerRow(r["row"], r["due_at"], r["customer"]) for r in rows]
 
+    async def with_runs(
+        self, partition: int, after: str, limit: int
+    ) -> tuple[list[str], str | None]:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            return await settling.with_runs(connection, partition, after, limit)
+
     async def first_due(self, partition: int, watermark: datetime) -> datetime | None:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             due: datetime | None = await connection.fetchval(
@@ -268,13 +278,14 @@ class Store:
 
 async def _fence(connection: Connection, batch: Batch) -> None:
     done = await connection.execute(
-        _FENCE, batch.partition, batch.epoch, batch.offset, batch.log_time, batch.revision
+        _FENCE, batch.partition, batch.epoch, batch.offset, batch.log_time, batch.stamp
     )
     if done != "UPDATE 1":
         epoch = await connection.fetchval(
             "SELECT epoch FROM partitions WHERE id = $1", batch.partition
         )
         raise PartitionLost() if epoch != batch.epoch else WorkspaceChanged()
+    await settling.store(connection, batch)
 
 
 async def _store_customers(connection: Connection, batch: Batch) -> None:
@@ -372,7 +383,7 @@ async def _store_rest(connection: Connection, batch: Batch) -> None:
             _CONVERT,
             [
                 (batch.partition, c.run_id, customer, c.journey, c.version, c.held_out,
-                 c.variants, c.entered_at, c.at, c.value)
+                 c.variants, c.entered_at, c.at, c.value, c.held_by or None)
                 for customer, c in batch.conversions
             ],
         )  # fmt: skip

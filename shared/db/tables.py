@@ -64,6 +64,9 @@ partitions = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("log_offset", BigInteger, nullable=False),
     Column("log_time", Instant, nullable=False),
+    Column("settled_revision", BigInteger, nullable=False),
+    Column("settling_revision", BigInteger, nullable=False),
+    Column("settling_after", Text, nullable=False),
 )
 
 customers = Table(
@@ -120,6 +123,7 @@ conversions = Table(
     Column("entered_at", Instant, nullable=False),
     Column("at", Instant, nullable=False),
     Column("value", Double),
+    Column("held_by", Text),
 )
 
 counts = Table(
@@ -236,6 +240,7 @@ workspaces = Table(
     Column("active_from", Instant, nullable=False),
     Column("applied_by", Text, nullable=False),
     Column("segments", JSONB, nullable=False),
+    Column("in_flight", JSONB, nullable=False),
 )
 
 journey_versions = Table(
@@ -255,6 +260,15 @@ journeys = Table(
     Column("id", Text, primary_key=True),
     Column("status", Text, nullable=False),
     Column("revived_at", Instant),
+)
+
+journey_changes = Table(
+    "journey_changes",
+    metadata,
+    Column("place", BigInteger, Identity(always=True), primary_key=True),
+    Column("journey", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("at", Instant, nullable=False),
 )
 
 keys = Table(

@@ -176,10 +176,51 @@ async def test_nothing_is_half_applied_when_the_revision_cannot_be_stored(pool: 
     assert await statuses(pool) == {}
 
 
-@pytest.mark.parametrize("rule", ["migrate", "end"])
-async def test_runs_in_flight_can_only_be_pinned_so_far(pool: Pool, rule: str) -> None:
-    with pytest.raises(BadInput, match="not available in this release yet"):
-        await apply(pool, workspace("welcome"), "kim", REAL, in_flight=rule)
+async def rules(pool: Pool) -> list[dict[str, object]]:
+    return [row["in_flight"] for row in await pool.fetch("SELECT in_flight FROM workspaces")]
+
+
+async def live(pool: Pool, *runs: tuple[str, int, str]) -> None:
+    await pool.execute(
+        "INSERT INTO customers (partition, id, state) VALUES (0, 'u1', $1)", customer_with(*runs)
+    )
+
+
+async def test_a_rule_for_runs_in_flight_is_kept_for_the_journeys_that_change(pool: Pool) -> None:
+    await published(pool, workspace("welcome", "cart", "old"))
+    wanted = workspace("welcome", "new") | {"journeys/cart.yaml": journey("cart", "2h")}
+    applied = await apply(pool, wanted, "kim", REAL, in_flight="migrate")
+    assert applied.in_flight == "migrate"
+    assert await rules(pool) == [
+        {},
+        {
+            "cart": {"rule": "migrate", "version": 2},
+            "old": {"rule": "migrate", "version": None},
+        },
+    ]
+
+
+async def test_the_same_workspace_is_applied_again_for_runs_that_were_left_behind(
+    pool: Pool,
+) -> None:
+    await published(pool, workspace("welcome"))
+    await published(pool, workspace("welcome", wait="2h"))
+    again = workspace("welcome", wait="2h")
+    await live(pool, ("welcome", 2, "wait-1"))
+    nobody = await apply(pool, again, "kim", REAL, in_flight="end")
+    assert not nobody.changed
+    await pool.execute("DELETE FROM customers")
+    await live(pool, ("welcome", 1, "wait-1"))
+    applied = await apply(pool, again, "kim", REAL, in_flight="end")
+    assert (applied.changed, applied.revision) == (True, 3)
+    assert (await rules(pool))[2] == {"welcome": {"rule": "end", "version": 2}}
+    assert not (await published(pool, again)).changed
+
+
+async def test_an_unknown_rule_for_runs_in_flight_is_refused(pool: Pool) -> None:
+    with pytest.raises(BadInput, match="no rule for runs in flight"):
+        await apply(pool, workspace("welcome"), "kim", REAL, in_flight="stop")
+    assert await pool.fetchval("SELECT count(*) FROM workspaces") == 0
 
 
 async def test_an_apply_wakes_whoever_waits_for_workspaces(pool: Pool) -> None:
@@ -255,6 +296,52 @@ async def test_a_plan_counts_live_runs_by_version_and_step_exactly(pool: Pool) -
         (1, "wait-1", 1200),
         (2, "send-2", 3),
     ]
+
+
+SPLITTING = """
+journey: welcome
+trigger: {event: Signed Up}
+steps:
+%s  - split:
+      - {variant: a, weight: 1, steps: [{wait: 1h, id: a-wait}]}
+      - {variant: b, weight: 1, steps: []}
+  - wait: 2h
+"""
+
+
+async def test_a_plan_says_what_pin_migrate_and_end_would_do(pool: Pool) -> None:
+    files = workspace("other") | {"journeys/welcome.yaml": (SPLITTING % "").encode()}
+    await published(pool, files)
+    await live(
+        pool, ("welcome", 1, "a-wait"), ("welcome", 1, "wait-2"), ("welcome", 1, "a-wait"),
+        ("other", 1, "wait-1"),
+    )  # fmt: skip
+    wanted = files | {"journeys/welcome.yaml": (SPLITTING % "  - wait: 5m\n").encode()}
+    async with pool.acquire() as connection:
+        other, changed = (await plan(connection, wanted)).journeys
+    assert [(f.step, f.runs, f.migrates) for f in changed.in_flight] == [
+        ("a-wait", 2, True),
+        ("wait-2", 1, False),
+    ]
+    assert (changed.moves, changed.stays, changed.ends) == (2, 1, 3)
+    (warning,) = changed.warnings
+    assert warning.startswith("the split `split-1` is `split-2` now, and divides")
+    assert "give it `id: split-1`" in warning
+    assert (other.moves, other.stays, other.ends, other.warnings) == (0, 0, 0, ())
+    assert [f.runs for f in other.in_flight] == [1]
+
+
+async def test_a_plan_of_the_same_workspace_says_what_became_of_runs_left_behind(
+    pool: Pool,
+) -> None:
+    await published(pool, workspace("welcome"))
+    await published(pool, workspace("welcome", wait="2h"))
+    await live(pool, ("welcome", 1, "send-2"), ("welcome", 1, "wait-1"), ("welcome", 2, "wait-1"))
+    async with pool.acquire() as connection:
+        planned = await plan(connection, workspace("welcome", wait="2h"))
+    (change,) = planned.journeys
+    assert planned.identical
+    assert (change.moves, change.stays, change.ends) == (1, 1, 2)
 
 
 # Statuses ------------------------------------------------------------------------------------

@@ -147,9 +147,9 @@ async def test_a_body_is_bounded_while_it_arrives(api: httpx.AsyncClient) -> Non
     assert sent <= 18 * 2**20
 
 
-async def test_runs_in_flight_can_only_be_pinned_so_far(api: httpx.AsyncClient) -> None:
+async def test_an_apply_takes_a_rule_for_runs_in_flight(api: httpx.AsyncClient) -> None:
     body = zipped(workspace("welcome"))
     response = await api.put("/api/workspace?in_flight=migrate", content=body)
-    assert response.status_code == 400
-    assert "not available in this release yet" in response.json()["message"]
+    assert response.status_code == 200
+    assert response.json()["in_flight"] == "migrate"
     assert (await api.put("/api/workspace?in_flight=x", content=body)).status_code == 422

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from services.console.publish import apply, set_status
+from services.journey.core import spans
+from services.journey.core.spans import RESUME_SPREAD
+from services.journey.core.state import unpack
 from services.journey.library import Library
 from services.journey.partition import Engine
 from services.journey.store import Store
 from services.journey.worker import Worker
+from shared import workspace_store
 from shared.clock import REAL, wall_clock
 from shared.db.connect import Pool
 from shared.db.wakeups import Wakeups
@@ -78,7 +82,7 @@ class House:
         reader = PostgresLogReader(self.pool, self.wakeups, PARTITIONS, name)
         store, library = Store(self.pool), Library(self.pool)
         engine = Engine(name, reader, store, library, REAL, PARTITIONS, batch, cache)
-        return Worker(engine, asyncio.Event())
+        return Worker(engine, self.wakeups.listen(workspace_store.CHANNEL))
 
     @asynccontextmanager
     async def running(self, *workers: Worker) -> AsyncIterator[asyncio.Event]:
@@ -119,7 +123,7 @@ class House:
 
 @pytest.fixture
 async def house(pool: Pool, dsn: str) -> AsyncIterator[House]:
-    wakeups = Wakeups(dsn, [CHANNEL])
+    wakeups = Wakeups(dsn, [CHANNEL, workspace_store.CHANNEL])
     stopping = asyncio.Event()
     listening = asyncio.create_task(wakeups.run(stopping))
     yield House(pool, wakeups)
@@ -385,13 +389,16 @@ async def test_history_that_left_the_row_is_read_from_the_table(house: House) ->
     assert await house.counted("entered") == 1
 
 
-async def test_a_paused_journey_is_not_looked_at_over_and_over(house: House) -> None:
-    await house.publish(reminder=REMINDER)
+async def test_a_paused_journey_is_not_looked_at_over_and_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans, "RESUME_SPREAD", timedelta(0))
+    await house.publish(reminder=REMINDER.replace("wait: 1s", "wait: 2s"))
     async with house.running():
         await house.log.append([track("Added", cart="a")])
         await house.caught_up()
     await set_status(house.pool, "reminder", "paused")
-    await asyncio.sleep(1.1)  # the wait runs out meanwhile
+    await house.until("SELECT min(due_at) < clock_timestamp() FROM timers")
     async with house.running():
         await house.until("SELECT min(due_at) > clock_timestamp() FROM timers")
         assert await house.messages() == []
@@ -399,3 +406,135 @@ async def test_a_paused_journey_is_not_looked_at_over_and_over(house: House) -> 
     await house.pool.execute("UPDATE timers SET due_at = clock_timestamp()")  # instead of a minute
     async with house.running():
         await house.until("SELECT count(*) = 1 FROM messages WHERE status = 'queued'")
+
+
+# Versions, pauses and archivings -----------------------------------------------------------------
+
+LONG = """
+journey: long
+trigger: {event: Added}
+entry: {key: event.cart}
+steps:
+  - {wait: 1d, id: rest}
+  - {send: email, template: hello, id: one}
+"""
+ASKING = LONG.replace("wait: 1d, id: rest", "send: email, template: hello, id: ask")
+
+
+async def in_flight(house: House) -> dict[str, int]:
+    """Customer → the version of her run."""
+    rows = await house.pool.fetch("SELECT id, state FROM customers")
+    return {row["id"]: run.version for row in rows for run in unpack(row["state"]).runs}
+
+
+async def republish(house: House, rule: str, **journeys: str) -> None:
+    await apply(house.pool, workspace(**journeys), "test", REAL, in_flight=rule)
+
+
+async def settled(house: House) -> None:
+    await house.until(
+        "SELECT bool_and(settled_revision = (SELECT max(revision) FROM workspaces)) FROM partitions"
+    )
+
+
+async def test_a_migration_meets_everybody_soon_whom_nobody_touches(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.journey.partition._SETTLING", 2)
+    await house.publish(long=LONG)
+    async with house.running():
+        await house.log.append([track("Added", f"u{n}") for n in range(12)])
+        await house.log.append([track("Seen", f"v{n}") for n in range(5)])
+        await house.caught_up()
+        await republish(house, "migrate", long=LONG + "  - wait: 1h\n")
+        await settled(house)
+    assert set((await in_flight(house)).values()) == {2}
+    assert await house.counted("migrated") == 12
+
+
+async def test_an_ending_withdraws_what_is_queued_and_goes_on_after_a_restart(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.journey.partition._SETTLING", 1)
+    await house.publish(long=ASKING)
+    async with house.running():
+        await house.log.append([track("Added", f"u{n}") for n in range(6)])
+        await house.until("SELECT count(*) = 6 FROM messages WHERE status = 'queued'")
+    await republish(house, "end", long=LONG)
+    async with house.running():
+        await house.until("SELECT sum(n) >= 1 FROM counts WHERE what = 'ended:superseded'")
+    async with house.running(house.worker("later", cache=0)):
+        await settled(house)
+    assert await in_flight(house) == {}
+    assert await house.counted("ended:superseded") == 6
+    assert set(await house.messages()) == {("ask", "decided", "run_ended")}
+
+
+async def test_an_ending_leaves_alone_what_was_attempted(house: House) -> None:
+    await house.publish(long=ASKING)
+    async with house.running():
+        await house.log.append([track("Added")])
+        await house.until("SELECT count(*) = 1 FROM messages")
+        await house.pool.execute(
+            "UPDATE messages SET status = 'attempting', claimed_by = 'd', attempts = 1"
+        )
+        await republish(house, "end", long=LONG)
+        await settled(house)
+    assert await house.messages() == [("ask", "attempting", None)]
+    assert await in_flight(house) == {}
+
+
+async def test_an_event_meets_the_status_that_held_when_it_was_received(house: House) -> None:
+    """Archived or paused behind its receipt, the journey is entered, however late it is read."""
+    await house.publish(long=LONG, short=LONG.replace("long", "short"))
+    await house.log.append([track("Added", "early")])
+    await set_status(house.pool, "long", "archived")
+    await set_status(house.pool, "short", "paused")
+    await house.until("SELECT max(at) < clock_timestamp() FROM journey_changes")
+    await house.log.append([track("Added", "late")])
+    async with house.running():
+        await house.caught_up()
+    rows = await house.pool.fetch("SELECT journey, what, n FROM counts WHERE step = ''")
+    assert {tuple(row) for row in rows} == {
+        ("long", "entered", 1),
+        ("short", "entered", 1),
+        ("short", "refused:paused", 1),
+    }
+
+
+async def test_a_journey_whose_file_goes_is_entered_until_then(house: House) -> None:
+    await house.publish(long=LONG, short=LONG.replace("long", "short"))
+    await house.log.append([track("Added")])
+    await republish(house, "pin", short=LONG.replace("long", "short"))
+    async with house.running():
+        await house.caught_up()
+    assert await house.counted("entered") == 2
+
+
+async def test_a_resume_makes_what_it_finds_decidable_anew_each_customer_at_her_own_moment(
+    house: House,
+) -> None:
+    await house.publish(long=ASKING)
+    async with house.running():
+        await house.log.append([track("Added", f"u{n}") for n in range(20)])
+        await house.until("SELECT count(*) = 20 FROM messages WHERE status = 'queued'")
+    await house.pool.execute(
+        "UPDATE messages SET decidable_at = decidable_at - interval '3 days' WHERE customer <> 'u1'"
+    )
+    await house.pool.execute(
+        "UPDATE messages SET not_before = not_before + interval '1 day' WHERE customer = 'u1'"
+    )
+    await set_status(house.pool, "long", "paused")
+    before = wall_clock()
+    await set_status(house.pool, "long", "active")
+    rows = await house.pool.fetch("SELECT * FROM messages WHERE customer <> 'u1'")
+    moments = {row["decidable_at"] for row in rows}
+    assert len(moments) == 19
+    assert before < min(moments)
+    assert max(moments) < wall_clock() + RESUME_SPREAD + timedelta(seconds=2)
+    assert {(row["not_before"] == row["decidable_at"], row["held_reason"]) for row in rows} == {
+        (True, "paused")
+    }
+    untouched = await house.pool.fetchrow("SELECT * FROM messages WHERE customer = 'u1'")
+    assert untouched is not None
+    assert untouched["held_reason"] is None, "it waits for the morning as it did"

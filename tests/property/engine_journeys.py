@@ -166,11 +166,10 @@ def compiled(source: str) -> Flow:
     return compile_journey(source, 1)
 
 
-def book_of(flows: Sequence[Flow], paused: Sequence[str] = ()) -> Book:
+def book_of(flows: Sequence[Flow]) -> Book:
     return Book(
         [Edition.of(EPOCH, flows)],
         {(flow.journey, flow.version): flow for flow in flows},
-        frozenset(paused),
         zone=ZoneInfo("Europe/Berlin"),
         needs=Needs(need for flow in flows for need in flow.needs),
     )

@@ -10,7 +10,7 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.journey.batch import Batch, TimerRow
+from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.library import Current
@@ -123,7 +123,7 @@ class Database(Stored):
 
     async def take(self, _partition: int, _worker: str) -> Taken:
         self.epoch += 1
-        return Taken(self.epoch, self.offset)
+        return Taken(self.epoch, self.offset, Settled(0))
 
     async def let_go(self, _partition: int, _epoch: int) -> None:
         pass

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from services.console.models import AppliedAnswer, JourneyChangeRow, PlanAnswer
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+_RULES = {
+    "migrate": "Then runs in flight move to the new versions by the id of their step.",
+    "end": "Then runs in flight on other versions end.",
+}
 _COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 
 
@@ -51,7 +55,7 @@ def plan(
 def apply(
     workspace: Path = WORKSPACE,
     in_flight: str = typer.Option(
-        "pin", metavar="pin|migrate|end", help="What becomes of live runs; so far only `pin`."
+        "pin", metavar="pin|migrate|end", help="What becomes of live runs of other versions."
     ),
     base_revision: int = typer.Option(
         None, metavar="N", min=0, help="Refuse if the newest revision is not this one, of the plan."
@@ -64,7 +68,9 @@ def apply(
     """Publish a workspace.
 
     All of it or nothing. The very same workspace again changes nothing and says so. Live runs go
-    on with the version they began with.
+    on with the version they began with (pin), or those of the journeys that change move to the new
+    version by the id of their step (migrate), or end (end): the plan says how many of each. With
+    the very same workspace, migrate and end reach the runs that earlier applies left behind.
     """
     from services.cli.backend import Target, backend
     from services.console.folder import read_folder
@@ -81,6 +87,8 @@ def apply(
     _say_changes(applied, diffs=False)
     active_from = applied.active_from.isoformat(timespec="seconds").replace("+00:00", "Z")
     say(f"\nPublished as revision {applied.revision}, in force from {active_from}.")
+    if applied.in_flight != "pin":
+        say(_RULES[applied.in_flight])
 
 
 def _say_changes(answer: "PlanAnswer | AppliedAnswer", *, diffs: bool = True) -> None:
@@ -89,10 +97,13 @@ def _say_changes(answer: "PlanAnswer | AppliedAnswer", *, diffs: bool = True) ->
         say("Nothing would change.")
     for change in changed:
         say(_sign(change.change) + " " + _what(change))
-        for line in _in_flight(change):
-            say(f"    {line}")
+        _say_runs(change)
         if diffs:
             _say_diff(change.diff)
+    for change in answer.journeys:
+        if change.change == "unchanged" and change.ends:
+            say("= " + paint(change.journey, sys.stdout, bold=True))
+            _say_runs(change)
     same = len(answer.journeys) - len(changed)
     if same:
         say(f"= {same} {'journey' if same == 1 else 'journeys'} unchanged")
@@ -117,13 +128,28 @@ def _what(change: "JourneyChangeRow") -> str:
     return f"{name}: version {change.was} becomes {change.version}{again}"
 
 
+def _say_runs(change: "JourneyChangeRow") -> None:
+    for line in _in_flight(change):
+        say(f"    {line}")
+    if change.ends:
+        moves, stays, ends = (_runs(n) for n in (change.moves, change.stays, change.ends))
+        stay = f", {stays} would stay" if change.stays else ""
+        say(f"    --in-flight migrate: {moves} would move{stay}; end: {ends} would end")
+    for warning in change.warnings:
+        say("    " + paint(f"warning: {warning}", sys.stdout, fg="yellow"))
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
+
+
 def _in_flight(change: "JourneyChangeRow") -> Iterator[str]:
     for version in sorted({row.version for row in change.in_flight}):
         rows = [row for row in change.in_flight if row.version == version]
         runs = sum(row.runs for row in rows)
         places = ", ".join(f"{row.runs} at {row.step}" for row in rows)
-        noun, verb = ("run", "goes on") if runs == 1 else ("runs", "go on")
-        yield f"{runs} {noun} in flight {verb} with version {version}: {places}"
+        verb = "goes on" if runs == 1 else "go on"
+        yield f"{_runs(runs)} in flight {verb} with version {version}: {places}"
 
 
 def _say_diff(diff: str) -> None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from services.journey.core.flow import EventMatch, Flow, Segment
 from services.journey.core.history import NOTHING, Needs
+from services.journey.core.spans import Spans, resumed, within
 from shared.clock import EPOCH
 
 
@@ -56,6 +57,8 @@ class Edition:
     watches: tuple[Watch, ...] = ()
     """Ordered by journey id."""
     segments: Mapping[str, Segment] = field(default_factory=dict)
+    holdout: float = 0.0
+    """Share of all customers, 0 to 1, who are held out of every marketing journey."""
 
     @classmethod
     def of(
@@ -65,6 +68,7 @@ class Edition:
         segments: Mapping[str, Segment] | None = None,
         before: Self | None = None,
         revived: Mapping[str, datetime] | None = None,
+        holdout: float = 0.0,
     ) -> Self:
         """`before` is the edition that this one follows: what it watched goes on being watched.
 
@@ -89,7 +93,7 @@ class Edition:
             if flow.watches is not None
         )
         found = {name: tuple(starters) for name, starters in by_event.items()}
-        return cls(active_from, found, by_api, watches, segments)
+        return cls(active_from, found, by_api, watches, segments, holdout)
 
 
 def _watch(flow: Flow, segment: Segment, before: Watch | None, from_now: datetime) -> Watch:
@@ -103,27 +107,46 @@ def _watch(flow: Flow, segment: Segment, before: Watch | None, from_now: datetim
     return Watch(flow, flow.watches.on, segment, from_now)
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What an apply does, when it comes into force, to a journey's runs on other versions."""
+
+    at: datetime
+    version: int | None
+    """The version that the apply publishes; None where it removes the journey."""
+    ends: bool
+    """They end. Else they move to that version, where their step is found in it."""
+
+
 class Book:
     """All flows that may still matter: the editions in force and the versions runs are pinned to.
 
-    An event uses the edition that was in force when it was received, whenever it is decided.
+    An event uses the edition that was in force when it was received, whenever it is decided; so do
+    pauses and archivings.
     """
 
     def __init__(
         self,
         editions: Iterable[Edition],
         versions: Mapping[tuple[str, int], Flow],
-        paused: frozenset[str] = frozenset(),
+        pauses: Mapping[str, Spans] | None = None,
         zone: ZoneInfo = UTC,
         needs: Needs = NOTHING,
         segments: Mapping[str, Segment] | None = None,
+        *,
+        archived: Mapping[str, Spans] | None = None,
+        transfers: Mapping[str, tuple[Transfer, ...]] | None = None,
     ) -> None:
         """`zone` is the workspace's, for customers whose own is unknown; `segments` are the newest
         of each name, for `in_segment`."""
         self._editions = sorted(editions, key=lambda edition: edition.active_from)
         self._starts = [edition.active_from for edition in self._editions]
         self._versions = versions
-        self.paused = paused
+        self.pauses = pauses or {}
+        """Journey id → its pauses, in order."""
+        self._archived = archived or {}
+        self.transfers = transfers or {}
+        """Journey id → what applies did to its runs in flight, in order; without `pin`."""
         self.needs = needs
         self.zone = zone
         self.segments = segments or {}
@@ -131,18 +154,42 @@ class Book:
 
     def started_by(self, event: str, received_at: datetime) -> tuple[Starter, ...]:
         edition = self._edition(received_at)
-        return () if edition is None else edition.by_event.get(event, ())
+        found = () if edition is None else edition.by_event.get(event, ())
+        if found and self._archived:
+            return tuple(s for s in found if not self._is_archived(s.flow.journey, received_at))
+        return found
 
     def started_by_api(self, journey: str, received_at: datetime) -> Flow | None:
         edition = self._edition(received_at)
-        return None if edition is None else edition.by_api.get(journey)
+        if edition is None or self._is_archived(journey, received_at):
+            return None
+        return edition.by_api.get(journey)
+
+    def holdout(self, received_at: datetime) -> float:
+        """The share of customers that the workspace holds out of marketing."""
+        edition = self._edition(received_at)
+        return 0.0 if edition is None else edition.holdout
+
+    def is_paused(self, journey: str, at: datetime) -> bool:
+        return within(self.pauses.get(journey, ()), at)
+
+    def fires_at(self, journey: str, due: datetime, customer: str) -> datetime | None:
+        """When a run that is due at `due` moves: then, or behind a pause; None: not yet known."""
+        spans = self.pauses.get(journey)
+        return due if spans is None else resumed(spans, due, customer)
+
+    def flow(self, journey: str, version: int) -> Flow:
+        return self._versions[journey, version]
 
     def watches(self, at: datetime) -> tuple[Watch, ...]:
         """The journeys that memberships start at this instant, by journey id."""
         if not self._watching:
             return ()
         edition = self._edition(at)
-        return () if edition is None else edition.watches
+        found = () if edition is None else edition.watches
+        if found and self._archived:
+            return tuple(w for w in found if not self._is_archived(w.flow.journey, at))
+        return found
 
     def segments_at(self, at: datetime) -> Mapping[str, Segment]:
         edition = self._edition(at)
@@ -152,8 +199,8 @@ class Book:
         place = bisect_right(self._starts, received_at) - 1
         return self._editions[place] if place >= 0 else None
 
-    def flow(self, journey: str, version: int) -> Flow:
-        return self._versions[journey, version]
+    def _is_archived(self, journey: str, at: datetime) -> bool:
+        return within(self._archived.get(journey, ()), at)
 
 
 EMPTY = Book((), {})

@@ -13,18 +13,20 @@ the worker, the simulator, a replay or a property test.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 import msgspec
 
 from services.journey.core import dedupe, history, identity, merging, segments
-from services.journey.core.book import Book
+from services.journey.core.book import Book, Transfer
 from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.identity_effects import GiveBack
 from services.journey.core.merge import merge_of
 from services.journey.core.moves import enter, move
 from services.journey.core.profile import take_traits
 from services.journey.core.state import AtTime, Customer, ForEvent, ForOutcome, Run, StepResult
-from services.journey.core.walk import go_on, walk
+from services.journey.core.transfer import transfer_of, transferred
+from services.journey.core.walk import come_behind, go_on, walk
 from services.journey.core.work import Walk
 from shared.event import Event
 from shared.ids import fraction
@@ -34,6 +36,8 @@ class Tick(msgspec.Struct, frozen=True):
     """Log time has reached `at`: everything due at or before it is decided."""
 
     at: datetime
+    looks: bool = True
+    """Whether memberships that time alone changes are looked at, too."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -62,7 +66,8 @@ def decide(
             return Decision(customer, ())  # a timer from before it belonged to somebody else
         work = Walk(book, customer)
         _fire(work, given.at, inclusive=True)
-        segments.look(work, given.at)
+        if given.looks:
+            segments.look(work, given.at)
         segments.follow(work, given.at)
         return Decision(work.finish(), tuple(work.effects))
     return _decide_event(book, customer, given, stamp, witnessed)
@@ -70,7 +75,7 @@ def decide(
 
 PAUSED_LOOKS_AGAIN = timedelta(minutes=1)
 """How often a run of a paused journey that is due looks whether it may go on: at most two of these
-after a resume, each customer at a moment of its own, so that a resume is never a flood."""
+after a resume, each customer at a moment of its own."""
 
 
 def due_of(run: Run) -> datetime | None:
@@ -83,12 +88,12 @@ def next_due(customer: Customer) -> datetime | None:
 
 def next_look(book: Book, customer: Customer, now: datetime) -> datetime | None:
     """When the customer must be looked at again, if no event comes before."""
-    if not book.paused:
+    if not book.pauses:
         return next_due(customer)
     later = now + PAUSED_LOOKS_AGAIN * (1 + fraction("paused", customer.id))
     return min(
         (
-            max(at, later) if run.journey in book.paused else at
+            later if (fires := book.fires_at(run.journey, at, customer.id)) is None else fires
             for run in customer.state.runs
             if (at := due_of(run)) is not None
         ),
@@ -111,7 +116,7 @@ def _decide_event(
     if (work.state.forward or event.kind == "link") and identity.passes_on(work, event, stamp):
         return Decision(work.finish(), tuple(work.effects), taken_in=False, passed_on=True)
     if event.kind == "outcome":
-        _take_outcome(work, event)
+        _take_outcome(work, event, stamp)
         _catch_up(work, event, stamp)
         segments.follow(work, received_at)
         return Decision(work.finish(), tuple(work.effects))
@@ -167,7 +172,7 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
     work.state, work.loaded = history.take(work.state, work.loaded, work.book.needs, event)
 
 
-def _take_outcome(work: Walk, event: Event) -> None:
+def _take_outcome(work: Walk, event: Event, stamp: datetime) -> None:
     """A message has been decided: the run that waits for it goes on from that instant."""
     message_id = event.properties.get("message_id")
     if event.passed and event.properties.get("decision") in ("dropped", "failed"):
@@ -183,22 +188,36 @@ def _take_outcome(work: Walk, event: Event) -> None:
             told = msgspec.structs.replace(
                 run, steps={**run.steps, run.step: result}, waiting=AtTime(event.timestamp)
             )
-            walk(work, flow, told, flow.steps[run.step].next, event.timestamp, None)
+            if work.book.is_paused(run.journey, stamp):
+                come_behind(work, flow, told, stamp)
+            else:
+                walk(work, flow, told, flow.steps[run.step].next, event.timestamp, None)
             return
 
 
 def _fire(work: Walk, until: datetime, *, inclusive: bool) -> None:
-    """Fire what is due, earliest first; what a firing makes due in time fires as well."""
+    """Fire what is due, earliest first; what a firing makes due in time fires as well.
+
+    What an apply does to runs in flight has its place among the timers: ahead of those of its
+    instant, and of the events.
+    """
+    book = work.book
     while True:
-        due = [
-            (at, run.journey, run.key, run)
-            for run in work.runs.values()
-            if (at := due_of(run)) is not None
-            and (at < until or (inclusive and at == until))
-            and run.journey not in work.book.paused
-        ]
+        due: list[tuple[tuple[datetime, int, str, str], Run, Transfer | None]] = []
+        for run in work.runs.values():
+            fires = due_of(run)
+            if fires is not None and book.pauses:
+                fires = book.fires_at(run.journey, fires, work.id)
+            if fires is not None and (fires < until or (inclusive and fires == until)):
+                due.append(((fires, 1, run.journey, run.key), run, None))
+            transfer = transfer_of(work, run) if book.transfers else None
+            if transfer is not None and transfer.at <= until:
+                due.append(((transfer.at, 0, run.journey, run.key), run, transfer))
         if not due:
             return
-        at, _journey, _key, run = min(due, key=lambda found: found[:3])
-        go_on(work, work.book.flow(run.journey, run.version), run, at)
+        (at, *_), run, transfer = min(due, key=itemgetter(0))
+        if transfer is not None:
+            transferred(work, run, transfer)
+        else:
+            go_on(work, book.flow(run.journey, run.version), run, at)
         segments.follow(work, at)

@@ -83,6 +83,7 @@ class Convert(msgspec.Struct, frozen=True):
     entered_at: datetime
     at: datetime
     value: float | None
+    held_by: str = ""
 
 
 Effect = (

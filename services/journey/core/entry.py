@@ -23,7 +23,8 @@ class Admission:
     refusal: Refusal | None = None
     restarts: Run | None = None
     """The live run that the trigger begins again."""
-    held_out: bool = False
+    held_by: str = ""
+    """Whose holdout it belongs to: `workspace`, `journey`, or nobody's."""
 
 
 def admit(flow: Flow, work: Walk, moment: Moment, event: Event, live: Iterable[Run]) -> Admission:
@@ -35,7 +36,7 @@ def admit(flow: Flow, work: Walk, moment: Moment, event: Event, live: Iterable[R
     key = key_text(entry.key.evaluate(scope)) if entry.key is not None else ""
     if received_at - event.timestamp > entry.max_age:
         return Admission(flow, key, Refusal.TOO_OLD)
-    if flow.journey in work.book.paused:
+    if work.book.is_paused(flow.journey, received_at):
         return Admission(flow, key, Refusal.PAUSED)
     running = next((r for r in live if r.journey == flow.journey and r.key == key), None)
     if running is not None and entry.when_active == "ignore":
@@ -46,8 +47,18 @@ def admit(flow: Flow, work: Walk, moment: Moment, event: Event, live: Iterable[R
             return Admission(flow, key, Refusal.REENTRY)
         if entry.where is not None and not entry.where.holds(scope):
             return Admission(flow, key, Refusal.ENTRY_CONDITION)
-    held_out = entry.holdout > 0 and fraction("holdout", flow.journey, work.id) < entry.holdout
-    return Admission(flow, key, restarts=running, held_out=held_out)
+    return Admission(flow, key, restarts=running, held_by=_held_by(flow, work, received_at))
+
+
+def _held_by(flow: Flow, work: Walk, received_at: datetime) -> str:
+    """Sticky by customer; the workspace's holdout and each journey's are independent."""
+    if flow.category == "transactional":
+        return ""
+    everywhere = work.book.holdout(received_at)
+    if everywhere > 0 and fraction("holdout", work.id) < everywhere:
+        return "workspace"
+    here = flow.entry.holdout
+    return "journey" if here > 0 and fraction("holdout", flow.journey, work.id) < here else ""
 
 
 def is_refused(entry: Entry, last: datetime, entered_at: datetime) -> bool:
@@ -87,6 +98,9 @@ def start(work: Walk, admission: Admission, moment: Moment, event: Event, at: da
         work.end(admission.restarts, "restart", at)
     else:
         work.effects.append(Count(flow.journey, flow.version, "", "entered"))
+        if admission.held_by:
+            held = f"held_out:{admission.held_by}"
+            work.effects.append(Count(flow.journey, flow.version, "", held))
     if flow.entry.reentry != "always":
         entries = {**work.state.entries, entry_name(flow.journey, admission.key): at}
         work.state = msgspec.structs.replace(work.state, entries=entries)
@@ -99,7 +113,8 @@ def start(work: Walk, admission: Admission, moment: Moment, event: Event, at: da
         trigger=trigger_of(moment),
         step=flow.first,
         waiting=AtTime(at),
-        held_out=admission.held_out,
+        held_out=bool(admission.held_by),
+        held_by=admission.held_by,
     )
     if flow.goal is not None:
         _open_goal(work, flow.goal, run)
@@ -122,5 +137,6 @@ def _open_goal(work: Walk, goal: Goal, run: Run) -> None:
         until=run.entered_at + goal.within,
         trigger=run.trigger,
         held_out=run.held_out,
+        held_by=run.held_by,
     )
     work.state = msgspec.structs.replace(work.state, goals=(*others, opened))

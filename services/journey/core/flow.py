@@ -281,3 +281,7 @@ class Flow:
     """Started by the customers who enter or leave a segment."""
     segments: tuple[str, ...] = ()
     """The segments that its conditions name."""
+    named: frozenset[str] = frozenset()
+    """Steps whose id is written in the file; the others are named by kind and place."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Step id → a digest of what the file says of it, all that is in it included."""

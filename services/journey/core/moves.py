@@ -83,8 +83,8 @@ def _move(
             carry_out(work, moving, moment, event, received_at)
         elif kind == 0:
             work.end(moving, "exit", stamp)
-        elif moving.journey in work.book.paused:
-            _keep_for_resume(work, moving, moment, received_at)
+        elif work.book.is_paused(moving.journey, stamp):
+            _keep_for_resume(work, moving, moment, received_at, stamp)
         else:
             wake(work, _flow(work, moving), moving, moment, received_at)
 
@@ -113,8 +113,8 @@ def _ended(work: Walk, runs: Iterable[Run], moment: Moment, now: datetime) -> It
 
 
 def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime, late: Concerns | None) -> bool:
-    if not isinstance(run.waiting, ForEvent) or run.heard:
-        return False
+    if not isinstance(run.waiting, ForEvent) or run.heard or run.waiting.due < now:
+        return False  # one that is overdue has timed out; only a pause keeps it
     step = _flow(work, run).steps[run.step]
     assert isinstance(step, WaitFor)
     if late is not None and now <= run.waiting.due - step.timeout:
@@ -122,11 +122,12 @@ def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime, late: Concern
     return holds(step.matches, work.scope(run, now, moment))
 
 
-def _keep_for_resume(work: Walk, run: Run, moment: Moment, received_at: datetime) -> None:
+def _keep_for_resume(
+    work: Walk, run: Run, moment: Moment, received_at: datetime, stamp: datetime
+) -> None:
     """A paused run keeps its match; it is due at once, which the pause puts off."""
     heard = (Heard(received_at, trigger_of(moment)),)
-    waiting = ForEvent(due=received_at)
-    work.put(msgspec.structs.replace(run, waiting=waiting, heard=heard))
+    work.put(msgspec.structs.replace(run, waiting=ForEvent(due=stamp), heard=heard))
 
 
 # Goals ---------------------------------------------------------------------------------------
@@ -183,6 +184,7 @@ def _conversion(work: Walk, open_goal: OpenGoal, moment: Moment, now: datetime) 
         journey=open_goal.journey,
         version=open_goal.version,
         held_out=open_goal.held_out,
+        held_by=open_goal.held_by,
         variants={name: step.variant for name, step in steps.items() if step.variant},
         entered_at=open_goal.entered_at,
         at=now,

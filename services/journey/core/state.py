@@ -89,6 +89,10 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     heard: tuple[Heard, ...] = ()
     came_with: str = ""
     """The id with whose past it came here: it has lived through that one's events already."""
+    settled_at: datetime | None = None
+    """When the newest apply with a rule for runs in flight came into force that it has met."""
+    held_by: str = ""
+    """`workspace` or `journey`: whose holdout it belongs to; empty in rows of older releases."""
 
 
 class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -106,6 +110,7 @@ class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
     held_out: bool = False
     came_with: str = ""
     """As in `Run`."""
+    held_by: str = ""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -159,6 +164,10 @@ class Customer(msgspec.Struct, frozen=True):
 def entry_name(journey: str, key: str) -> str:
     return f"{journey}\x1f{key}"
 
+
+LIVE = b"\xa4runs"
+"""A packed state with runs holds the packed name of that field; one that holds these bytes for
+another reason is unpacked and found to have none."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(State)

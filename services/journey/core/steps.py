@@ -24,7 +24,15 @@ from services.journey.core.flow import (
 from services.journey.core.moments import moment_of
 from services.journey.core.plain import plain
 from services.journey.core.profile import write_trait
-from services.journey.core.state import AtTime, ForEvent, ForOutcome, Round, Run, StepResult
+from services.journey.core.state import (
+    AtTime,
+    ForEvent,
+    ForOutcome,
+    Heard,
+    Round,
+    Run,
+    StepResult,
+)
 from services.journey.core.work import Walk, holds, trigger_of
 from shared.ids import derived_id, fraction
 from shared.local_time import next_moment, zone_of
@@ -37,12 +45,12 @@ def awaited(run: Run, step: str, event: Moment, at: datetime) -> Run:
     return msgspec.structs.replace(run, steps={**run.steps, step: told}, event=kept, heard=())
 
 
-def already_heard(work: Walk, run: Run, step: WaitFor, at: datetime) -> tuple[Run, datetime] | None:
+def already_heard(work: Walk, run: Run, step: WaitFor, at: datetime) -> Heard | None:
     """The message's outcome was learnt late: what came since its sending has been kept."""
     for heard in run.heard:
         moment = heard.event.moment()
         if heard.received_at > at and holds(step.matches, work.scope(run, at, moment)):
-            return awaited(run, step.id, moment, heard.received_at), heard.received_at
+            return heard
     return None
 
 

@@ -63,7 +63,8 @@ def walk(  # noqa: C901 - one case for each kind of step
                 if heard is None:
                     due = at + step.timeout
                     return work.put(waiting(run, step.id, ForEvent(due)))
-                (run, at), event = heard, None
+                run = awaited(run, step.id, heard.event.moment(), heard.received_at)
+                at, event = heard.received_at, None
                 place = step.then
             case Branch():
                 place = choose(step, work.scope(run, at, event))
@@ -86,6 +87,27 @@ def walk(  # noqa: C901 - one case for each kind of step
             case _:
                 assert_never(step)
     return work.end(run, "completed", at)
+
+
+def come_behind(work: Walk, flow: Flow, run: Run, now: datetime) -> None:
+    """A message of a paused journey has been decided: no step is taken, but waiting is none.
+
+    A wait behind the message counts from its decision as ever. Anything else is due at once, which
+    the pause puts off; so is what a `wait_for` has heard meanwhile, at `now`.
+    """
+    step = flow.steps.get(flow.steps[run.step].next or "")
+    assert isinstance(run.waiting, AtTime)
+    at = run.waiting.due
+    if isinstance(step, WaitFor):
+        heard = already_heard(work, run, step, at)
+        work.effects.append(Count(run.journey, run.version, step.id, "reached"))
+        kept, due = ((), at + step.timeout) if heard is None else ((heard,), now)
+        listening = msgspec.structs.replace(run, step=step.id, waiting=ForEvent(due), heard=kept)
+        work.put(listening)
+    elif isinstance(step, Wait):
+        walk(work, flow, run, step.id, at, None)
+    else:
+        work.put(msgspec.structs.replace(run, waiting=AtTime(now), heard=()))
 
 
 def go_on(work: Walk, flow: Flow, run: Run, at: datetime) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+import msgspec
+
 from services.journey.core import flow as core
 from services.journey.language import release
 from services.journey.language.documents import read_document
@@ -22,6 +24,7 @@ from services.journey.language.problems import Problem, Problems
 from services.journey.language.resolve import Placed, Resolved, resolve
 from services.journey.language.tree import Node, Scalar, data
 from shared.errors import ConfigurationError
+from shared.ids import derived_id
 
 DEFAULT_GOAL_WINDOW = timedelta(days=5)
 """For a goal without `within`: the usual window of attribution for e-mail."""
@@ -72,6 +75,12 @@ def refuse_unavailable(resolved: Resolved, problems: Problems) -> None:
             release.not_yet(problems, text.spot_of(*span), name)
 
 
+def _content(placed: Placed) -> str:
+    """A digest of what the file says of a step besides its id."""
+    written = {name: data(n) for name, n in placed.step.node.items() if name != "id"}
+    return derived_id(msgspec.json.encode(written, order="deterministic").decode())
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiler:
     resolved: Resolved
@@ -104,6 +113,8 @@ class _Compiler:
             needs=tuple(
                 need for node in self.resolved.expressions.values() for need in needs(node)
             ),
+            named=frozenset(p.id for p in self.resolved.steps if p.step.id is not None),
+            contents={placed.id: _content(placed) for placed in self.resolved.steps},
         )
 
     def _triggers(self, journey: Journey) -> tuple[core.EventMatch, ...]:

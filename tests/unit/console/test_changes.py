@@ -20,7 +20,7 @@ def candidate(files: dict[str, bytes] | None = None, **sources: str) -> Candidat
         for name, text in sources.items()
     }
     every = {**(files or {}), **{f"journeys/{n}.yaml": t.encode() for n, t in sources.items()}}
-    return Candidate(every, hash_of_files(every), WorkspaceSettings(), journeys)
+    return Candidate(every, hash_of_files(every), WorkspaceSettings(), journeys, {})
 
 
 def base(files: dict[str, bytes] | None = None, **journeys: int) -> Base:

@@ -2,17 +2,17 @@
 
 import pytest
 
-from services.console.words import REASONS, REFUSALS, language_of, sentences
+from services.console.words import ENDS, REASONS, REFUSALS, language_of, sentences
 from shared.decisions import Reason, Refusal
 
 
 def test_every_reason_and_refusal_has_its_words() -> None:
     assert set(REASONS) == set(Reason)
     assert set(REFUSALS) == set(Refusal)
-    assert len(sentences("en")) == len(Reason) + len(Refusal)
+    assert len(sentences("en")) == len(Reason) + len(Refusal) + len(ENDS)
 
 
-@pytest.mark.parametrize("words", [*REASONS.values(), *REFUSALS.values()])
+@pytest.mark.parametrize("words", [*REASONS.values(), *REFUSALS.values(), *ENDS.values()])
 def test_words_are_whole_sentences_in_their_language(words: tuple[str, str]) -> None:
     english, korean = words
     assert english.endswith(".")

@@ -19,6 +19,7 @@ from services.journey.core.flow import (
     Step,
     Wait,
 )
+from services.journey.core.spans import Span
 from services.journey.core.state import Customer, State
 from shared.clock import EPOCH
 from shared.event import Event, outcome_event
@@ -83,7 +84,7 @@ def book(*flows: Flow, active_from: datetime = EPOCH, paused: Iterable[str] = ()
     return Book(
         [Edition.of(active_from, flows)],
         {(f.journey, f.version): f for f in flows},
-        frozenset(paused),
+        {journey: (Span(EPOCH),) for journey in paused},
     )
 
 

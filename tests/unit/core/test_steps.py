@@ -9,6 +9,7 @@ import pytest
 from services.journey.core.book import Book, Edition
 from services.journey.core.decide import next_due, next_look
 from services.journey.core.effects import Convert, EmitEvent
+from services.journey.core.spans import RESUME_SPREAD, Span
 from services.journey.core.state import Customer, State
 from services.journey.language.compile import compile_journey
 from shared.clock import EPOCH
@@ -334,34 +335,92 @@ def test_a_restart_opens_a_new_window() -> None:
 # pause ---------------------------------------------------------------------------------------
 
 
-def paused(found: Person, *journeys: str) -> None:
+def paused(found: Person, start: datetime, end: datetime | None = None) -> None:
+    """Between two moments of the log; without an end it lasts."""
     flow = found.book.flow("cart", 1)
-    found.book = Book([Edition.of(EPOCH, [flow])], {("cart", 1): flow}, frozenset(journeys))
+    pauses = {"cart": (Span(start, end),)}
+    found.book = Book([Edition.of(EPOCH, [flow])], {("cart", 1): flow}, pauses)
 
 
 def test_a_paused_journey_takes_no_step_and_looks_again_every_minute_or_two() -> None:
     found = person("- wait: 1h\n" + SEND % "then")
     found.take(event())
-    paused(found, "cart")
+    paused(found, NOON)
     found.tick(NOON + 3 * HOUR)
     assert reached(found) == []
     look = next_look(found.book, found.customer, NOON + 3 * HOUR)
     assert look is not None
     assert timedelta(minutes=1) <= look - (NOON + 3 * HOUR) <= timedelta(minutes=2)
-    paused(found)
-    found.tick(look)
+    resumed = NOON + 3 * HOUR
+    paused(found, NOON, resumed)
+    moment = next_look(found.book, found.customer, resumed)
+    assert moment is not None
+    assert resumed < moment < resumed + RESUME_SPREAD
+    found.tick(moment - INSTANT)
+    assert reached(found) == []
+    found.tick(moment + HOUR)
     assert reached(found) == ["then"]
+    assert found.messages[0].at == moment, "it is made at the resume, not when it was due"
+
+
+def test_what_was_due_before_a_pause_is_no_concern_of_it() -> None:
+    found = person("- wait: 1h\n" + SEND % "then")
+    found.take(event())
+    paused(found, NOON + 2 * HOUR)
+    found.tick(NOON + 3 * HOUR)
+    assert [message.at for message in found.messages] == [NOON + HOUR]
+
+
+def test_a_message_that_is_decided_in_a_pause_takes_the_run_no_further() -> None:
+    found = person(SEND % "one" + "\n" + SEND % "two")
+    found.take(event())
+    paused(found, NOON + HOUR, NOON + 3 * HOUR)
+    found.decided(found.messages[0], NOON + 2 * HOUR)
+    assert reached(found) == ["one"]
+    found.tick(NOON + 4 * HOUR)
+    assert reached(found) == ["one", "two"]
+    assert NOON + 3 * HOUR < found.messages[1].at < NOON + 3 * HOUR + RESUME_SPREAD
+
+
+def test_a_wait_behind_a_message_that_is_decided_in_a_pause_counts_from_the_decision() -> None:
+    found = person(SEND % "one" + "\n- wait: 1d\n" + SEND % "two")
+    found.take(event())
+    paused(found, NOON + HOUR, NOON + 3 * HOUR)
+    found.decided(found.messages[0], NOON + 2 * HOUR)
+    found.tick(NOON + 3 * DAY)
+    assert found.messages[1].at == NOON + 2 * HOUR + DAY
+
+
+def test_what_came_behind_a_message_that_is_decided_in_a_pause_is_heard_at_the_resume() -> None:
+    found = person(SEND % "one" + "\n" + ORDER)
+    found.take(event())
+    paused(found, NOON + HOUR, NOON + 3 * DAY)
+    found.take(event("Bought", NOON + 90 * timedelta(minutes=1), total=1))
+    found.take(event("Bought", NOON + 3 * HOUR, total=100))
+    found.decided(found.messages[0], NOON + 2 * HOUR)
+    assert reached(found) == ["one"]
+    found.tick(NOON + 4 * DAY)
+    assert reached(found) == ["one", "big"], "the order came before the sending was learnt"
+
+
+def test_what_comes_in_a_pause_behind_the_timeout_is_no_match() -> None:
+    found = person(ORDER)
+    found.take(event())
+    paused(found, NOON + HOUR, NOON + 5 * DAY)
+    found.take(event("Bought", NOON + 4 * DAY, total=100))
+    found.tick(NOON + 6 * DAY)
+    assert reached(found) == ["nudge"]
 
 
 def test_a_paused_wait_for_keeps_its_match_for_the_resume() -> None:
     found = person(ORDER)
     found.take(event())
-    paused(found, "cart")
+    paused(found, NOON)
     found.take(event("Bought", NOON + HOUR, total=100))
     found.take(event("Bought", NOON + 2 * HOUR, total=1))
     found.tick(NOON + 3 * DAY)
     assert reached(found) == []
-    paused(found)
+    paused(found, NOON, NOON + 2 * DAY)
     found.tick(NOON + 3 * DAY)
     assert reached(found) == ["big"], "the first match counts, not the timeout"
 
@@ -369,7 +428,7 @@ def test_a_paused_wait_for_keeps_its_match_for_the_resume() -> None:
 def test_exits_and_goals_count_while_paused() -> None:
     found = person("- wait: 1d", head=GOAL + "exit: [{event: Bought}]")
     found.take(event(cart="a"))
-    paused(found, "cart")
+    paused(found, NOON)
     found.take(event("Bought", NOON + HOUR, cart="a", total=7))
     assert found.counted("ended:exit") == 1
     assert len(converted(found)) == 1

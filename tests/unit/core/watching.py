@@ -6,6 +6,7 @@ from datetime import datetime
 from services.journey.core.book import Book, Edition
 from services.journey.core.flow import Flow
 from services.journey.core.history import Needs
+from services.journey.core.spans import Span
 from services.journey.core.state import Customer, State
 from services.journey.language.compile import compile_journey
 from services.journey.language.compile_segments import (
@@ -55,7 +56,8 @@ class World:
     def book(self, paused: Iterable[str] = ()) -> Book:
         segments = {name: s for edition in self.editions for name, s in edition.segments.items()}
         needs = Needs(needs_of_all(self.flows.values(), segments))
-        return Book(self.editions, self.flows, frozenset(paused), needs=needs, segments=segments)
+        pauses = {journey: (Span(EPOCH),) for journey in paused}
+        return Book(self.editions, self.flows, pauses, needs=needs, segments=segments)
 
     def person(self) -> Person:
         found = Person(self.book())

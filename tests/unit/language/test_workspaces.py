@@ -27,6 +27,14 @@ def test_a_journey_with_a_problem_has_no_flow_and_the_others_have() -> None:
     assert set(loaded.flows) == set(loaded.journeys) == {"j"}
 
 
+def test_the_holdout_is_kept_as_it_is_written() -> None:
+    settings = load({"dangol.yaml": SETTINGS + "holdout: 2.5%\n"}).settings
+    assert settings.holdout == 0.025
+    stored = settings.model_dump(mode="json", by_alias=True)
+    assert stored["holdout"] == "2.5%"
+    assert type(settings).model_validate(stored) == settings
+
+
 def test_an_empty_workspace_lacks_its_settings() -> None:
     found = only(list(load_workspace({}).problems))
     assert (found.file, found.line) == ("dangol.yaml", 1)
@@ -46,6 +54,8 @@ def test_without_settings_channels_are_not_looked_for() -> None:
         ("timezone: 9", (1, 11), "no time zone", ""),
         ("country: Korea", (1, 10), "`Korea` is no country", ""),
         ("locale: Korean (Seoul)", (1, 9), "no locale", ""),
+        ("holdout: 5", (1, 10), "`5` is no share of customers: write 10%", ""),
+        ("holdout: 101%", (1, 10), "no share", ""),
         ("timezoen: UTC", (1, 1), "no field `timezoen`", "`timezone`"),
         ("policies: {quiet: []}", (1, 12), "no field `quiet`", ""),
         ("policies: {consent: maybe}", (1, 21), "not one of required, assumed", ""),

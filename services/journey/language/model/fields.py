@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from services.journey.language.tree import Mapping, Scalar, Sequence, data
 from shared.local_time import known_zones
-from shared.workspace import Duration, TimeOfDay, parse_duration
+from shared.workspace import Duration, TimeOfDay, parse_duration, parse_share
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Located")
@@ -126,13 +126,6 @@ def _signed(text: str) -> timedelta:
     return parse_duration(length) * _SIGNED[sign]
 
 
-def _share(text: str) -> float:
-    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", text)
-    if match is None or float(match[1]) > 100:
-        raise ValueError(f"`{text[:40]}` is no share of customers: write 10%")
-    return float(match[1]) / 100
-
-
 def _reentry(text: str) -> Literal["always", "never"] | timedelta:
     if text == "always":
         return "always"
@@ -213,7 +206,7 @@ Clock = Annotated[
 ]
 ZoneOrCustomer = Annotated[str, PlainValidator(_read(_zone_or_customer)), WithJsonSchema(_STRING)]
 Share = Annotated[
-    float, PlainValidator(_read(_share)), WithJsonSchema(_STRING | {"examples": ["10%"]})
+    float, PlainValidator(_read(parse_share)), WithJsonSchema(_STRING | {"examples": ["10%"]})
 ]
 Reentry = Annotated[
     Literal["always", "never"] | timedelta,
