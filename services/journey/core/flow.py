@@ -86,6 +86,8 @@ class Expression:
 
     source: str
     evaluate: Callable[[Scope], Value]
+    node: Any = field(default=None, compare=False, repr=False)
+    """The checked tree, for whoever compiles it to SQL (`language.sql`); the core never looks."""
 
     def holds(self, scope: Scope) -> bool:
         return self.evaluate(scope) is True

@@ -30,7 +30,7 @@ from services.journey.language.expressions.syntax import (
 
 
 def expression(source: str, node: Node) -> Expression:
-    return Expression(source, compiled(node))
+    return Expression(source, compiled(node), node)
 
 
 def constant(source: str, value: Value) -> Expression:

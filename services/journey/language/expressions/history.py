@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from decimal import Context, Decimal
 
 from services.journey.core.flow import Moment, Need, Past, Scope, Value
 from services.journey.language.expressions import values
@@ -84,17 +85,31 @@ def _frame(scope: Scope, moment: Moment) -> Frame:
 # Folds: what is no number (no instant or text, for the extremes) does not count ----------------
 
 
+_EXACT = Context(prec=1_400, Emax=9_999, Emin=-9_999)
+"""Places enough for the sum of any doubles."""
+
+
 def _numbers(found: Sequence[Value]) -> list[float]:
     return [value for value in found if values.is_number(value)]
 
 
+def _total(numbers: list[float]) -> float:
+    """As people add amounts: 0.1 ten times is 1, and the order of events does not matter."""
+    if all(type(number) is int for number in numbers):
+        return sum(numbers)
+    total = Decimal(0)
+    for number in numbers:
+        total = _EXACT.add(total, Decimal(repr(number)))
+    return float(total)
+
+
 def _sum(found: Sequence[Value]) -> Value:
-    return values.ARITHMETIC["+"](0, sum(_numbers(found)))
+    return values.ARITHMETIC["+"](0, _total(_numbers(found)))
 
 
 def _average(found: Sequence[Value]) -> Value:
     numbers = _numbers(found)
-    return values.ARITHMETIC["/"](sum(numbers), len(numbers)) if numbers else None
+    return values.ARITHMETIC["/"](_total(numbers), len(numbers)) if numbers else None
 
 
 def _extreme(test: str) -> Fold:

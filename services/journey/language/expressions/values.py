@@ -23,10 +23,12 @@ MOST_LOOKED_AT = 1_000
 _LARGEST = 2**63
 _DEEPEST = 50
 
+_HOUR, _MINUTE = r"(?:[01][0-9]|2[0-3])", r"[0-5][0-9]"
 _INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+    rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_HOUR}:{_MINUTE}(?::{_MINUTE}(?:[.,][0-9]{{1,9}})?)?"
+    rf"(?:Z|[+-]{_HOUR}(?::?{_MINUTE})?)?)?"
 )
+_DURATION = re.compile(r"(?:[0-9]+[wdhms])+")
 
 
 def instant_of(value: Value) -> datetime | None:
@@ -45,7 +47,7 @@ def instant_of(value: Value) -> datetime | None:
 def duration_of(value: Value) -> timedelta | None:
     if isinstance(value, timedelta):
         return value
-    if type(value) is not str or not value or len(value) > 40:
+    if type(value) is not str or len(value) > 40 or _DURATION.fullmatch(value) is None:
         return None
     try:
         return parse_duration(value)
@@ -226,7 +228,7 @@ def startswith(text: Value, beginning: Value) -> bool:
 def whole_days(now: datetime, value: Value) -> Value:
     """Full days of 24 hours from an instant to now; negative where it lies ahead."""
     instant = instant_of(value)
-    return None if instant is None else math.floor((now - instant) / timedelta(days=1))
+    return None if instant is None else (now - instant) // timedelta(days=1)
 
 
 def step_into(value: Value, keys: tuple[str | int, ...]) -> Value:

@@ -1,0 +1,189 @@
+"""Generators of customers, their histories and conditions, nasty ones among them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+# Customers -----------------------------------------------------------------------------------
+
+WORDS = st.sampled_from(
+    [
+        *("gold", "vip", "", "5", "GOLD", "Äpfel", "ÄPFEL", "골드", "ΣΑΣ", "\U0001f600", "\uffff"),
+        *("7d", "1h", "90m", "1d1h", "7D", " 7d", "4000d", "7d ", "\u0667d", "0s"),
+        *("2026-03-02", "2026-03-01", "2026-02-23T12:00Z", "2026-03-02T21:00:00+09:00"),
+        *("2026-13-99", "2024-02-29", "2025-02-29", "0001-01-01", "9999-12-31T23:59:59-23:59"),
+        *("2026-03-02T11:59:59.999999999Z", "2026-03-02 12:00", "2026-03-02T24:00", "0000-01-01"),
+        *("A1", "A12\n", "sku-77", "a\nb", "a.b", "\\d"),
+    ]
+)
+NUMBERS = (
+    st.integers(-3, 12)
+    | st.sampled_from([0.1, 0.2, 0.3, 0.5, -1.5, 5.0, 2**53 + 1, 2**53, 2**63 - 1, -(2**63)])
+    | st.sampled_from([5e-324, 1e-300, 2.5e-310, 100.0, 1e17, 0.1, 99.99])
+    | st.floats(-1e18, 1e18)
+    | st.integers(-(2**63), 2**63 - 1)
+)
+HUGE = st.sampled_from([1e22, 1e300, -1e300, 1.7976931348623157e308, 10**400, 2**64])
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | NUMBERS
+    | WORDS
+    | st.text(max_size=4).filter(lambda text: "\0" not in text)
+)
+KEYS = st.sampled_from(["a", "b", "c", "0"])
+DATA = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.dictionaries(KEYS, LEAVES | DATA, max_size=4)
+HUGE_FIELDS = st.dictionaries(KEYS, HUGE | LEAVES, max_size=4)
+
+
+class Happened(NamedTuple):
+    name: str
+    at: datetime
+    properties: dict[str, Any]
+    context: dict[str, Any]
+
+
+HISTORY = st.lists(
+    st.builds(
+        Happened,
+        st.sampled_from(["A", "B"]),
+        st.sampled_from([0, 1, 3_600, 86_399, 86_400, 86_401, 7 * 86_400, 40 * 86_400]).map(
+            lambda seconds: NOW - timedelta(seconds=seconds)
+        ),
+        FIELDS,
+        st.just({}) | FIELDS,
+    ),
+    max_size=5,
+)
+CUSTOMERS = st.lists(st.tuples(FIELDS, HISTORY), min_size=1, max_size=3)
+
+# Conditions ----------------------------------------------------------------------------------
+
+TEXTS = WORDS.map(lambda text: '"' + text.replace("\\", "\\\\").replace("\n", "\\n") + '"')
+LITERALS = (
+    st.sampled_from(["null", "true", "false", "0", "1", "5", "-1", "0.1", "0.3", "5.0", "2.5"])
+    | st.sampled_from(["9007199254740993", "1e300", "'7d'", "'1d'", "'2026-03-02'"])
+    | TEXTS
+)
+PATHS = st.sampled_from(
+    [
+        *("profile.a", "profile.b", "profile.c", "profile.a.b", "profile.a[0]", "profile.b[-1]"),
+        *('profile["0"]', "profile.a[0].b", "profile.c[1][0]", 'profile.a["0"]', "trigger.a"),
+        *("trigger.b.a", "event.name", "event.a"),
+    ]
+)
+PATTERNS = st.sampled_from(
+    [
+        *(
+            "^A[0-9]+$",
+            "sku-\\d{2}",
+            "g.l",
+            "^(gold|vip)$",
+            "a.b",
+            "a\\.b",
+            "[^a-z]",
+            "\\w+",
+            "\\W",
+        ),
+        *(
+            "^$",
+            "",
+            "A+1?",
+            "^\\s*7d\\s*$",
+            "[\\d-]",
+            "(?i)gold",
+            "\\bgold",
+            "\\pL",
+            "[A-Z]",
+            "\\D",
+        ),
+    ]
+).map(lambda pattern: f'"{pattern}"')
+
+
+@st.composite
+def values(draw: st.DrawFn, depth: int = 2, own: str = "") -> str:
+    kind = draw(st.integers(0, 13 if depth else 4))
+    if kind <= 2:
+        return draw(PATHS).replace("profile", draw(st.sampled_from(["profile", own or "profile"])))
+    if kind == 3:
+        return draw(LITERALS)
+    if kind == 4:
+        return "now"
+    inner = values(depth - 1, own)
+    if kind <= 6:
+        operator = draw(st.sampled_from(["+", "-", "*", "/", "-"]))
+        return f"({draw(inner)} {operator} {draw(inner)})"
+    if kind == 7:
+        return f"{draw(st.sampled_from(['len', 'lower', 'days_since', '-']))}({draw(inner)})"
+    if kind == 8:
+        return "[" + ", ".join(draw(st.lists(inner, max_size=3))) + "]"
+    if kind == 9:
+        return f"({draw(conditions(depth - 1, own))})"
+    return draw(past_values(kind, depth))
+
+
+@st.composite
+def past_values(draw: st.DrawFn, kind: int, depth: int) -> str:
+    if kind == 10:
+        return f"days_since({draw(st.sampled_from(['first', 'last']))}({draw(counted(depth))}))"
+    if kind == 11:
+        function = draw(st.sampled_from(["sum", "avg", "min", "max"]))
+        return f"{function}({draw(counted(depth))}, of={draw(values(min(depth - 1, 1), 'e'))})"
+    if kind == 12:
+        return f"count({draw(counted(depth))})"
+    field = draw(st.sampled_from([".a", ".b", ".name", ".context.a", ".context", ".a[0]", ""]))
+    return f"{draw(st.sampled_from(['first', 'last']))}({draw(counted(depth))}){field}"
+
+
+@st.composite
+def counted(draw: st.DrawFn, depth: int) -> str:
+    parts = [f'"{draw(st.sampled_from(["A", "A", "B", "C"]))}"']
+    if draw(st.booleans()):
+        parts.append('within="' + draw(st.sampled_from(["1d", "7d", "1h", "30d"])) + '"')
+    if draw(st.booleans()):
+        parts.append(f"where={draw(conditions(min(depth - 1, 1), 'e'))}")
+    return ", ".join(parts)
+
+
+@st.composite
+def conditions(draw: st.DrawFn, depth: int = 3, own: str = "") -> str:
+    kind = draw(st.integers(0, 11 if depth > 0 else 4))
+    a, b = values(max(depth - 1, 0), own), values(max(depth - 1, 0), own)
+    if kind <= 2:
+        operator = draw(st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in", "not in"]))
+        return f"{draw(a)} {operator} {draw(b)}"
+    if kind == 3:
+        return f"{draw(a)} <= {draw(b)} < {draw(a)}"
+    if kind == 4:
+        function = draw(st.sampled_from(["contains", "startswith"]))
+        return f"{function}({draw(a)}, {draw(b)})"
+    if kind == 5:
+        return f"matches({draw(a)}, {draw(PATTERNS)})"
+    inner = conditions(depth - 1, own)
+    if kind <= 7:
+        joined = draw(st.sampled_from(["and", "or"]))
+        return f"({draw(inner)} {joined} {draw(inner)})"
+    if kind == 8:
+        return f"not ({draw(inner)})"
+    if kind == 9:
+        condition = draw(conditions(depth - 1, own or "p"))
+        variable = "q" if own == "p" else "p"
+        return f"{draw(st.sampled_from(['any', 'all']))}({condition} for {variable} in {draw(a)})"
+    if kind == 10:
+        return f"did({draw(counted(depth))})"
+    return f'in_segment("{draw(st.sampled_from(["one", "two"]))}")'
+
+
+SEGMENTS = {
+    "one": 'profile.a == "gold" or did("A")',
+    "two": 'in_segment("one") and profile.b != null',
+}

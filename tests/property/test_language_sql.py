@@ -1,0 +1,196 @@
+"""A condition in SQL answers what its closure answers, on a real PostgreSQL, for any customers."""
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from services.journey.core import history
+from services.journey.core.flow import Moment, Scope
+from services.journey.core.state import Customer, State
+from services.journey.language.expressions import Mistake, Node, check, expression, parse
+from services.journey.language.expressions import context as contexts
+from services.journey.language.expressions.history import needs
+from services.journey.language.sql import condition_sql
+from services.journey.language.sql.statements import prepared
+from shared.db.connect import _prepare
+from shared.db.tables import Instant, customers
+from tests.conftest import database_url
+from tests.property.language_conditions import (
+    CUSTOMERS,
+    FIELDS,
+    HUGE_FIELDS,
+    NOW,
+    SEGMENTS,
+    Happened,
+    conditions,
+)
+
+Answer = TypeVar("Answer")
+AUDIENCE = contexts.of_audience()
+
+
+class Condition(NamedTuple):
+    text: str
+    where: sa.ColumnElement[bool]
+    exact: bool
+
+
+Person = tuple[dict[str, Any], list[Happened]]
+People = list[Person]
+
+
+class Server:
+    """One connection to one database, driven from tests that are not asynchronous."""
+
+    def __init__(self, postgres: str) -> None:
+        self._runner = asyncio.Runner()
+        self._postgres = postgres
+        self.run(self._open())
+
+    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return self._runner.run(work)
+
+    async def _open(self) -> None:
+        await self._admin("CREATE DATABASE sql_language TEMPLATE dangol_template")
+        self.connection = await asyncpg.connect(database_url(self._postgres, "sql_language"))
+        await _prepare(self.connection)
+
+    async def _admin(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._postgres)
+        await connection.execute(statement)
+        await connection.close()
+
+    def close(self) -> None:
+        self.run(self.connection.close())
+        self.run(self._admin("DROP DATABASE sql_language WITH (FORCE)"))
+        self._runner.close()
+
+    async def answers(self, people: People, asked: Sequence[Condition]) -> list[list[bool]]:
+        """By customer, what PostgreSQL says of each condition; nothing of them is kept."""
+        transaction = self.connection.transaction()
+        await transaction.start()
+        try:
+            await self._insert(people)
+            columns = [each.where.label(f"c{place}") for place, each in enumerate(asked)]
+            statement = sa.select(customers.c.id, *columns).order_by(customers.c.id)
+            text, arguments = prepared(statement)
+            rows = await self.connection.fetch(text, *arguments)
+            assert len(rows) == len(people)
+            return [list(row.values())[1:] for row in rows]
+        finally:
+            await transaction.rollback()
+
+    async def stored(self, people: People) -> People:
+        """The same as PostgreSQL gives it back, which is what the engine decides by."""
+        found = await self.connection.fetchval("SELECT $1::jsonb", people)
+        return [
+            (
+                traits,
+                [Happened(name, datetime.fromisoformat(at), *rest) for name, at, *rest in past],
+            )
+            for traits, past in found
+        ]
+
+    async def _insert(self, people: People) -> None:
+        await self.connection.copy_records_to_table(
+            "customers",
+            records=[(1, f"u{n}", traits, b"") for n, (traits, _) in enumerate(people)],
+            columns=("partition", "id", "traits", "state"),
+        )
+        await self.connection.copy_records_to_table(
+            "history",
+            records=[
+                (1, f"u{n}", NOW, str(place), "track", past.name, past.at, _event(past))
+                for n, (_, events) in enumerate(people)
+                for place, past in enumerate(events)
+            ],
+            columns=("partition", "customer", "received_at", "id", "kind", "name", "happened_at",
+                     "event"),
+        )  # fmt: skip
+
+
+def _event(past: Happened) -> dict[str, Any]:
+    parts = {"properties": past.properties, "context": past.context}
+    return {name: part for name, part in parts.items() if part}
+
+
+@pytest.fixture(scope="module")
+def server(postgres: str) -> Iterator[Server]:
+    server = Server(postgres)
+    yield server
+    server.close()
+
+
+def _nodes() -> dict[str, Node]:
+    nodes = {name: parse(text) for name, text in SEGMENTS.items()}
+    return {name: node for name, node in nodes.items() if not isinstance(node, Mistake)}
+
+
+def _condition(text: str, trigger: Moment) -> Condition | None:
+    node = parse(text)
+    if isinstance(node, Mistake) or check(node, AUDIENCE):
+        return None
+    now = sa.literal(NOW, Instant)
+    found = condition_sql(node, now=now, segments=_nodes(), trigger=trigger)
+    return Condition(text, found.where, found.exact)
+
+
+def _holds(condition: Condition, person: Person, trigger: Moment) -> bool:
+    """By the engine's way: the history filled from the table, as far as the condition needs it."""
+    traits, events = person
+    node = parse(_inlined(condition.text))
+    assert not isinstance(node, Mistake)
+    wanted = history.Needs(needs(node))
+    rows = [(past.name, past.at, past.properties, past.context) for past in events]
+    customer = history.fill(Customer("u", traits, State()), wanted, rows, NOW)
+    scope = Scope(NOW, traits, trigger, trigger, {**customer.state.history, **customer.loaded})
+    return expression(condition.text, node).holds(scope)
+
+
+def _inlined(text: str) -> str:
+    """With the conditions of segments in the place of their names."""
+    for name in reversed(SEGMENTS):
+        text = text.replace(f'in_segment("{name}")', f"({SEGMENTS[name]})")
+    return text
+
+
+_SETTINGS = settings(
+    max_examples=int(os.environ.get("EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@given(st.lists(HUGE_FIELDS, min_size=1, max_size=4), st.lists(conditions(), min_size=6))
+@settings(_SETTINGS, max_examples=int(os.environ.get("EXAMPLES", "60")) // 3)
+def test_huge_numbers_do_no_harm(server: Server, traits: list[Any], texts: list[str]) -> None:
+    """Past 64 bits JSON no longer says whether a number is whole, but nothing may fail."""
+    trigger = Moment("Product Restocked", {})
+    asked = [found for text in texts if (found := _condition(text, trigger)) is not None]
+    server.run(server.answers([(each, []) for each in traits], asked))
+
+
+@given(CUSTOMERS, st.lists(conditions(), min_size=6, max_size=12), FIELDS)
+@_SETTINGS
+def test_sql_answers_what_the_closure_answers(
+    server: Server, people: People, texts: list[str], properties: dict[str, Any]
+) -> None:
+    trigger = Moment("Product Restocked", properties)
+    asked = [found for text in texts if (found := _condition(text, trigger)) is not None]
+    if not asked:
+        return
+    answers = server.run(server.answers(people, asked))
+    stored = server.run(server.stored(people))
+    for person, answered in zip(stored, answers, strict=True):
+        for condition, holds in zip(asked, answered, strict=True):
+            event(f"exact: {condition.exact}")
+            wanted = _holds(condition, person, trigger)
+            assert holds is wanted or (holds and not condition.exact), condition.text
