@@ -1,8 +1,8 @@
 """A whole event file on a virtual clock, through the very core and policies that run in production.
 
-Nothing is stored or sent: every permitted message is `sent` at the instant it is decided. One
-customer's life (`simulation/life.py`) depends on nobody else's, so each instant is taken customer
-by customer.
+Nothing is stored or sent: every permitted message is `sent` at the instant it is decided. Of each
+instant first all that arrives is taken in, with what one id hands over to another that it turns
+out to belong to; then it is taken customer by customer (`simulation/life.py`).
 """
 
 import heapq
@@ -58,16 +58,36 @@ class Simulation:
             until = max(event.received_at or EPOCH for event in given) + ENDLESS
         queue = [(at, name) for name, life in self._lives.items() if (at := life.next_at())]
         heapq.heapify(queue)
-        while queue:
-            at, name = heapq.heappop(queue)
-            if until is not None and at > until:
-                break
-            life = self._lives[name]
-            life.instant(at)
-            again = life.next_at()
-            if again is not None:
-                heapq.heappush(queue, (max(again, at), name))
+        while queue and (until is None or queue[0][0] <= until):
+            at = queue[0][0]
+            names: list[str] = []
+            while queue and queue[0][0] == at:
+                names.append(heapq.heappop(queue)[1])
+            for name in self._instant(at, dict.fromkeys(names)):
+                again = self._lives[name].next_at()
+                if again is not None:
+                    heapq.heappush(queue, (max(again, at), name))
         return sorted(self._stage.rows, key=lambda r: (r.at, r.customer, r.journey, r.step))
+
+    def _instant(self, at: datetime, names: dict[str, None]) -> Iterable[str]:
+        """First all that arrives, with what customers have for each other; then each by itself."""
+        arriving = list(names)
+        while arriving:
+            for name in arriving:
+                self._lives[name].arrive(at)
+            arriving = self._hand_over(at)
+            names.update(dict.fromkeys(arriving))
+        for name in sorted(names):
+            self._lives[name].instant(at)
+        return names
+
+    def _hand_over(self, at: datetime) -> list[str]:
+        """Who has something to take in that another customer had for them."""
+        handed = list(self._stage.handed)
+        self._stage.handed.clear()
+        for event in handed:
+            self._life(event.customer).expect(event, at)
+        return list(dict.fromkeys(event.customer for event in handed))
 
     def _life(self, name: str) -> Life:
         life = self._lives.get(name)

@@ -65,7 +65,7 @@ class Given:
     """When this partition's log received it: later than its receipt where it was forwarded."""
 
 
-_NO_HISTORY = frozenset({"outcome", "look", "link", "merge"})
+NO_HISTORY = frozenset({"outcome", "look", "link", "merge"})
 """Kinds that are nothing the customer did."""
 
 
@@ -131,7 +131,7 @@ class Deciding:
         if decision.passed_on:
             self.forwarded_events += event.kind != "link"
             return
-        if event.kind in _NO_HISTORY:
+        if event.kind in NO_HISTORY:
             return
         if not decision.taken_in:
             self.repeated_events += 1

@@ -6,6 +6,7 @@ instant.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -28,14 +29,23 @@ from services.dispatch.policy import (
 )
 from services.journey.core.book import Book
 from services.journey.core.decide import Decision, Tick, decide, next_due
-from services.journey.core.effects import EmitEvent, QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.effects import (
+    Effect,
+    EmitEvent,
+    QueueMessage,
+    StateConsent,
+    WithdrawMessage,
+)
+from services.journey.core.identity_effects import Forward, Link, MoveOut, TakeRecord, TakeRow
+from services.journey.core.merge import Record, content
+from services.journey.core.merging import asked_by
 from services.journey.core.segments import next_change
 from services.journey.core.state import Customer
-from services.journey.deciding import emitted_event
+from services.journey.deciding import NO_HISTORY, emitted_event
 from shared.clock import EPOCH
 from shared.decisions import Decision as DecisionWord
 from shared.decisions import Reason
-from shared.event import Event, outcome_event
+from shared.event import Event, decode_unstamped, encode, link_event, merge_event, outcome_event
 from shared.workspace import WorkspaceSettings
 
 
@@ -47,6 +57,10 @@ class Stage:
     settings: WorkspaceSettings
     observer: Observer | None = None
     rows: list[Row] = field(default_factory=list)
+    handed: list[Event] = field(default_factory=list)
+    """What one customer has for another, through the log."""
+    travelling: dict[str, "_Pending"] = field(default_factory=dict)
+    """Messages on their way to the customer whom an id belongs to."""
 
 
 @dataclass(slots=True)
@@ -71,6 +85,8 @@ class Life:
     consents: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     now: datetime = EPOCH
     """The last instant taken."""
+    taken: list[Event] = field(default_factory=list)
+    """The history."""
 
     def expect(self, event: Event, at: datetime) -> None:
         """An emitted event: behind everything that the log already has up to that instant."""
@@ -82,15 +98,21 @@ class Life:
         if self.events:
             assert self.events[-1].received_at is not None
             instants.append(self.events[-1].received_at)
+        if self.customer.state.forward:
+            return min(instants, default=None)
         times = next_due(self.customer), next_change(self.stage.book, self.customer, self.now)
         instants += [at for at in times if at is not None]
         return min(instants, default=None)
 
-    def instant(self, at: datetime) -> None:
+    def arrive(self, at: datetime) -> None:
+        """Take in what the log has at this instant."""
         self.now = at
+        while self.events and self.events[-1].received_at == at:
+            self._decide(at, self.events.pop())
+
+    def instant(self, at: datetime) -> None:
         while True:
-            while self.events and self.events[-1].received_at == at:
-                self._decide(at, self.events.pop())
+            self.arrive(at)
             self._decide(at, Tick(at))
             if self.events and self.events[-1].received_at == at:
                 continue  # a step has emitted one
@@ -101,10 +123,21 @@ class Life:
             self._decide_message(first, at)
 
     def _decide(self, at: datetime, given: Event | Tick) -> None:
-        decision = decide(self.stage.book, self.customer, given)
+        decision = decide(self.stage.book, self.customer, given, at, self._witnessed(given))
         if self.stage.observer is not None:
             self.stage.observer(Decided(at, given, self.customer, decision))
+        if isinstance(given, Event) and decision.taken_in and given.kind not in NO_HISTORY:
+            self.taken.append(given)
         self._keep(decision)
+
+    def _witnessed(self, given: Event | Tick) -> Sequence[Event]:
+        asked = None
+        if isinstance(given, Event) and given.kind == "merge":
+            asked = asked_by(self.stage.book, given)
+        if asked is None:
+            return ()
+        since, names = asked
+        return [e for e in self.taken if _received(e) > since and e.name in names]
 
     def _keep(self, decision: Decision) -> None:
         self.customer = decision.customer
@@ -123,7 +156,58 @@ class Life:
                     if before is None or effect.at >= before[0]:
                         self.consents[effect.channel] = (effect.at, effect.granted)
                 case _:
-                    pass
+                    self._keep_identity(effect)
+
+    def _keep_identity(self, effect: Effect) -> None:
+        match effect:
+            case Link(other, alias, at):
+                own = self.customer.id
+                told = link_event(anonymous_id=other, user_id=own, alias=alias, at=at)
+                self.stage.handed.append(told)
+            case Forward(event):
+                self.stage.handed.append(event)
+            case MoveOut():
+                self._move_out(effect)
+            case TakeRow(event):
+                self.taken.append(event)
+            case TakeRecord(record):
+                self._take_record(record)
+            case _:
+                pass
+
+    def _move_out(self, out: MoveOut) -> None:
+        """What the engine's tables hold beside the row goes along, as in `journey/moving.py`."""
+        self.stage.travelling.update(self.pending)
+        records = [
+            *(Record("messages", {"id": name}) for name in self.pending),
+            *(Record("cap_places", msgspec.to_builtins(place)) for place in self.places),
+            *(
+                Record("consents", {"channel": channel, "granted": granted, "stated_at": at})
+                for channel, (at, granted) in self.consents.items()
+            ),
+        ]
+        whole = msgspec.structs.replace(
+            out.packed, records=tuple(records), events=tuple(self.taken)
+        )
+        merge = merge_event(
+            source=self.customer.id, user_id=out.to, part=out.base, content=content(whole),
+            at=out.at,
+        )  # fmt: skip
+        self.stage.handed.append(decode_unstamped(encode(merge)))  # as the log would have it
+        self.pending, self.places, self.consents, self.taken = {}, [], {}, []
+
+    def _take_record(self, record: Record) -> None:
+        row = record.row
+        match record.table:
+            case "messages":
+                self.pending[row["id"]] = self.stage.travelling.pop(row["id"])
+            case "cap_places":
+                self.places.append(msgspec.convert(row, Place))
+            case "consents":
+                at = msgspec.convert(row["stated_at"], datetime)
+                before = self.consents.get(row["channel"])
+                if before is None or at > before[0]:
+                    self.consents[row["channel"]] = (at, row["granted"])
 
     def _decide_message(self, pending: _Pending, at: datetime) -> None:
         message = pending.message
@@ -218,6 +302,10 @@ def _message(queued: QueueMessage) -> Message:
     )
 
 
-def _newest_first(event: Event) -> float:
+def _received(event: Event) -> datetime:
     assert event.received_at is not None
-    return -event.received_at.timestamp()
+    return event.received_at
+
+
+def _newest_first(event: Event) -> float:
+    return -_received(event).timestamp()

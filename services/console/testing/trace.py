@@ -108,7 +108,8 @@ class Trace:
         before = self._mine(observed.before)
         match observed.given:
             case Event() as event:
-                self._event(at, event, answers, repeated=not observed.decision.taken_in)
+                repeated = not observed.decision.taken_in and not observed.decision.passed_on
+                self._event(at, event, answers, repeated=repeated)
             case Tick():
                 self._timed_out(at, before)
         self._membership(observed)

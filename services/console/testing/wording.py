@@ -21,6 +21,10 @@ _LONGEST = 100
 
 
 def event(given: Event, *, repeated: bool) -> str:
+    if given.kind == "link":
+        return f"{given.anonymous_id} belongs to {given.properties.get('to')} from now on"
+    if given.kind == "merge":
+        return f"what {given.previous_id} was joins {given.customer}"
     if given.kind == "identify":
         said = f"the customer's traits: {_short(given.traits)}"
     else:

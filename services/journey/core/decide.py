@@ -167,7 +167,7 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
         seen=seen,
         stated=stated,
         spilled=work.state.spilled or bool(spilled),
-        known=work.state.known or event.user_id is not None,
+        known=work.state.known or (event.user_id is not None and event.kind != "enter"),
     )
     work.state, work.loaded = history.take(work.state, work.loaded, work.book.needs, event)
 

@@ -17,14 +17,16 @@ def take_traits(
     """Traits, statement times and consent statements after an `identify`.
 
     For each trait the newest statement wins, by the client's corrected time; on a tie the later
-    arrival. A trait stated as null is removed. `traits_once` fill what nobody has stated yet.
+    arrival, or what is known already where the event has been forwarded. A trait stated as null is
+    removed. `traits_once` fill what nobody has stated yet.
     """
     at = _milliseconds(event.timestamp)
+    tied = 1 if event.passed else 0
     new_traits, new_stated = dict(traits), dict(stated)
     for name, value in event.traits.items():
         if name == _CONSENT and isinstance(value, Mapping):
             continue
-        if at >= new_stated.get(name, at):
+        if at >= new_stated.get(name, at - tied) + tied:
             new_stated[name] = at
             _set(new_traits, name, value)
     for name, value in event.traits_once.items():
@@ -36,7 +38,7 @@ def take_traits(
         own = dict(traits.get(_CONSENT) or {}) if isinstance(traits.get(_CONSENT), Mapping) else {}
         for statement in consents:
             name = f"{_CONSENT}.{statement.channel}"
-            if at >= new_stated.get(name, at):
+            if at >= new_stated.get(name, at - tied) + tied:
                 new_stated[name] = at
                 own[statement.channel] = statement.granted
         new_traits[_CONSENT] = own
