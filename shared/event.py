@@ -65,6 +65,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """The customer to whom it was forwarded, since the one that the ids name belongs to them."""
     passed: tuple[str, ...] = ()
     """The customers that have forwarded it, in order; a bounded number of them."""
+    historical: bool = False
+    """Imported: part of profile and history, but no run starts, moves, ends or converts by it."""
 
     @property
     def customer(self) -> str:

@@ -1,20 +1,26 @@
 """Keys and tokens: how they look, how far they reach, and whose a given one is.
 
+A write key is either a `browser` key, which anybody can read in a page's source and which may post
+events and nothing else, or a `secret` one for servers.
+
 A write key goes into SDKs and web pages, so it has the one form that works unchanged in all of
 them; the other roles' tokens begin with `dgl_`, which secret scanners can look for. Both are long
 and random, so that a plain SHA-256 of them is safe to keep, and nothing else of them is kept.
 """
 
+import asyncio
 import hmac
+import math
 import secrets
 import string
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from shared.errors import Unavailable
+from shared.errors import Forbidden, Unavailable
+from shared.lifecycle import unless_stopping
 
 if TYPE_CHECKING:
     from shared.db.connect import Pool
@@ -27,7 +33,13 @@ _LETTERS = string.ascii_lowercase + string.digits
 _LONGEST = 256
 """Characters of a key that are worth hashing; `id:secret` keys of other houses are shorter."""
 
-_FIND = "SELECT id, name, role FROM keys WHERE hash = $1 AND revoked_at IS NULL"
+_FIND = """
+SELECT id, name, role, kind, rate, daily FROM keys WHERE hash = $1 AND revoked_at IS NULL
+"""
+CHANNEL = "dangol_keys"
+"""The wake-up (`shared/db/wakeups.py`) that tells of new and revoked keys."""
+
+KeyKind = Literal["browser", "secret"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,15 @@ class Source:
     role: Role
     id: str = ""
     """Empty for a key from the environment."""
+    kind: KeyKind = "secret"
+    rate: float | None = None
+    """Events a second; None for no limit."""
+    daily: int | None = None
+    """Events a day (UTC); None for no limit."""
+
+    @property
+    def limited(self) -> bool:
+        return self.rate is not None or self.daily is not None
 
 
 def reaches(role: Role, needed: Role) -> bool:
@@ -45,6 +66,15 @@ def reaches(role: Role, needed: Role) -> bool:
     if role == "write" or needed == "write":
         return role == needed or role == "admin"
     return ROLES.index(role) >= ROLES.index(needed)
+
+
+def need_secret(source: Source) -> None:
+    """For what a key that anybody can read must not do. Raises Forbidden."""
+    if source.kind != "secret":
+        raise Forbidden(
+            "This is a browser key: it may post events, and nothing else.",
+            hint="`dangol key create NAME` makes a secret one, for servers",
+        )
 
 
 def new_key(role: Role) -> str:
@@ -60,14 +90,13 @@ def hash_of(key: str) -> str:
 class KeyRing:
     """Answers for the table `keys` and the keys of the environment.
 
-    Answers are remembered: a known key for `KNOWN_FOR`, within which a revocation is seen, an
-    unknown one only for a moment, since a client whose key was created just now must not lose
-    events to our memory. While the database is away, a key that was good when last asked about
-    stays good for `AWAY_FOR`: with the log elsewhere, ingest then goes on.
+    Answers are remembered for `REMEMBERED` seconds, and forgotten at once when the table tells of a
+    change (`watch`): a revocation is seen everywhere within a second even if that news is lost.
+    While the database is away, a key that was good when last asked about stays good for `AWAY_FOR`:
+    with the log elsewhere, ingest then goes on.
     """
 
-    KNOWN_FOR = 5.0
-    UNKNOWN_FOR = 1.0
+    REMEMBERED = 1.0
     AWAY_FOR = 300.0
     MOST = 1024
 
@@ -86,27 +115,73 @@ class KeyRing:
             self._given.append((hash_of(admin_token), Source("environment", "admin")))
         self._answers: dict[str, tuple[float, Source | None]] = {}
         """Hash → when it was answered, and what; the oldest first."""
+        self._fresh: dict[str, tuple[float, Source]] = {}
+        """Key → until when it need not be asked about again, and whose it is."""
+        self._asking: dict[str, asyncio.Task[Source | None]] = {}
+        self._changes = 0
+
+    def known(self, key: str) -> Source | None:
+        """Whose key it is if that was asked a moment ago; None says nothing. Never waits."""
+        fresh = self._fresh.get(key)
+        return fresh[1] if fresh is not None and self._monotonic() < fresh[0] else None
 
     async def source_of(self, key: str) -> Source | None:
         """None for a key that is unknown or revoked. Raises Unavailable if nobody can tell."""
         if not key or len(key) > _LONGEST:
             return None
+        if (known := self.known(key)) is not None:
+            return known
         digest = hash_of(key)
-        for known, source in self._given:
-            if hmac.compare_digest(known, digest):
+        for given, source in self._given:
+            if hmac.compare_digest(given, digest):
+                self._keep_fresh(key, source, math.inf)
                 return source
+        found = await self._answer(digest)
+        if found is not None and digest in self._answers:
+            self._keep_fresh(key, found, self._answers[digest][0] + self.REMEMBERED)
+        return found
+
+    def forget(self) -> None:
+        """The table has changed: ask again about every key."""
+        self._changes += 1
+        self._answers.clear()
+        self._asking.clear()
+        self._fresh = {k: kept for k, kept in self._fresh.items() if kept[0] == math.inf}
+
+    async def watch(self, news: asyncio.Event, stopping: asyncio.Event) -> None:
+        """Forget whenever `news` is set, until `stopping`."""
+        while not stopping.is_set():
+            await unless_stopping(stopping, _until(news))
+            news.clear()
+            self.forget()
+
+    async def _answer(self, digest: str) -> Source | None:
         answer = self._answers.get(digest)
-        age = self._monotonic() - answer[0] if answer is not None else 0.0
-        if answer is not None and age < (self.KNOWN_FOR if answer[1] else self.UNKNOWN_FOR):
+        age = self._monotonic() - answer[0] if answer is not None else math.inf
+        if answer is not None and age < self.REMEMBERED:
             return answer[1]
+        asking = self._asking.get(digest)
+        if asking is None:  # however many requests wait for it, the table is asked once
+            asking = asyncio.create_task(self._ask(digest), name="key")
+            asking.add_done_callback(_heard)  # whoever waited for it may have gone
+            self._asking[digest] = asking
         try:
-            source_found = await self._find(digest)
+            return await asyncio.shield(asking)
         except Unavailable:
             if answer is not None and answer[1] is not None and age < self.AWAY_FOR:
                 return answer[1]
             raise
-        self._remember(digest, source_found)
-        return source_found
+
+    async def _ask(self, digest: str) -> Source | None:
+        changes = self._changes
+        try:
+            source = await self._find(digest)
+        finally:
+            if changes == self._changes:
+                self._asking.pop(digest, None)
+        if changes == self._changes:  # else it may be from before the change: ask the next time
+            self._remember(digest, source)
+        return source
 
     async def _find(self, digest: str) -> Source | None:
         # Here, so that commands which only name roles start without the database's libraries.
@@ -114,10 +189,30 @@ class KeyRing:
 
         async with unavailable_when_lost(), self._pool.acquire(timeout=10) as connection:
             row = await connection.fetchrow(_FIND, digest)
-        return None if row is None else Source(row["name"], row["role"], row["id"])
+        if row is None:
+            return None
+        return Source(row["name"], row["role"], row["id"], row["kind"], row["rate"], row["daily"])
 
     def _remember(self, digest: str, source: Source | None) -> None:
         self._answers.pop(digest, None)
-        if len(self._answers) >= self.MOST:
-            del self._answers[next(iter(self._answers))]
+        _make_room(self._answers, self.MOST)
         self._answers[digest] = (self._monotonic(), source)
+
+    def _keep_fresh(self, key: str, source: Source, until: float) -> None:
+        self._fresh.pop(key, None)
+        _make_room(self._fresh, self.MOST)
+        self._fresh[key] = (until, source)
+
+
+def _make_room(kept: dict[str, Any], most: int) -> None:
+    if len(kept) >= most:
+        del kept[next(iter(kept))]
+
+
+def _heard(asked: "asyncio.Task[Source | None]") -> None:
+    if not asked.cancelled():
+        asked.exception()
+
+
+async def _until(news: asyncio.Event) -> None:
+    await news.wait()

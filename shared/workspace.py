@@ -75,7 +75,8 @@ def parse_share(text: object) -> float:
     return float(match[1]) / 100
 
 
-def _rate(text: object) -> float:
+def parse_rate(text: object) -> float:
+    """Times a second, of `50/s`, `600/m`, `1000/h`; raises ValueError with how to write it."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         return float(text)
     match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|m|h)", text) if isinstance(text, str) else None
@@ -103,7 +104,7 @@ TimeOfDay = Annotated[
 Share = Annotated[
     float, BeforeValidator(parse_share), PlainSerializer(lambda value: f"{value * 100:.9g}%")
 ]
-Rate = Annotated[float, BeforeValidator(_rate)]
+Rate = Annotated[float, BeforeValidator(parse_rate)]
 
 
 class _Model(BaseModel):
@@ -163,6 +164,21 @@ class ChannelSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+class ClientContext(_Model):
+    """What a customer's device tells of itself, by its connection or in its events, that is kept.
+
+    Of browser keys alone: what a server says of its customers is the server's own decision.
+    """
+
+    address: bool = False
+    user_agent: bool = True
+    locale: bool = True
+
+
+class IngestSettings(_Model):
+    client_context: ClientContext = ClientContext()
+
+
 class WorkspaceSettings(_Model):
     timezone: Zone = "UTC"
     locale: Annotated[str, BeforeValidator(_locale)] | None = None
@@ -171,6 +187,7 @@ class WorkspaceSettings(_Model):
     """Share of all customers who are sent no marketing at all, so that its effect shows."""
     policies: Policies = Policies()
     channels: dict[str, ChannelSettings] = {}
+    ingest: IngestSettings = IngestSettings()
 
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from shared import message, workspace_store
+from shared import keys, message, workspace_store
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.migrate import migrate
@@ -54,7 +54,13 @@ async def open_foundation(
             partitions=partitions,
             wakeups=Wakeups(
                 dsn,
-                [postgres_log.CHANNEL, outbox.CHANNEL, workspace_store.CHANNEL, message.CHANNEL],
+                [
+                    postgres_log.CHANNEL,
+                    outbox.CHANNEL,
+                    workspace_store.CHANNEL,
+                    message.CHANNEL,
+                    keys.CHANNEL,
+                ],
             ),
             log=PostgresLog(pool, partitions, clock),
             name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",

@@ -23,7 +23,9 @@ from services.dispatch.database import open_dispatch_pool
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
+from services.ingest.live import Live
 from services.ingest.metrics import IngestMetrics
+from services.ingest.quota import Quotas, StoredUsage
 from services.ingest.stored import StoredAside
 from services.journey.leader import Leader
 from services.journey.library import Library
@@ -31,7 +33,7 @@ from services.journey.maintenance import Maintenance
 from services.journey.partition import Engine
 from services.journey.store import Store
 from services.journey.worker import Worker
-from shared import workspace_store
+from shared import keys, workspace_store
 from shared.db.connect import Pool, engine_for, unavailable_when_lost
 from shared.errors import Unavailable
 from shared.keys import KeyRing
@@ -80,7 +82,11 @@ class House:
         )
         self._engine = engine_for(found.dsn)
         self._checks: dict[str, Check] = {"database": self._check_database}
-        self._services: dict[str, Service] = {"wakeups": found.wakeups.run}
+        changes = found.wakeups.listen(keys.CHANNEL)
+        self._services: dict[str, Service] = {
+            "wakeups": found.wakeups.run,
+            "keys": lambda stopping: self._keys.watch(changes, stopping),
+        }
         self._batching: BatchingLog | None = None
         self._dispatcher: Dispatcher | None = None
         self._app: ASGIApp = self._http(parts)
@@ -105,7 +111,14 @@ class House:
         metrics = IngestMetrics(REGISTRY)
         self._batching = BatchingLog(found.log, metrics)
         aside = StoredAside(found.pool, found.clock)
-        return Edge(app, IngestContext(self._batching, self._keys, aside, found.clock, metrics))
+        quotas, live = Quotas(StoredUsage(found.pool), found.clock), Live()
+        news = found.wakeups.listen(workspace_store.CHANNEL)
+        self._services["quotas"] = quotas.run
+        self._services["settings"] = lambda stopping: live.run(found.pool, news, stopping)
+        return Edge(
+            app,
+            IngestContext(self._batching, self._keys, aside, found.clock, metrics, quotas, live),
+        )
 
     def _add_journey(self) -> None:
         found, settings = self._found, self._found.settings

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 
 from services.console.auth import Admin
 from services.console.context import Here
-from services.console.keys import create_key, list_keys, revoke_key
+from services.console.keys import Bounds, create_key, list_keys, revoke_key
 from services.console.models import Failure, KeyRow, KeyWish, NewKey
 from shared.db.connect import unavailable_when_lost
 
@@ -26,7 +26,8 @@ async def keys(here: Here, _caller: Admin) -> list[KeyRow]:
 async def create(wish: KeyWish, here: Here, _caller: Admin) -> NewKey:
     """A new key; this answer is the only time that it is shown."""
     async with unavailable_when_lost(), here.pool.acquire() as connection:
-        key, secret = await create_key(connection, wish.name, wish.role, here.clock.now())
+        bounds = Bounds(wish.kind, wish.rate, wish.daily)
+        key, secret = await create_key(connection, wish.name, wish.role, here.clock.now(), bounds)
     return NewKey(**KeyRow.model_validate(key).model_dump(), key=secret)
 
 
@@ -36,6 +37,6 @@ async def revoke(
     here: Here,
     _caller: Admin,
 ) -> KeyRow:
-    """Within seconds the key opens nothing any more."""
+    """At once, in every process, the key opens nothing any more."""
     async with unavailable_when_lost(), here.pool.acquire() as connection:
         return KeyRow.model_validate(await revoke_key(connection, key_id, here.clock.now()))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.console.changes import Kind
 from shared.decisions import Category, Decision
-from shared.keys import Role
+from shared.keys import KeyKind, Role
 
 Status = Literal["active", "paused", "archived"]
 MessageStatus = Literal["staged", "queued", "attempting", "decided"]
@@ -242,6 +242,12 @@ class KeyRow(Answer):
     role: Role
     created_at: datetime
     revoked_at: datetime | None = None
+    kind: KeyKind = "secret"
+    """A browser key may post events and nothing else. Of write keys only."""
+    rate: float | None = Field(default=None, examples=[100.0])
+    """Events a second."""
+    daily: int | None = Field(default=None, examples=[1000000])
+    """Events a day (UTC)."""
 
 
 class NewKey(KeyRow):
@@ -253,3 +259,6 @@ class KeyWish(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(examples=["web"])
     role: Role = "write"
+    kind: KeyKind = "secret"
+    rate: str | None = Field(default=None, examples=["100/s"])
+    daily: int | None = Field(default=None, examples=[1000000])

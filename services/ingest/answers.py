@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from services.ingest.quota import TooMany
 from shared.errors import BadInput, Unavailable
 
 RETRY_AFTER = 1
@@ -102,8 +103,12 @@ def refusal(status: int, code: str, message: str, headers: Sequence[Header] = ()
 
 def mistake(error: BadInput) -> Answer:
     """The client's, told in its own words."""
-    allow = ((b"allow", error.allowed.encode()),) if isinstance(error, MethodNotAllowed) else ()
-    return refusal(error.status, error.code, str(error), allow)
+    more: tuple[Header, ...] = ()
+    if isinstance(error, MethodNotAllowed):
+        more = ((b"allow", error.allowed.encode()),)
+    elif isinstance(error, TooMany):
+        more = ((b"retry-after", str(error.retry_after).encode()),)
+    return refusal(error.status, error.code, str(error), more)
 
 
 def trouble() -> Answer:

@@ -8,10 +8,13 @@ from typing import Protocol
 from urllib.parse import parse_qs
 
 from shared.errors import Forbidden, Unauthorized
-from shared.keys import Source, reaches
+from shared.keys import ROLES, Source, reaches
 
 _LONGEST = 1024
 """Bytes of an Authorization header worth reading, and remembering."""
+
+
+_WRITERS = frozenset(role for role in ROLES if reaches(role, "write"))
 
 
 class KeyRing(Protocol):
@@ -19,6 +22,9 @@ class KeyRing(Protocol):
 
     async def source_of(self, key: str) -> Source | None:
         """None for a key that is unknown or revoked. Raises Unavailable if nobody can tell."""
+
+    def known(self, key: str) -> Source | None:
+        """The source if it was asked about a moment ago; None says nothing. Never waits."""
 
 
 class StaticKeys:
@@ -29,6 +35,18 @@ class StaticKeys:
 
     async def source_of(self, key: str) -> Source | None:
         return self._sources.get(key)
+
+    def known(self, key: str) -> Source | None:
+        return self._sources.get(key)
+
+
+def known_writer(ring: KeyRing, keys: Iterable[str]) -> Source | None:
+    """As `writer`, where it can be told at once; None says that `writer` is to be asked."""
+    for key in keys:
+        source = ring.known(key)
+        if source is not None:
+            return source if source.role in _WRITERS else None
+    return None
 
 
 def keys_of(headers: Mapping[bytes, bytes], query: bytes) -> tuple[str, ...]:

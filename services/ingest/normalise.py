@@ -4,10 +4,11 @@ The dialects and the rule for `timestamp` are those of the SDKs; docs/ingest.md 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
+
+import msgspec
 
 from services.ingest.limits import MAX_NAME
 from services.ingest.refused import Reason, Unusable
@@ -44,9 +45,8 @@ CLIENT_LIBRARIES = frozenset(
 """Libraries that run on customers' devices, whose clocks are corrected however little they err."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What holds for every event of one request."""
+class Scene(msgspec.Struct, frozen=True, gc=False):
+    """What holds for every event of one request. A Struct: one is made for each request."""
 
     received: datetime
     source: str
@@ -59,6 +59,7 @@ class Scene:
     ip: str | None = None
     """The address that sent it, and the browser: of use only if it is the customer's own device."""
     user_agent: str | None = None
+    locale: str | None = None
 
 
 def event_of(wire: Wire, scene: Scene, rest: Mapping[str, Any] | None = None) -> Event:
@@ -174,13 +175,13 @@ def _corrected(original: datetime, skew: timedelta, on_a_device: bool) -> dateti
 
 
 def _with_peer(context: dict[str, Any], scene: Scene, *, on_a_device: bool) -> dict[str, Any]:
-    """Address and browser from the request, where the event does not tell them itself.
+    """Address, browser and language from the request, where the event does not tell them itself.
 
     From a server only if it asks with `direct`: its own address says nothing of the customer.
     """
     if not on_a_device and context.get("direct") is not True:
         return context
-    told = {"ip": scene.ip, "userAgent": scene.user_agent}
+    told = {"ip": scene.ip, "userAgent": scene.user_agent, "locale": scene.locale}
     gaps = {k: v for k, v in told.items() if v is not None and context.get(k) is None}
     return {**context, **gaps} if gaps else context
 

@@ -1,9 +1,7 @@
 """What cannot be used is put aside, never thrown away: the reasons, and where it goes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 
 class Reason(StrEnum):
@@ -38,8 +36,3 @@ class Refused:
     reason: Reason
     source: str
     """Name of the write key it came with."""
-
-
-class SetAside(Protocol):
-    async def put(self, items: Sequence[Refused]) -> None:
-        """Record durably, or raise Unavailable. Putting the same item twice is harmless."""

@@ -20,6 +20,8 @@ class Does(Enum):
     """Takes events as PostHog's SDKs write them."""
     POSTHOG_V1 = auto()
     """The same, with a Bearer key and an answer that names each event."""
+    IMPORT = auto()
+    """Takes what happened before: profile and history, and no journey moves by it."""
     FORGET = auto()
     """Takes what SDKs tell of themselves, and forgets it."""
     SEGMENT_SETTINGS = auto()
@@ -29,7 +31,7 @@ class Does(Enum):
     POSTHOG_SCRIPT = auto()
 
 
-TAKES_EVENTS = frozenset({Does.EVENTS, Does.POSTHOG, Does.POSTHOG_V1})
+TAKES_EVENTS = frozenset({Does.EVENTS, Does.IMPORT, Does.POSTHOG, Does.POSTHOG_V1})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def _paths() -> Iterator[tuple[str, Route]]:
         yield f"/api/s/{name}", once  # Jitsu
         yield f"/api/s/s2s/{name}", once
     yield "/beacon/v1/batch", Route("batch")
+    yield "/v1/import", Route("import", Does.IMPORT)
     for path in ("/v1/m", "/m", "/rsaMetrics"):
         yield path, _FORGET
     yield "/sourceConfig", Route("source_config", Does.RUDDER_SETTINGS, methods=_READ)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Double,
     Identity,
@@ -280,6 +281,17 @@ keys = Table(
     Column("hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+    Column("kind", Text, nullable=False),
+    Column("rate", Double),
+    Column("daily", BigInteger),
+)
+
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("events", BigInteger, nullable=False),
 )
 
 set_aside = Table(
@@ -290,6 +302,9 @@ set_aside = Table(
     Column("source", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("scene", JSONB),
+    Column("replayed_at", Instant),
+    Column("replayed_by", Text),
 )
 
 meta = Table(

@@ -18,7 +18,9 @@ from segment.analytics.client import Client
 
 from services.ingest.app import IngestContext, create_app
 from services.ingest.batcher import BatchingLog
+from services.ingest.live import Live
 from services.ingest.metrics import IngestMetrics
+from services.ingest.quota import Quotas
 from services.ingest.stored import StoredAside
 from shared.clock import REAL
 from shared.db.connect import Pool
@@ -77,7 +79,11 @@ async def ingest(pool: Pool) -> AsyncIterator[Ingest]:
     metrics = IngestMetrics(CollectorRegistry())
     batching = BatchingLog(log, metrics)
     keys = KeyRing(pool, write_keys=[KEY])
-    app = create_app(IngestContext(batching, keys, StoredAside(pool, REAL), REAL, metrics))
+    app = create_app(
+        IngestContext(
+            batching, keys, StoredAside(pool, REAL), REAL, metrics, Quotas(None, REAL), Live()
+        )
+    )
     sock = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="uvicorn")

@@ -11,6 +11,7 @@ from services.cli.options import AS_JSON, DATA
 from services.cli.terminal import note, say, say_json, table
 
 if TYPE_CHECKING:
+    from services.console.keys import Key
     from shared.db.connect import Connection
 
 T = TypeVar("T")
@@ -33,6 +34,15 @@ def create(
         metavar="ROLE",
         help="write (SDKs), viewer, marketer, operator or admin (API and page).",
     ),
+    browser: bool = typer.Option(
+        False, "--browser", help="For web pages, where anybody can read it: posts events only."
+    ),
+    rate: str = typer.Option(
+        None, metavar="RATE", help="The most events it may send, as in 100/s.", show_default=False
+    ),
+    daily: int = typer.Option(
+        None, metavar="N", help="The most events in a day (UTC).", show_default=False
+    ),
     data: Path = DATA,
     as_json: bool = AS_JSON,
 ) -> None:
@@ -40,14 +50,16 @@ def create(
 
     A write key goes into SDKs, `viewer` and above are bearer tokens for the API and the page.
     """
-    from services.console.keys import create_key
+    from services.console.keys import Bounds, create_key
     from shared.clock import wall_clock
 
-    key, secret = _with(data, lambda found: create_key(found, name, role, wall_clock()))
+    bounds = Bounds("browser" if browser else "secret", rate, daily)
+    key, secret = _with(data, lambda found: create_key(found, name, role, wall_clock(), bounds))
     if as_json:
-        say_json({"id": key.id, "name": key.name, "role": key.role, "key": secret})
+        say_json({**_row(key), "key": secret})
         return
-    note(f"{key.id}: {key.role} key `{key.name}`. It is shown this once; keep it safe.")
+    what = f"{key.kind} {key.role}" if key.role == "write" else key.role
+    note(f"{key.id}: {what} key `{key.name}`. It is shown this once; keep it safe.")
     say(secret)
 
 
@@ -58,20 +70,21 @@ def list_(data: Path = DATA, as_json: bool = AS_JSON) -> None:
     keys = _with(data, list_keys)
     if as_json:
         for key in keys:
-            say_json({name: _text(getattr(key, name)) for name in key.__slots__})
+            say_json(_row(key))
         return
     rows = [
         (
             key.id,
             key.name,
-            key.role,
+            f"{key.role} ({key.kind})" if key.role == "write" else key.role,
+            _bounds(key),
             f"{key.created_at:%Y-%m-%d %H:%M}",
             f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "",
         )
         for key in keys
     ]
     if rows:
-        table(("id", "name", "role", "created (UTC)", ""), rows)
+        table(("id", "name", "role", "at most", "created (UTC)", ""), rows)
     else:
         note("no keys yet: `dangol key create NAME` makes one")
 
@@ -80,12 +93,21 @@ def revoke(
     key_id: str = typer.Argument(..., metavar="ID", help="As `dangol key list` shows it."),
     data: Path = DATA,
 ) -> None:
-    """Close a key for good; it opens nothing from within seconds."""
+    """Close a key for good; at once it opens nothing any more."""
     from services.console.keys import revoke_key
     from shared.clock import wall_clock
 
     key = _with(data, lambda found: revoke_key(found, key_id, wall_clock()))
     say(f"{key.id} ({key.role} key `{key.name}`) is revoked.")
+
+
+def _row(key: "Key") -> dict[str, Any]:
+    return {name: _text(getattr(key, name)) for name in key.__slots__}
+
+
+def _bounds(key: "Key") -> str:
+    parts = [f"{key.rate:g}/s"] if key.rate else []
+    return ", ".join([*parts, f"{key.daily:,} a day"] if key.daily else parts)
 
 
 def _text(value: Any) -> Any:

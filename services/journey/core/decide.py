@@ -139,9 +139,9 @@ def _decide_event(
         )
     elif event.kind == "enter":
         enter(work, event, received_at)
-    else:
+    elif not event.historical:
         move(work, event, received_at, stamp)
-    segments.follow(work, received_at)
+    segments.follow(work, received_at, starting=not event.historical)
     _catch_up(work, event, stamp)
     return Decision(work.finish(), tuple(work.effects))
 

@@ -67,9 +67,19 @@ def _consent_statements(event: Event) -> Iterator[StateConsent]:
     stated = event.traits.get(_CONSENT)
     if not isinstance(stated, Mapping):
         return
+    source = _consent_source(event)
     for channel, granted in stated.items():
         if isinstance(granted, bool):
-            yield StateConsent(channel, granted, event.timestamp, event.source, event.id)
+            yield StateConsent(channel, granted, event.timestamp, source, event.id)
+
+
+def _consent_source(event: Event) -> str:
+    """Where consent was given: an import tells it in `context`, since it only carries it over."""
+    if event.historical:
+        told = event.context.get("consent_source")
+        if isinstance(told, str) and told:
+            return told
+    return event.source
 
 
 def _set(traits: dict[str, Any], name: str, value: Any) -> None:

@@ -50,8 +50,10 @@ def look(work: Walk, at: datetime) -> None:
         _settle(work, [w for w in watches if w.segment.timed], at, at)
 
 
-def follow(work: Walk, at: datetime) -> None:
+def follow(work: Walk, at: datetime, *, starting: bool = True) -> None:
     """After something has happened: the segments that read what it changed.
+
+    Not `starting`, a change is noted and begins nothing: an import says what has long been so.
 
     A run that begins here may write traits, which is followed again; but one journey begins once.
     What is left then of a circle of journeys that undo each other is found at the next occasion.
@@ -63,7 +65,9 @@ def follow(work: Walk, at: datetime) -> None:
         work.followed = Customer(work.id, work.traits, work.state, work.loaded)
         if not concerned:
             return
-        begun |= _settle(work, concerned, at, at)
+        begun |= _settle(work, concerned, at, at, starting=starting)
+        if not starting:
+            return
 
 
 def next_change(book: Book, customer: Customer, now: datetime) -> datetime | None:
@@ -132,7 +136,9 @@ def _known(state: State, watch: Watch) -> Member | None:
     return None if member is None or member.baseline < watch.baseline else member
 
 
-def _settle(work: Walk, watches: Sequence[Watch], now: datetime, at: datetime) -> set[str]:
+def _settle(
+    work: Walk, watches: Sequence[Watch], now: datetime, at: datetime, *, starting: bool = True
+) -> set[str]:
     """Look at some memberships as of `now`; the journeys that have been begun, at `at`."""
     if not watches:
         return set()
@@ -156,7 +162,7 @@ def _settle(work: Walk, watches: Sequence[Watch], now: datetime, at: datetime) -
             changed.append(watch)
     if members != work.state.members:
         work.state = msgspec.structs.replace(work.state, members=members)
-    return _begin(work, changed, at)
+    return _begin(work, changed, at) if starting else set()
 
 
 def _begin(work: Walk, changed: Iterable[Watch], at: datetime) -> set[str]:

@@ -8,7 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from services.ingest.app import IngestContext, create_app
 from services.ingest.limits import LIMITS, Limits
+from services.ingest.live import Live
 from services.ingest.metrics import IngestMetrics
+from services.ingest.quota import Quotas
 from shared.clock import EPOCH, Clock
 from shared.keys import Source
 from tests.unit.ingest.doubles import FixedKeys, RecordingAside, RecordingLog
@@ -33,6 +35,7 @@ def keys() -> FixedKeys:
     return FixedKeys(
         {
             "wk": Source("shop", "write"),
+            "page": Source("page", "write", kind="browser"),
             "id:secret": Source("pair", "write"),
             "adm": Source("root", "admin"),
             "look": Source("looker", "viewer"),
@@ -55,7 +58,8 @@ def context(
     log: RecordingLog, aside: RecordingAside, keys: FixedKeys, metrics: IngestMetrics
 ) -> IngestContext:
     limits = replace(LIMITS, one_chance_pause=0.001)
-    return IngestContext(log, keys, aside, STOPPED, metrics, limits)
+    quotas = Quotas(None, STOPPED)
+    return IngestContext(log, keys, aside, STOPPED, metrics, quotas, Live(), limits)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from services.ingest.again import Circumstances
 from services.ingest.refused import Refused
 from shared.errors import Unavailable
 from shared.event import Event
@@ -42,7 +43,7 @@ class RecordingAside:
         self.items: list[Refused] = []
         self.failing = False
 
-    async def put(self, items: Sequence[Refused]) -> None:
+    async def put(self, items: Sequence[Refused], circumstances: Circumstances) -> None:
         if self.failing:
             raise Unavailable
         self.items.extend(items)
@@ -57,3 +58,6 @@ class FixedKeys:
         if self.failing:
             raise Unavailable
         return self.sources.get(key)
+
+    def known(self, key: str) -> Source | None:
+        return None if self.failing else self.sources.get(key)

@@ -11,6 +11,8 @@ from starlette.types import Message, Receive, Scope, Send
 from services.ingest.app import IngestContext, create_app
 from services.ingest.refused import Reason
 from shared.errors import ConfigurationError, Unavailable
+from shared.keys import Source
+from shared.workspace import ClientContext, IngestSettings, WorkspaceSettings
 from tests.unit.ingest.doubles import FixedKeys, RecordingAside, RecordingLog
 from tests.unit.ingest.sending import TRACK, WK, basic, is_error
 
@@ -334,17 +336,120 @@ async def test_the_header_tells_when_an_event_was_sent(
     ],
 )
 async def test_address_and_browser_are_taken_from_customers_devices_only(
-    client: httpx.AsyncClient, log: RecordingLog, surroundings: dict[str, object], told: bool
-) -> None:
-    headers = {**WK, "User-Agent": "Mozilla/5.0"}
+    context: IngestContext, client: httpx.AsyncClient, log: RecordingLog,
+    surroundings: dict[str, object], told: bool,
+) -> None:  # fmt: skip
+    context.live.settings = keeping(address=True)
+    headers = {**WK, "User-Agent": "Mozilla/5.0", "Accept-Language": "ko-KR,ko;q=0.9"}
     for own in ({}, {"ip": "192.0.2.7", "userAgent": "own"}):
         await client.post(
             "/v1/t", json={**TRACK, "context": {**surroundings, **own}}, headers=headers
         )
     first, second = (event.context for event in log.events)
-    peer = {"ip": "127.0.0.1", "userAgent": "Mozilla/5.0"} if told else {}
+    language = {"locale": "ko-KR"} if told else {}
+    peer = {"ip": "127.0.0.1", "userAgent": "Mozilla/5.0", **language} if told else {}
     assert first == {**surroundings, **peer}
-    assert second == {**surroundings, "ip": "192.0.2.7", "userAgent": "own"}
+    assert second == {**surroundings, "ip": "192.0.2.7", "userAgent": "own", **language}
+
+
+def keeping(**what: bool) -> WorkspaceSettings:
+    return WorkspaceSettings(ingest=IngestSettings(client_context=ClientContext(**what)))
+
+
+class TestWhatPagesTellOfTheirVisitors:
+    """With a browser key; what a server says with a secret one is its own decision."""
+
+    PAGE: Mapping[str, object] = {
+        **TRACK,
+        "context": {
+            "library": {"name": "analytics.js"},
+            "ip": "192.0.2.7",
+            "userAgent": "own",
+            "locale": "de",
+        },
+    }
+    HEADERS: Mapping[str, str] = {**basic("page:"), "User-Agent": "Mozilla/5.0"}
+
+    @pytest.mark.parametrize(
+        ("settings", "kept"),
+        [
+            (keeping(), {"userAgent": "own", "locale": "de"}),
+            (keeping(address=True), {"userAgent": "own", "locale": "de"}),
+            (keeping(user_agent=False), {"locale": "de"}),
+            (keeping(locale=False), {"userAgent": "own"}),
+            (keeping(user_agent=False, locale=False), {}),
+        ],
+    )
+    async def test_only_what_the_workspace_allows_is_kept_and_no_claimed_address(
+        self, context: IngestContext, client: httpx.AsyncClient, log: RecordingLog,
+        settings: WorkspaceSettings, kept: dict[str, str],
+    ) -> None:  # fmt: skip
+        context.live.settings = settings
+        await client.post("/v1/t", json=self.PAGE, headers=self.HEADERS)
+        assert log.events[0].context == {"library": {"name": "analytics.js"}, **kept}
+
+    async def test_by_default_the_address_of_nobody_is_kept(
+        self, client: httpx.AsyncClient, log: RecordingLog
+    ) -> None:
+        document = {**TRACK, "context": {"library": {"name": "analytics.js"}}}
+        for headers in (self.HEADERS, {**WK, "User-Agent": "Mozilla/5.0"}):
+            await client.post("/v1/t", json=document, headers=headers)
+        assert ["ip" in event.context for event in log.events] == [False, False]
+
+    async def test_a_secret_key_s_context_is_trusted(
+        self, client: httpx.AsyncClient, log: RecordingLog
+    ) -> None:
+        await client.post("/v1/t", json=self.PAGE, headers=WK)
+        assert log.events[0].context["ip"] == "192.0.2.7"
+
+
+class TestLimitsOfASource:
+    async def test_over_the_rate_the_answer_is_429_and_says_when_to_come_again(
+        self, client: httpx.AsyncClient, log: RecordingLog, keys: FixedKeys
+    ) -> None:
+        keys.sources["slow"] = Source("slow", "write", "key_1", rate=10)
+        headers = basic("slow:")
+        batch = {"batch": [{**TRACK, "messageId": str(n)} for n in range(40)]}
+        first = await client.post("/v1/batch", json=batch, headers=headers)
+        assert first.status_code == 200, "a batch larger than the bucket gets through"
+        second = await client.post("/v1/batch", json=batch, headers=headers)
+        is_error(second, 429, "rate_limited")
+        assert 1 <= int(second.headers["retry-after"]) <= 4
+        assert (await client.post("/v1/t", json=TRACK, headers=WK)).status_code == 200
+        assert len(log.events) == 41
+
+    async def test_over_the_day_s_number_the_answer_is_429(
+        self, client: httpx.AsyncClient, log: RecordingLog, keys: FixedKeys
+    ) -> None:
+        keys.sources["few"] = Source("few", "write", "key_2", daily=3)
+        for status in (200, 200, 200, 429, 429):
+            response = await client.post("/v1/t", json=TRACK, headers=basic("few:"))
+            assert response.status_code == status
+        assert int(response.headers["retry-after"]) == 300
+        assert len(log.events) == 3
+
+
+class TestImport:
+    async def test_what_is_imported_is_marked_unless_journeys_are_to_start(
+        self, client: httpx.AsyncClient, log: RecordingLog
+    ) -> None:
+        for query in ("", "?start_journeys=true"):
+            response = await client.post(f"/v1/import{query}", json={"batch": [TRACK]}, headers=WK)
+            assert response.status_code == 200
+        assert [event.historical for event in log.events] == [True, False]
+
+    async def test_a_browser_key_may_not_import(
+        self, client: httpx.AsyncClient, log: RecordingLog
+    ) -> None:
+        response = await client.post("/v1/import", json={"batch": [TRACK]}, headers=basic("page:"))
+        is_error(response, 403, "forbidden")
+        assert log.events == []
+
+    async def test_no_event_can_claim_to_be_imported(
+        self, client: httpx.AsyncClient, log: RecordingLog
+    ) -> None:
+        await client.post("/v1/t", json={**TRACK, "historical": True}, headers=WK)
+        assert not log.events[0].historical
 
 
 async def test_the_metrics_count_and_tell_nothing_personal(
