@@ -9,25 +9,29 @@ import msgspec
 from services.dispatch.pending import Pending
 from services.dispatch.workspace import Workspace
 from shared import message
+from shared.local_time import zone_of
 from shared.templates import Rendered, TemplateFailed, choose, render
 
 
 def render_message(workspace: Workspace, pending: Pending, channel: str, now: datetime) -> Rendered:
     """Raises TemplateFailed: a missing, unreadable or failing template drops the message."""
-    locale = pending.traits.get("locale") or workspace.settings.locale
-    template = choose(
-        workspace.templates,
-        pending.template,
-        channel,
-        locale if isinstance(locale, str) else workspace.settings.locale,
-    )
+    stated = pending.traits.get("locale")
+    locale = stated if isinstance(stated, str) and stated else workspace.settings.locale
+    template = choose(workspace.templates, pending.template, channel, locale)
     if template is None:
         raise TemplateFailed(f"templates/{pending.template} has no file for {channel}")
-    return render(template, names(pending, channel, now))
+    zone = zone_of(pending.traits.get("timezone"), workspace.zone)
+    # A file without a locale is in the workspace's language, whatever the customer's may be.
+    written = template.name.locale or workspace.settings.locale or ""
+    own = {"id": pending.key.id, "channel": channel, "locale": written, "timezone": zone.key}
+    return render(template, names(pending, own, now))
 
 
-def names(pending: Pending, channel: str, now: datetime) -> Mapping[str, Any]:
-    """The names that a template knows; those of `with:` never hide one of the language's own."""
+def names(pending: Pending, own: Mapping[str, str], now: datetime) -> Mapping[str, Any]:
+    """The names that a template knows; those of `with:` never hide one of the language's own.
+
+    `own` is `message`: id, channel, and the locale and time zone that filters write for.
+    """
     try:
         context = message.unpack(pending.context)
     except msgspec.MsgspecError as error:
@@ -39,7 +43,7 @@ def names(pending: Pending, channel: str, now: datetime) -> Mapping[str, Any]:
         "event": context.event,
         "steps": context.steps,
         "journey": {"id": pending.message.journey, "title": context.title},
-        "message": {"id": pending.key.id, "channel": channel},
+        "message": dict(own),
         "unsubscribe_url": "",
         "preferences_url": "",
         "now": now,

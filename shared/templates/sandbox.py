@@ -9,7 +9,6 @@ measured, and `now`, `today` and `date: 'now'` mean the instant that the caller 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
@@ -20,6 +19,9 @@ from liquid.exceptions import FilterError, LoopIterationLimitError
 from liquid.filter import with_context
 from liquid.undefined import is_undefined
 from liquid.utils import ReadOnlyChainMap
+
+from shared.templates.filters import OWN, local
+from shared.templates.instants import instant_of
 
 MOST_OUTPUT = 1_000_000
 """Bytes of a rendered text, characters of any text on the way to it."""
@@ -63,7 +65,8 @@ class Sandbox(Environment):
         super().setup_tags_and_filters(extra=extra)
         for tag in ("include", "render"):
             del self.tags[tag]
-        self.filters = {name: _measured(work) for name, work in self.filters.items()}
+        filters = {**self.filters, **OWN}
+        self.filters = {name: _measured(work) for name, work in filters.items()}
         self.filters["date"] = _date
         self.filters["replace"] = _measured_replace(self.filters["replace"])
 
@@ -108,35 +111,23 @@ def _measure(value: object) -> None:
         raise FilterError("this value is too large", token=None)
 
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?", re.ASCII)
 _LONGEST_FORMAT = 100
 
 
 @with_context
 def _date(value: object, layout: object = "", *, context: RenderContext) -> object:
-    """`date: "%d.%m."` of an ISO text, an instant or epoch seconds; others stay as they are."""
+    """`date: "%d.%m."` of an ISO text, an instant or epoch seconds, in the reader's time zone;
+    others stay as they are."""
     if value in ("now", "today"):
         value = context.resolve("now")
-    instant = _instant(value)
+    instant = instant_of(value)
     if instant is None or is_undefined(layout):
         return "" if is_undefined(value) else value
     written = str(layout)
     if len(written) > _LONGEST_FORMAT or re.search(r"%[^A-Za-z%]?\d", written):
         raise FilterError("this date format is not understood", token=None)
-    return instant.strftime(written)
-
-
-def _instant(value: object) -> datetime | None:
-    try:
-        if isinstance(value, datetime):
-            return value
-        if isinstance(value, str) and len(value) < 40 and _ISO.fullmatch(value):
-            return datetime.fromisoformat(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return None
+    dated = isinstance(value, str) and len(value) == 10
+    return (instant if dated else local(instant, context)).strftime(written)
 
 
 TEXT = Sandbox()

@@ -10,7 +10,7 @@ from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
 
 from shared.channels import CHANNELS
-from shared.templates import front_matter
+from shared.templates import front_matter, mjml
 from shared.templates.front_matter import Part
 from shared.templates.plain_text import plain_text
 from shared.templates.problems import TemplateFailed, TemplateInvalid, TemplateProblem
@@ -18,6 +18,7 @@ from shared.templates.sandbox import HTML, TEXT
 
 MOST_CHARACTERS = 300_000
 
+_EMPTY_MAIL = "<mjml><mj-body></mj-body></mjml>"
 _FILE_NAME = re.compile(
     r"([a-z][a-z0-9_]*)(?:\.([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*))?\.(liquid|mjml)"
 )
@@ -93,8 +94,10 @@ def parse_template(path: str, source: str) -> Template:
     name = template_name(path)
     if name is None:
         raise _refused("this is no template's path", "templates/<name>/<channel>.liquid")
-    if name.extension == "mjml":
-        raise _refused("MJML is not available in this release yet", "write HTML, in email.liquid")
+    if name.extension == "mjml" and not _is_html(name.channel):
+        raise _refused(
+            f"MJML is for mail, not for {name.channel}", f"name it {name.channel}.liquid"
+        )
     if len(source) > MOST_CHARACTERS:
         raise _refused(f"a template has at most {MOST_CHARACTERS:,} characters")
     split = front_matter.split(source.replace("\r\n", "\n").removeprefix("\ufeff"))
@@ -108,6 +111,8 @@ def parse_template(path: str, source: str) -> Template:
     body = _parsed(environment, Part(split.body, split.body_line, 1), problems)
     if problems or body is None:
         raise TemplateInvalid(problems)
+    if name.extension == "mjml":
+        mjml.check(split.body, _rendered_with_nothing(body), split.body_line)
     return Template(name, parts, body)
 
 
@@ -127,7 +132,16 @@ def render(template: Template, names: Mapping[str, Any]) -> Rendered:
     except (ArithmeticError, ValueError, TypeError, RecursionError, KeyError) as error:
         # A filter of the library met a value that it did not expect.
         raise TemplateFailed(f"{type(error).__name__}: {error}") from error
+    if template.name.extension == "mjml":
+        body = mjml.to_html(body)
     return Rendered(parts, body, template.html)
+
+
+def _rendered_with_nothing(body: BoundTemplate) -> str:
+    try:
+        return body.render({})
+    except (LiquidError, ArithmeticError, ValueError, TypeError, RecursionError, KeyError):
+        return _EMPTY_MAIL  # a filter that needs a value; only sending can tell
 
 
 def _is_html(channel: str) -> bool:

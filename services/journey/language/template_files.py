@@ -1,12 +1,16 @@
 """The files in `templates/`: parsed as dispatch will, with their problems in place."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
 from services.journey.language.reading import decode
 from shared.channels import CHANNELS
+from shared.sms import hint_for, size_of
 from shared.templates import Template, TemplateInvalid, parse_template, template_name
+
+_LIQUID = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -17,7 +21,10 @@ class TemplateFiles:
     """Template to the channels that it has a plain file for (one without a locale), good or bad."""
 
 
-def read_templates(files: Mapping[str, bytes], found: list[Problem]) -> TemplateFiles:
+def read_templates(
+    files: Mapping[str, bytes], found: list[Problem], country: str | None = None
+) -> TemplateFiles:
+    """`country` is the workspace's: Korean carriers take fewer characters than others."""
     templates = TemplateFiles()
     seen: dict[str, str] = {}
     for file, content in files.items():
@@ -33,6 +40,8 @@ def read_templates(files: Mapping[str, bytes], found: list[Problem]) -> Template
         parsed = _parse(file, content, found)
         if parsed is None:
             continue
+        if country == "KR" and name.channel == "sms":
+            _check_carried(file, content.decode(), found)
         if name.key in seen:
             _add(file, f"this and {seen[name.key]} are the same template", "remove one", found)
         else:
@@ -53,6 +62,23 @@ def _parse(file: str, content: bytes, found: list[Problem]) -> Template | None:
             spot = Spot(problem.line, problem.column)
             problems.add(spot, problem.message, problem.hint, code=problem.code)
     return None
+
+
+def _check_carried(file: str, text: str, found: list[Problem]) -> None:
+    """What the template itself says; what names hold only the moment of sending can tell."""
+    for number, line in enumerate(_LIQUID.sub(_blank, text).splitlines(), 1):
+        unsendable = size_of(line).unsendable
+        if unsendable:
+            Problems(Source.of(file, text), found).add(
+                Spot(number, line.index(unsendable[0]) + 1),
+                f"Korean carriers cannot carry `{'` `'.join(unsendable)}`",
+                hint_for(unsendable),
+                code="unsendable",
+            )
+
+
+def _blank(found: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", found[0])
 
 
 def _misnamed(file: str, found: list[Problem]) -> None:

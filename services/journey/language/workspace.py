@@ -64,7 +64,9 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
     """Everything, from content by path relative to the workspace; never raises for a bad file."""
     found: list[Problem] = []
     settings, channels = _settings(files, found)
-    templates = read_templates(_below(files, "templates"), found)
+    templates = read_templates(
+        _below(files, "templates"), found, settings.country if settings else None
+    )
     by_folder = {folder: _yaml(_below(files, folder), found) for folder in _FOLDERS}
     segments = read_segments(by_folder["segments"], found)
     loader = _Journeys(Known(channels, templates.channels, segments.names), found)

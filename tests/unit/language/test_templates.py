@@ -15,8 +15,10 @@ from shared.templates import (
     render,
     template_name,
 )
+from shared.templates.korean import with_particle
 
 EMAIL, SMS = "templates/hello/email.liquid", "templates/hello/sms.liquid"
+MJML = "templates/hello/email.mjml"
 
 
 def text(body: str, path: str = SMS, **names: Any) -> str:
@@ -129,7 +131,23 @@ def test_other_paths_are_no_templates(path: str) -> None:
         (SMS, "{% if a %}", (1, 1), "endif", ""),
         (SMS, "{% if a %}" * 40, (1, 314), "nesting", ""),
         (SMS, "x" * 300_001, (1, 1), "at most 300,000 characters", ""),
-        ("templates/a/email.mjml", "x", (1, 1), "not available in this release yet", "HTML"),
+        ("templates/a/sms.mjml", "x", (1, 1), "MJML is for mail", "sms.liquid"),
+        (MJML, "---\nsubject: x\n---\nx", (4, 1), "MJML: unable", "<mj-body>"),
+        (
+            MJML,
+            "---\nsubject: x\n---\n<mjml>\n<mj-body>\n<mj-txt/>",
+            (6, 2),
+            "`mj-txt`",
+            "`mj-text`",
+        ),
+        (
+            MJML,
+            "---\nsubject: x\n---\n<mjml><mj-include path='x'/></mjml>",
+            (4, 8),
+            "mj-include",
+            "",
+        ),
+        (MJML, "---\nsubject: x\n---\n<mjml><mj-body><mj-section></mjml>", (4, 1), "MJML", ""),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused(
@@ -230,3 +248,91 @@ def test_the_text_part_keeps_what_can_be_read() -> None:
 )
 def test_the_text_part_of_odd_html_is_no_failure(html: str) -> None:
     render(parse_template(EMAIL, f"---\nsubject: x\n---\n{html}"), {})
+
+
+# MJML, and filters of our own ----------------------------------------------------------------
+
+LETTER = """---
+subject: x
+---
+<mjml><mj-body>{% for item in trigger.items %}<mj-section><mj-column>
+<mj-text>{{ item.name }}</mj-text></mj-column></mj-section>{% endfor %}</mj-body></mjml>
+"""
+
+
+def test_mjml_becomes_html_with_a_section_for_each_item() -> None:
+    names = {"trigger": {"items": [{"name": "찻주전자"}, {"name": "<mj-raw>x"}]}}
+    rendered = render(parse_template(MJML, LETTER), names)
+    assert rendered.html
+    assert rendered.body.startswith("<!doctype html>")
+    assert "찻주전자" in rendered.body
+    assert "&lt;mj-raw&gt;x" in rendered.body  # a name is text, never an element
+    assert "<mj-" not in rendered.body
+    assert "찻주전자" in rendered.text
+
+
+SEOUL = {"locale": "ko", "timezone": "Asia/Seoul"}
+NEW_YORK = {"locale": "en-US", "timezone": "America/New_York"}
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "korean", "english"),
+    [
+        ("{{ x | currency }}", "38,000원", "$38,000.00"),
+        ("{{ x | currency: 'KRW' }}", "38,000원", "₩38,000"),
+        ("{{ x | currency: 'EUR' }}", "€38,000.00", "€38,000.00"),
+        ("{{ x | number }}", "38,000", "38,000"),
+        ("{{ none | currency }}", "", ""),
+        ("{{ word | number }}", "many", "many"),
+        ("{{ day | format_date }}", "2026년 3월 5일", "March 5, 2026"),
+        ("{{ day | format_date: 'short' }}", "26. 3. 5.", "3/5/26"),
+        ("{{ late | format_date }}", "2026년 3월 3일", "March 2, 2026"),
+        ("{{ late | date: '%d. %H:%M' }}", "03. 02:00", "02. 12:00"),
+        ("{{ day | date: '%d.' }}", "05.", "05."),
+        ("{{ day | relative_time }}", "3일 후", "in 3 days"),
+        ("{{ late | relative_time }}", "5시간 후", "in 5 hours"),
+        ("{{ name | josa: '은/는' }}", "민수는", "민수는"),
+    ],
+)
+def test_filters_write_as_the_reader_does(written: str, korean: str, english: str) -> None:
+    values: dict[str, Any] = {
+        "x": 38000,
+        "word": "many",
+        "day": "2026-03-05",
+        "late": "2026-03-02T17:00:00Z",
+        "name": "민수",
+    }
+    assert text(written, now=NOW, message=SEOUL, **values) == korean
+    assert text(written, now=NOW, message=NEW_YORK, **values) == english
+
+
+@pytest.mark.parametrize("written", ["{{ 5 | currency: 'XXY' }}", "{{ 'a' | josa: '에/게' }}"])
+def test_what_a_filter_does_not_know_fails(written: str) -> None:
+    with pytest.raises(TemplateFailed):
+        text(written, message=SEOUL)
+
+
+@pytest.mark.parametrize(
+    ("word", "pair", "written"),
+    [
+        ("지영", "은/는", "지영은"),
+        ("민수", "이/가", "민수가"),
+        ("서울", "으로/로", "서울로"),
+        ("부산", "으로/로", "부산으로"),
+        ("라떼", "과/와", "라떼와"),
+        ("38,000", "이/가", "38,000이"),
+        ("1", "을/를", "1을"),
+        ("2", "을/를", "2를"),
+        ("URL", "으로/로", "URL로"),
+        ("SMS", "은/는", "SMS는"),
+        ("Dangol", "은/는", "Dangol은(는)"),
+        ("Dangol", "으로/로", "Dangol(으)로"),
+        ("라떼(ICE)", "을/를", "라떼(ICE)를"),
+        ("'유자차'", "이/가", "'유자차'가"),
+        ("", "은/는", ""),
+    ],
+)
+def test_particles_are_chosen_by_ear(word: str, pair: str, written: str) -> None:
+    assert with_particle(word, pair) == written
+    assert with_particle(word, "/".join(pair.split("/")[::-1])) == written

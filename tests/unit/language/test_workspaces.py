@@ -194,7 +194,6 @@ def test_a_segment_of_the_same_name_twice_is_refused() -> None:
         ("templates/hello/emial.liquid", "no channel `emial`"),
         ("templates/hello/email.html", "ends in .liquid"),
         ("templates/hello/email.ko_KR.liquid", "ends in .liquid"),
-        ("templates/hello/email.mjml", "not available in this release yet"),
     ],
 )
 def test_a_file_that_would_be_overlooked_is_told(path: str, message: str) -> None:
@@ -262,3 +261,15 @@ def test_the_example_shop_is_in_order() -> None:
     loaded = load_workspace(files)
     assert loaded.problems == (), [problem.render() for problem in loaded.problems]
     assert len(loaded.flows) >= 4
+
+
+def test_what_korean_carriers_cannot_carry_is_told_in_a_korean_workspace() -> None:
+    settings = {"dangol.yaml": b"country: KR\nchannels:\n  email: {adapter: log}\n"}
+    texts = {
+        "templates/hello/sms.liquid": "안녕 {{ profile.name | default: '—' }} — ₩5,000\n".encode()
+    }
+    found = only(list(load({**settings, **texts}).problems))
+    assert (found.file, found.line, found.column) == ("templates/hello/sms.liquid", 1, 38)
+    assert "`—` `₩`" in found.message
+    assert "`₩` → `원`" in found.hint
+    assert not load(texts).problems
