@@ -4,6 +4,8 @@ from enum import StrEnum
 from typing import Literal
 
 Decision = Literal["sent", "dropped", "failed", "unknown"]
+CallOutcome = Literal["sent", "dropped", "failed"]
+"""Every try of a call bears the same id, so one that may have arrived is tried again."""
 Category = Literal["marketing", "transactional"]
 
 
@@ -24,6 +26,19 @@ class Reason(StrEnum):
     REJECTED = "rejected"
     UNDELIVERABLE = "undeliverable"
     RETRIES_EXHAUSTED = "retries_exhausted"
+    BAD_ANSWER = "bad_answer"
+    """A call was taken, and its answer cannot be used."""
+
+
+MESSAGE_REASONS = tuple(reason for reason in Reason if reason is not Reason.BAD_ANSWER)
+CALL_REASONS = (
+    Reason.HELD_OUT,
+    Reason.REJECTED,
+    Reason.UNDELIVERABLE,
+    Reason.RETRIES_EXHAUSTED,
+    Reason.BAD_ANSWER,
+)
+"""What `steps.<id>.reason` of a call may be."""
 
 
 class Refusal(StrEnum):

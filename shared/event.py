@@ -168,6 +168,36 @@ def forwarded(event: Event, by: str, to: str) -> Event:
     return msgspec.structs.replace(event, forwarded_to=to, passed=(*event.passed, by))
 
 
+def answer_event(
+    *,
+    call_id: str,
+    customer: str,
+    at: datetime,
+    step: str,
+    run_id: str,
+    outcome: str,
+    reason: str | None,
+    response: Any,
+) -> Event:
+    """What dispatch tells the run that waits for a call; `at` is the instant of the answer."""
+    return Event(
+        id=f"{call_id}:answered",
+        kind="outcome",
+        timestamp=at,
+        name="$call_answered",
+        user_id=customer,
+        properties={
+            "call_id": call_id,
+            "run_id": run_id,
+            "step": step,
+            "outcome": outcome,
+            "reason": reason,
+            "response": response,
+        },
+        source="dispatch",
+    )
+
+
 def outcome_event(
     *,
     message_id: str,

@@ -29,10 +29,16 @@ class Settings(BaseSettings):
     """Provider calls one dispatcher has under way; also its bound on `unknown` after a kill."""
     lease: Annotated[float, Field(gt=0)] = 30.0
     """Real seconds after which a silent dispatcher's claims are settled by others."""
+    webhook_secret: SecretStr | None = None
+    """`whsec_…` that signs calls; two, with a comma between, while it is changed. Unset: calls
+    wait."""
+    private_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma list of hosts (`crm.internal:8080`) that calls may reach though they are private, and
+    by plain http."""
     log_level: str = "info"
     """debug, info, warning or error."""
 
-    @field_validator("write_keys", mode="before")
+    @field_validator("write_keys", "private_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -15,6 +15,7 @@ from aiosmtplib.errors import SMTPException
 from services.cli.environment import read_settings
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
+from services.dispatch.outbound.signature import read_secrets
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
 from shared.db.migrate import HEAD, revision_on
@@ -65,6 +66,12 @@ def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
             "DANGOL_ADMIN_TOKEN is so short that it can be guessed",
             "make a random one, for example with `openssl rand -hex 32`",
         )
+    if settings.webhook_secret is not None:
+        try:
+            read_secrets(settings.webhook_secret.get_secret_value(), "DANGOL_WEBHOOK_SECRET")
+        except ConfigurationError as error:
+            yield Finding.of("settings", error)
+            return
     yield Finding("settings", "ok", "the environment can be read")
 
 
@@ -105,6 +112,9 @@ async def check_database(dsn: str, environment: Mapping[str, str]) -> AsyncItera
         yield await _log(pool)
         for finding in await _put_aside(pool):
             yield finding
+        if "DANGOL_WEBHOOK_SECRET" not in environment:
+            for finding in await _unsigned(pool):
+                yield finding
         async with pool.acquire() as connection:
             published = await newest(connection)
         async for finding in _workspace(published, environment):
@@ -154,6 +164,20 @@ async def _put_aside(pool: Pool) -> list[Finding]:
             "they stand in the table set_aside, as they came",
         )
         for row in rows
+    ]
+
+
+async def _unsigned(pool: Pool) -> list[Finding]:
+    count = await pool.fetchval("SELECT count(*) FROM calls WHERE status = 'queued'")
+    if not count:
+        return []
+    return [
+        Finding(
+            "calls",
+            "fail",
+            f"{count} calls wait, because there is no secret to sign them with",
+            "set DANGOL_WEBHOOK_SECRET where dispatch runs; docs/calls.md says how one is made",
+        )
     ]
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from shared import keys, message, workspace_store
+from shared import call, keys, message, workspace_store
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.migrate import migrate
@@ -60,6 +60,7 @@ async def open_foundation(
                     workspace_store.CHANNEL,
                     message.CHANNEL,
                     keys.CHANNEL,
+                    call.CHANNEL,
                 ],
             ),
             log=PostgresLog(pool, partitions, clock),

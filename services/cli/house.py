@@ -19,7 +19,9 @@ from services.cli.health import Check, health_routes
 from services.cli.web import serve
 from services.console.app import Console, create_app
 from services.console.failures import install_error_handlers
+from services.dispatch.calls.caller import Caller
 from services.dispatch.database import open_dispatch_pool
+from services.dispatch.outbound.signature import read_secrets
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
@@ -42,6 +44,7 @@ from shared.log import outbox
 from shared.log.postgres import PostgresLogReader
 
 Part = Literal["ingest", "journey", "dispatch", "console"]
+_SECRET = "DANGOL_WEBHOOK_SECRET"  # noqa: S105 - its name
 ALL: frozenset[Part] = frozenset(get_args(Part))
 
 Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
@@ -89,6 +92,7 @@ class House:
         }
         self._batching: BatchingLog | None = None
         self._dispatcher: Dispatcher | None = None
+        self._caller: Caller | None = None
         self._app: ASGIApp = self._http(parts)
         if "journey" in parts:
             self._add_journey()
@@ -160,7 +164,24 @@ class House:
             lease=settings.lease,
         )
         self._services["dispatch"] = dispatcher.run
+        self._caller = self._add_caller(pool)
         return dispatcher
+
+    def _add_caller(self, pool: Pool) -> Caller:
+        found, settings = self._found, self._found.settings
+        secret = settings.webhook_secret
+        caller = Caller(
+            pool,
+            found.clock,
+            found.wakeups,
+            partitions=found.partitions,
+            secrets=read_secrets(secret.get_secret_value(), _SECRET) if secret else (),
+            private_hosts=settings.private_hosts,
+            concurrency=settings.concurrency,
+            lease=settings.lease,
+        )
+        self._services["calls"] = caller.run
+        return caller
 
     async def _check_database(self) -> str | None:
         try:
@@ -182,6 +203,8 @@ class House:
             await self._found.pool.execute("TRUNCATE workers")
             if self._dispatcher is not None:
                 await self._dispatcher.settle_all()
+            if self._caller is not None:
+                await self._caller.settle_all()
         calm_garbage_collection()
         http_over = asyncio.Event()
         services = {

@@ -13,6 +13,7 @@ from typing import Any
 from services.console.simulation.life import Life, Stage
 from services.console.simulation.lines import read_events
 from services.console.simulation.observed import Observer, Row
+from services.console.simulation.stubs import Stub
 from services.journey.core.book import Book, Edition
 from services.journey.core.flow import Flow, Segment
 from services.journey.core.history import Needs
@@ -34,7 +35,9 @@ class Simulation:
         settings: WorkspaceSettings,
         observer: Observer | None = None,
         segments: Mapping[str, Segment] | None = None,
+        stubs: Mapping[tuple[str, str], Stub] | None = None,
     ) -> None:
+        """`stubs`: journey and step to what that call is answered."""
         versions = {(flow.journey, flow.version): flow for flow in flows.values()}
         segments = segments or {}
         edition = Edition.of(EPOCH, flows.values(), segments, holdout=settings.holdout)
@@ -42,7 +45,7 @@ class Simulation:
         """Whether there is always something to wait for."""
         needs = Needs(needs_of_all(flows.values(), segments))
         book = Book([edition], versions, zone=settings.zone(), needs=needs, segments=segments)
-        self._stage = Stage(book, settings, observer)
+        self._stage = Stage(book, settings, observer, stubs=stubs or {})
         self._lives: dict[str, Life] = {}
 
     def run(self, events: Iterable[Event], until: datetime | None = None) -> list[Row]:

@@ -73,6 +73,10 @@ REASONS: Mapping[Reason, Words] = {
         "The provider could not be reached in several tries.",
         "여러 번 시도했지만 발송 업체와 연결되지 않았습니다.",
     ),
+    Reason.BAD_ANSWER: Words(
+        "The receiver of a call took it, but its answer cannot be used.",
+        "외부 호출은 전달되었지만 응답을 사용할 수 없습니다.",
+    ),
 }
 
 REFUSALS: Mapping[Refusal, Words] = {

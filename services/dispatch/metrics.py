@@ -32,3 +32,11 @@ DUE = Gauge("dangol_dispatch_due_messages", "Messages due")
 DUE_SECONDS = Gauge("dangol_dispatch_due_age_seconds", "Age of the message that is due longest")
 # Attempts whose lease ran out, settled for a dispatcher that is gone.
 SETTLED = Counter("dangol_dispatch_settled", "Attempts of lost dispatchers settled")
+# Tries of `call` steps by what they came to; `again` for those that are made once more.
+CALLS = Counter("dangol_dispatch_step_calls", "Tries of call steps", ["outcome", "reason"])
+# From the request to the whole answer.
+CALL_TRY_SECONDS = Histogram(
+    "dangol_dispatch_step_call_seconds",
+    "Time of one try of a call step",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+)

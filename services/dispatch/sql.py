@@ -1,7 +1,7 @@
 """Dispatch's statements, each with the reason for its shape."""
 
 
-def _paused(message: str) -> str:
+def paused(message: str) -> str:
     return (
         f"EXISTS (SELECT 1 FROM journeys j WHERE j.id = {message}.journey"  # noqa: S608 - our names
         " AND j.status = 'paused')"
@@ -14,13 +14,13 @@ def _paused(message: str) -> str:
 CLAIM = f"""
 WITH due AS MATERIALIZED (
   SELECT m.partition, m.customer FROM messages m
-  WHERE m.status = 'queued' AND m.not_before <= $1 AND NOT {_paused("m")}
+  WHERE m.status = 'queued' AND m.not_before <= $1 AND NOT {paused("m")}
   ORDER BY m.not_before LIMIT $2 FOR UPDATE OF m SKIP LOCKED
 ), whole AS MATERIALIZED (
   SELECT m.partition, m.id, m.customer, m.decidable_at, m.priority, m.journey, m.step
   FROM (SELECT DISTINCT partition, customer FROM due) d
   JOIN messages m ON m.partition = d.partition AND m.customer = d.customer
-  WHERE m.status = 'queued' AND m.status <> 'decided' AND m.not_before <= $1 AND NOT {_paused("m")}
+  WHERE m.status = 'queued' AND m.status <> 'decided' AND m.not_before <= $1 AND NOT {paused("m")}
   FOR UPDATE OF m SKIP LOCKED
 )
 SELECT partition, id, customer FROM whole
@@ -30,7 +30,7 @@ LIMIT $2
 
 NEXT_DUE = f"""
 SELECT m.not_before FROM messages m
-WHERE m.status = 'queued' AND NOT {_paused("m")} ORDER BY m.not_before LIMIT 1
+WHERE m.status = 'queued' AND NOT {paused("m")} ORDER BY m.not_before LIMIT 1
 """  # noqa: S608
 
 LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
@@ -40,7 +40,7 @@ LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
 READ = f"""
 SELECT m.partition, m.id, m.customer, m.run_id, m.journey, m.step, m.category, m.priority,
   m.held_out, m.channels, m.template, m.context, m.created_at, m.decidable_at, m.attempts,
-  m.passed_over, m.held_reason, {_paused("m")} AS journey_paused, c.traits,
+  m.passed_over, m.held_reason, {paused("m")} AS journey_paused, c.traits,
   k.channels AS consent_channels, k.granted, p.places, e.elsewhere
 FROM unnest($1::int[], $2::text[]) AS w(partition, id)
 JOIN messages m ON m.partition = w.partition AND m.id = w.id
@@ -58,7 +58,7 @@ LEFT JOIN LATERAL (
   SELECT array_agg((o.id, o.journey, o.step, o.priority, o.decidable_at)) AS elsewhere
   FROM messages o WHERE o.partition = m.partition AND o.customer = m.customer
     AND o.status = 'queued' AND o.status <> 'decided' AND o.not_before <= $3
-    AND o.id <> m.id AND NOT {_paused("o")}
+    AND o.id <> m.id AND NOT {paused("o")}
 ) e ON true
 WHERE m.status = 'queued'
 """  # noqa: S608

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.journey.core.effects import Convert, QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.effects import (
+    Convert,
+    MakeCall,
+    QueueMessage,
+    StateConsent,
+    WithdrawCall,
+    WithdrawMessage,
+)
 from services.journey.core.identity_effects import CarryOn, MoveOut
 from services.journey.core.merge import Record
 from services.journey.core.state import Customer
@@ -76,6 +83,8 @@ class Batch:
     customers_of: dict[str, str] = field(default_factory=dict)
     """Message id → customer."""
     withdrawn: list[WithdrawMessage] = field(default_factory=list)
+    calls: list[tuple[str, MakeCall]] = field(default_factory=list)
+    withdrawn_calls: list[WithdrawCall] = field(default_factory=list)
     consents: list[tuple[str, StateConsent]] = field(default_factory=list)
     emitted: list[Event] = field(default_factory=list)
     conversions: list[tuple[str, Convert]] = field(default_factory=list)

@@ -18,9 +18,11 @@ from services.journey.core.effects import (
     Count,
     Effect,
     EmitEvent,
+    MakeCall,
     QueueMessage,
     SpillSeen,
     StateConsent,
+    WithdrawCall,
     WithdrawMessage,
 )
 from services.journey.core.identity_effects import (
@@ -241,6 +243,10 @@ class Deciding:
                 batch.customers_of[effect.id] = customer
             case WithdrawMessage():
                 batch.withdrawn.append(effect)
+            case MakeCall():
+                batch.calls.append((customer, effect))
+            case WithdrawCall():
+                batch.withdrawn_calls.append(effect)
             case StateConsent():
                 batch.consents.append((customer, effect))
             case EmitEvent():

@@ -104,6 +104,9 @@ async def _forget(connection: Connection, now: datetime) -> None:
     await connection.execute(
         "DELETE FROM spilled_ids WHERE second < $1", int((now - timedelta(days=7)).timestamp())
     )
+    await connection.execute(
+        "DELETE FROM calls WHERE status = 'decided' AND decided_at < $1", now - HISTORY_RETENTION
+    )
     await connection.execute("DELETE FROM cap_places WHERE taken_at < $1", now - _LONGEST_CAP)
     await connection.execute(
         "DELETE FROM workers WHERE seen_at < clock_timestamp() - interval '1 hour'"

@@ -4,8 +4,8 @@ All of it happens within the transaction that stores the batch, in the partition
 to: rows leave their table in the transaction that puts them into the outbox, and enter the other
 partition's in the one that takes the merge in. So each is always in one of the three places.
 
-A message with an attempt stays behind, and with it the profile and consent by which a retry would
-be decided; they go when it has been decided.
+A message or call with an attempt stays behind, and its outcome is forwarded; with a message stay
+the profile and consent by which a retry would be decided, which go when it has been decided.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ import msgspec
 
 from services.journey.batch import Batch
 from services.journey.core.identity_effects import CarryOn, MoveOut
-from services.journey.core.merge import Merge, Record, content, parts
-from shared import message
+from services.journey.core.merge import AWAITED, Merge, Record, content, parts
+from shared import call, message
 from shared.db.connect import Connection
 from shared.event import Event, carry_event, merge_event
 from shared.log import outbox
@@ -28,6 +28,11 @@ _MESSAGES = """
 DELETE FROM messages m WHERE m.partition = $1 AND m.customer = $2
   AND m.status IN ('staged', 'queued') AND m.attempts = 0
 RETURNING to_jsonb(m) AS row
+"""
+_CALLS = """
+DELETE FROM calls c WHERE c.partition = $1 AND c.customer = $2
+  AND c.status IN ('staged', 'queued') AND c.attempts = 0
+RETURNING to_jsonb(c) AS row
 """
 _PLACES = "SELECT to_jsonb(p) AS row FROM cap_places p WHERE p.partition = $1 AND p.customer = $2"
 _CONSENTS = "SELECT to_jsonb(c) AS row FROM consents c WHERE c.partition = $1 AND c.customer = $2"
@@ -75,6 +80,7 @@ def _insert(table: str, conflict: str, more: str = "") -> str:
 
 _TAKE = {
     "messages": _insert("messages", "DO NOTHING", " || jsonb_build_object('status', $4::text)"),
+    "calls": _insert("calls", "DO NOTHING", " || jsonb_build_object('status', $4::text)"),
     "cap_places": _insert("cap_places", "DO NOTHING"),
     "consents": _insert(
         "consents",
@@ -92,11 +98,12 @@ async def take_in(connection: Connection, batch: Batch) -> None:
     for customer, record in batch.moved.records:
         rows.setdefault(record.table, []).append((customer, record.row))
     for table, taken in rows.items():
-        status = ("queued" if batch.offered else "staged",) if table == "messages" else ()
+        status = ("queued" if batch.offered else "staged",) if table in AWAITED else ()
         for customer, row in taken:  # one by one: two rows may be for one key
             await connection.execute(_TAKE[table], batch.partition, [customer], [row], *status)
-    if "messages" in rows and batch.offered:
-        await connection.execute("SELECT pg_notify($1, '')", message.CHANNEL)
+    for table, channel in (("messages", message.CHANNEL), ("calls", call.CHANNEL)):
+        if table in rows and batch.offered:
+            await connection.execute("SELECT pg_notify($1, '')", channel)
     if batch.moved.given_back:
         await connection.execute(
             "DELETE FROM cap_places WHERE partition = $1 AND message_id = ANY($2::text[])",
@@ -152,6 +159,7 @@ async def _records(connection: Connection, partition: int, customer: str) -> tup
     found: list[Record] = []
     for table, statement in (
         ("messages", _MESSAGES),
+        ("calls", _CALLS),
         ("cap_places", _PLACES),
         ("consents", _CONSENTS),
         ("consent_ledger", _LEDGER),

@@ -194,7 +194,7 @@ class PartitionOwner:
         metrics.EVENTS.labels("repeated").inc(deciding.repeated_events)
         metrics.EVENTS.labels("forwarded").inc(deciding.forwarded_events)
         self._staged = not fetch.at_end and (
-            self._staged or bool(batch.messages or batch.moved.records)
+            self._staged or bool(batch.messages or batch.calls or batch.moved.records)
         )
         await self._commit(batch, fetch)
         if self._one_by_one:

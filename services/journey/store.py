@@ -11,12 +11,11 @@ from datetime import datetime
 
 import asyncpg
 
-from services.journey import moving, settling
+from services.journey import moving, queues, settling
 from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.core.history import Needs, Row
 from services.journey.core.merging import MOST_WITNESSED
 from services.journey.core.state import Customer, pack, unpack
-from shared import message
 from shared.clock import EPOCH
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
@@ -82,14 +81,6 @@ UPDATE customers c SET state = n.state, members = n.members
 FROM unnest($2::text[], $3::bytea[], $4::jsonb[]) AS n(id, state, members)
 WHERE c.partition = $1 AND c.id = n.id
 """
-_WITHDRAW = """
-UPDATE messages m SET status = 'decided', decision = 'dropped', reason = 'run_ended',
-  decided_at = greatest(w.at, m.created_at)
-FROM unnest($2::text[], $3::timestamptz[]) AS w(id, at)
-WHERE m.partition = $1 AND m.id = w.id AND m.status IN ('staged', 'queued')
-RETURNING m.id, m.customer
-"""
-_GIVE_BACK = "DELETE FROM cap_places WHERE partition = $1 AND message_id = ANY($2::text[])"
 _COUNT = """
 INSERT INTO counts AS c (partition, journey, version, step, what, n)
 SELECT $1, * FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::bigint[])
@@ -122,25 +113,6 @@ INSERT INTO spilled_ids SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::b
 ON CONFLICT (partition, customer, digest) DO UPDATE SET second = excluded.second
 """
 _HISTORY = ("partition", "customer", "received_at", "id", "kind", "name", "happened_at", "event")
-_MESSAGE = [
-    "partition",
-    "id",
-    "customer",
-    "run_id",
-    "journey",
-    "version",
-    "step",
-    "category",
-    "priority",
-    "held_out",
-    "channels",
-    "template",
-    "context",
-    "created_at",
-    "decidable_at",
-    "not_before",
-    "status",
-]
 
 
 class Store:
@@ -268,7 +240,8 @@ class Store:
             try:
                 await _store_customers(connection, batch)
                 await moving.take_in(connection, batch)
-                await _store_messages(connection, batch)
+                await queues.store_messages(connection, batch)
+                await queues.store_calls(connection, batch)
                 await _store_rest(connection, batch)
                 await moving.send_out(connection, batch)
                 await outbox.put(connection, batch.emitted, batch.partitions)
@@ -331,39 +304,6 @@ async def _store_customers(connection: Connection, batch: Batch) -> None:
 def _members(customer: Customer) -> dict[str, tuple[int, bool]]:
     members = customer.state.members
     return {journey: (known.baseline, known.inside) for journey, known in members.items()}
-
-
-async def _store_messages(connection: Connection, batch: Batch) -> None:
-    status = "queued" if batch.offered else "staged"
-    if batch.messages:
-        await connection.copy_records_to_table(
-            "messages",
-            records=[
-                (
-                    batch.partition, m.id, batch.customers_of[m.id], m.run_id, m.journey, m.version,
-                    m.step, m.category, m.priority, m.held_out, list(m.channels), m.template,
-                    message.pack(m.context), m.at, m.at, m.at, status,
-                )
-                for m in batch.messages
-            ],
-            columns=_MESSAGE,
-        )  # fmt: skip
-    if batch.withdrawn:
-        rows = await connection.fetch(
-            _WITHDRAW,
-            batch.partition,
-            [w.message_id for w in batch.withdrawn],
-            [w.at for w in batch.withdrawn],
-        )
-        if rows:
-            await connection.execute(_GIVE_BACK, batch.partition, [row["id"] for row in rows])
-    if batch.release:
-        await connection.execute(
-            "UPDATE messages SET status = 'queued' WHERE partition = $1 AND status = 'staged'",
-            batch.partition,
-        )
-    if (batch.messages and batch.offered) or batch.release:
-        await connection.execute("SELECT pg_notify($1, '')", message.CHANNEL)
 
 
 async def _store_rest(connection: Connection, batch: Batch) -> None:

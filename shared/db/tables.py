@@ -13,6 +13,7 @@ from sqlalchemy import (
     Double,
     Identity,
     Integer,
+    Interval,
     LargeBinary,
     MetaData,
     Table,
@@ -184,6 +185,32 @@ attempts = Table(
     Column("outcome", Text),
     Column("provider_id", Text),
     Column("detail", Text),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("timeout", Interval, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("claimed_by", Text),
+    Column("claim_until", Instant),
+    Column("attempts", Integer, nullable=False),
+    Column("outcome", Text),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("decided_at", Instant),
 )
 
 cap_places = Table(

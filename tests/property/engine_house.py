@@ -19,7 +19,7 @@ from services.journey.store import Store
 from shared.clock import Clock
 from shared.db.connect import Pool, open_pool
 from shared.db.wakeups import Wakeups
-from shared.event import outcome_event
+from shared.event import answer_event, outcome_event
 from shared.log.outbox import Relay
 from shared.log.port import Record
 from shared.log.postgres import PostgresLog, PostgresLogReader
@@ -46,7 +46,16 @@ BEGIN
   RETURN NULL;
 END $$;
 """
-TABLES = ("partitions", "customers", "history", "timers", "messages", "counts", "log_outbox")
+TABLES = (
+    "partitions",
+    "customers",
+    "history",
+    "timers",
+    "messages",
+    "calls",
+    "counts",
+    "log_outbox",
+)
 CODES = ("P0001", "57P01")
 """A statement that fails for its own reasons, and a server that goes away."""
 
@@ -157,6 +166,25 @@ class House:
             )  # fmt: skip
             await self.log.append([told] * chance.choice((1, 1, 2)))
             self.told.add(row["id"])
+        return len(untold) + await self._answer(chance, share)
+
+    async def _answer(self, chance: random.Random, share: float) -> int:
+        """The same for calls."""
+        rows = await self.pool.fetch(
+            "SELECT id, customer, step, run_id FROM calls WHERE status <> 'staged' ORDER BY id"
+        )
+        untold = [row for row in rows if row["id"] not in self.told]
+        for row in untold:
+            if chance.random() >= share:
+                continue
+            told = answer_event(
+                call_id=row["id"], customer=row["customer"], at=self.clock.now(),
+                step=row["step"], run_id=row["run_id"],
+                outcome=chance.choice(("sent", "sent", "failed")), reason=None,
+                response=chance.choice((None, {"total": 2, "list": [1.5, "x"]})),
+            )  # fmt: skip
+            await self.log.append([told] * chance.choice((1, 1, 2)))
+            self.told.add(row["id"])
         return len(untold)
 
     async def promise(self) -> None:
@@ -173,6 +201,7 @@ class House:
         settled: bool = await self.pool.fetchval(
             "SELECT NOT EXISTS (SELECT FROM timers) AND NOT EXISTS (SELECT FROM log_outbox)"
             " AND NOT EXISTS (SELECT FROM messages WHERE status = 'staged')"
+            " AND NOT EXISTS (SELECT FROM calls WHERE status = 'staged')"
             " AND (SELECT bool_and(p.log_offset = h.next_offset - 1)"
             "      FROM partitions p JOIN log_heads h ON h.partition = p.id)"
         )
@@ -194,6 +223,9 @@ class House:
             "SELECT customer, journey, step, id, run_id, held_out, created_at, context"
             " FROM messages"
         )
+        calls = await fetch(
+            "SELECT customer, journey, step, id, run_id, created_at, outcome FROM calls"
+        )
         withdrawn = await fetch("SELECT id FROM messages WHERE reason = 'run_ended'")
         counts = await fetch(
             "SELECT journey, version, step, what, sum(n)::int AS n FROM counts GROUP BY 1, 2, 3, 4"
@@ -205,6 +237,8 @@ class House:
             "traits": {row["id"]: in_order(row["traits"]) for row in customers},
             "state": {row["id"]: without_timers(unpack(row["state"])) for row in customers},
             "messages": {tuple(row) for row in messages},
+            "calls": {tuple(row)[:-1] for row in calls},
+            "withdrawn calls": {row["id"] for row in calls if row["outcome"] == "dropped"},
             "withdrawn": {row["id"] for row in withdrawn},
             "counts": {tuple(row)[:4]: row["n"] for row in counts},
             "consents": {tuple(row) for row in consents},

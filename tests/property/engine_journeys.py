@@ -141,6 +141,20 @@ steps:
       - set: {profile.group.tier: trigger.total}
   - {send: sms, template: a, id: end}
 ---
+journey: asker
+trigger: {event: Viewed}
+entry: {key: event.cart, when_active: restart, holdout: 20%}
+exit: [{event: Bought}]
+steps:
+  - {call: "https://shop.example/stock", id: stock, with: {cart: trigger.cart, tier: profile.tier}}
+  - wait_for: {event: Added, timeout: 5m}
+    then: [{call: "https://shop.example/hold", id: hold}]
+  - branch:
+      - when: steps.stock.response.total > 1
+        steps: [{send: sms, template: a, id: few}]
+      - when: steps.stock.outcome == "dropped"
+        steps: [{send: sms, template: a, id: spared}]
+---
 journey: rush
 trigger: {event: Viewed}
 entry: {key: event.total, reentry: 10m}
@@ -200,6 +214,7 @@ _plain = st.one_of(
         lambda d: {"wait_until": {"date": d, "offset": "-5m", "missing": "exit"}}
     ),
     st.just({"emit": "Thanked", "properties": {"cart": "trigger.cart", "tier": "profile.tier"}}),
+    st.just({"call": "https://shop.example/x", "with": {"total": "trigger.total"}}),
     st.just({"exit": "early"}),
 )
 

@@ -19,14 +19,16 @@ from services.journey.core.effects import (
     Count,
     Effect,
     EmitEvent,
+    MakeCall,
     QueueMessage,
     StateConsent,
+    WithdrawCall,
     WithdrawMessage,
 )
 from services.journey.core.state import AtTime, Customer, Run, State, pack, unpack
 from services.journey.deciding import Deciding, emitted_event, readable
 from shared.clock import EPOCH
-from shared.event import Event, encode, outcome_event
+from shared.event import Event, answer_event, encode, outcome_event
 from shared.log.port import Record
 from shared.message import pack as pack_context
 from tests.property.engine_journeys import START, Input
@@ -55,6 +57,8 @@ class Told:
     state: bytes = b""
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     withdrawn: list[WithdrawMessage] = field(default_factory=list)
+    calls: list[MakeCall] = field(default_factory=list)
+    withdrawn_calls: list[WithdrawCall] = field(default_factory=list)
     conversions: list[Convert] = field(default_factory=list)
     consents: list[StateConsent] = field(default_factory=list)
     emitted: list[bytes] = field(default_factory=list)
@@ -74,6 +78,8 @@ class Told:
             *(f"state.{name} = {getattr(state, name)}" for name in State.__struct_fields__),
             *(f"message {message}" for message in self.messages),
             *(f"withdrawn {effect}" for effect in self.withdrawn),
+            *(f"call {effect}" for effect in self.calls),
+            *(f"withdrawn call {effect}" for effect in self.withdrawn_calls),
             *(f"conversion {effect}" for effect in self.conversions),
             *(f"consent {effect}" for effect in self.consents),
             *(f"emitted {effect!r}" for effect in self.emitted),
@@ -141,6 +147,10 @@ class Alone:
                     told.messages.append(as_message(effect))
                 case WithdrawMessage():
                     told.withdrawn.append(effect)
+                case MakeCall():
+                    told.calls.append(effect)
+                case WithdrawCall():
+                    told.withdrawn_calls.append(effect)
                 case Convert():
                     told.conversions.append(effect)
                 case StateConsent():
@@ -229,6 +239,14 @@ def _news(
         telling = tellings[(number + place) % len(tellings)]
         if isinstance(effect, EmitEvent):
             yield emitted_event(WHO, effect), max(effect.at, at) + telling.learnt + _INSTANT
+        if isinstance(effect, MakeCall) and telling.decision is not None:
+            answered = effect.at + telling.after
+            told = answer_event(
+                call_id=effect.id, customer=WHO, at=max(answered, at), step=effect.step,
+                run_id=effect.run_id, outcome="sent", reason=None,
+                response={"total": len(telling.decision), "at": "soon"},
+            )  # fmt: skip
+            yield told, max(answered, at) + telling.learnt + _INSTANT
         if isinstance(effect, QueueMessage) and telling.decision is not None:
             decided = max(effect.at, at) + telling.after
             told = outcome_event(
@@ -315,6 +333,8 @@ class Stored:
         told = self.told
         told.messages += [as_message(message) for message in batch.messages]
         told.withdrawn += batch.withdrawn
+        told.calls += [call for _, call in batch.calls]
+        told.withdrawn_calls += batch.withdrawn_calls
         told.conversions += [conversion for _, conversion in batch.conversions]
         told.consents += [consent for _, consent in batch.consents]
         told.emitted += [encode(event) for event in batch.emitted]

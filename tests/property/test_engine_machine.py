@@ -203,6 +203,14 @@ async def modelled(house: House) -> dict[str, Any]:
             for name, model in models.items()
             for m in model.queued
         },
+        "calls": {
+            (name, c.journey, c.step, c.id, c.run_id, c.at)
+            for name, told, _ in each
+            for c in told.calls
+        },
+        "withdrawn calls": {
+            effect.call_id for _, told, _ in each for effect in told.withdrawn_calls
+        },
         "withdrawn": {effect.message_id for _, told, _ in each for effect in told.withdrawn},
         "counts": dict(counts),
         "consents": set(consents.values()),

@@ -19,11 +19,17 @@ from services.dispatch.policy import Drop, Hold, Message, Place, SendBy, contact
 from services.dispatch.policy import decide as judge
 from services.journey.core.book import Book
 from services.journey.core.decide import Decision, Tick, decide, next_due
-from services.journey.core.effects import EmitEvent, QueueMessage, StateConsent, WithdrawMessage
+from services.journey.core.effects import (
+    EmitEvent,
+    MakeCall,
+    QueueMessage,
+    StateConsent,
+    WithdrawMessage,
+)
 from services.journey.core.state import Customer, State
 from services.journey.deciding import emitted_event
 from shared.decisions import Reason
-from shared.event import Event, encode, outcome_event
+from shared.event import Event, answer_event, encode, outcome_event
 from shared.workspace import WorkspaceSettings
 from tests.property.engine_journeys import (
     MINUTE,
@@ -124,6 +130,12 @@ class Driver:
             elif isinstance(effect, EmitEvent):
                 event = emitted_event(life.customer.id, effect)
                 self._append(life, event, effect.at)
+            elif isinstance(effect, MakeCall):
+                answer = answer_event(
+                    call_id=effect.id, customer=life.customer.id, at=effect.at, step=effect.step,
+                    run_id=effect.run_id, outcome="sent", reason=None, response=None,
+                )  # fmt: skip
+                self._append(life, answer, effect.at)
             elif isinstance(effect, StateConsent):
                 life.said.append(effect)
 

@@ -6,6 +6,7 @@ from typing import Literal, assert_never
 from services.console.words import Language
 from services.journey.core.flow import (
     Branch,
+    Call,
     Emit,
     EventMatch,
     Exit,
@@ -19,6 +20,7 @@ from services.journey.core.flow import (
     WaitFor,
     WaitUntil,
 )
+from shared.call import host_of
 from shared.workspace import duration_text
 
 __all__ = ["Language", "Names", "describe", "trigger_lines"]
@@ -47,6 +49,7 @@ class Names:
     split: str
     set: str
     emit: str
+    call: str
     repeat: str
     every: str
     until: str
@@ -78,6 +81,7 @@ _EN = Names(
     split="Split by chance",
     set="Note",
     emit="Emit",
+    call="Ask",
     repeat="Repeat, at most {} times",
     every="one round every {}",
     until="until {}",
@@ -104,6 +108,7 @@ _KO = Names(
     split="무작위 분할",
     set="기록",
     emit="이벤트 생성",
+    call="외부 호출",
     repeat="반복, 최대 {}회",
     every="{}마다 한 번",
     until="멈추는 조건: {}",
@@ -144,6 +149,8 @@ def describe(  # noqa: C901 - one case for each kind of step
             return "action", (names.set, *changes)
         case Emit(event=event):
             return "action", (f"{names.emit} {event}",)
+        case Call(url=url):
+            return "action", (f"{names.call} {host_of(url)}",)
         case Repeat(times=times, every=every, until=until):
             parts = [names.repeat.format(times)]
             parts += [] if every is None else [names.every.format(duration_text(every))]

@@ -6,13 +6,14 @@ instant.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
 
 from services.console.simulation.observed import Decided, Held, Observer, Row, Told
+from services.console.simulation.stubs import TAKEN, Stub
 from services.dispatch.policy import (
     Contact,
     Drop,
@@ -32,6 +33,7 @@ from services.journey.core.decide import Decision, Tick, decide, next_due
 from services.journey.core.effects import (
     Effect,
     EmitEvent,
+    MakeCall,
     QueueMessage,
     StateConsent,
     WithdrawMessage,
@@ -61,6 +63,12 @@ class Stage:
     """What one customer has for another, through the log."""
     travelling: dict[str, "_Pending"] = field(default_factory=dict)
     """Messages on their way to the customer whom an id belongs to."""
+    stubs: Mapping[tuple[str, str], Stub] = field(default_factory=dict)
+    """Journey and step → what its call is answered; any other is answered with nothing."""
+
+    def answer(self, customer: str, made: MakeCall) -> Event:
+        """Nothing leaves the house: the call is answered in the instant in which it is made."""
+        return self.stubs.get((made.journey, made.step), TAKEN).event(customer, made)
 
 
 @dataclass(slots=True)
@@ -149,6 +157,8 @@ class Life:
                     pending = self.pending.pop(message_id, None)
                     if pending is not None:
                         self._row(pending.queued, at, None, "dropped", Reason.RUN_ENDED)
+                case MakeCall():
+                    self.expect(self.stage.answer(self.customer.id, effect), effect.at)
                 case EmitEvent():
                     self.expect(emitted_event(self.customer.id, effect), effect.at)
                 case StateConsent():

@@ -88,7 +88,9 @@ class _Bench:
         script = case.script
         trace = Trace(self._flows[case.journey], self._answers, script.start, self._settings.zone())
         try:
-            simulation = Simulation(self._flows, self._settings, trace, self._segments)
+            simulation = Simulation(
+                self._flows, self._settings, trace, self._segments, script.stubs
+            )
             simulation.run(script.events, script.until)
         except Endless:
             line = case.test.expect.node.spot.line

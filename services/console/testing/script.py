@@ -1,5 +1,6 @@
 """What a test has its customer do, as the events that ingest would have appended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import msgspec
 
 from services.console.simulation.lines import read_events
-from services.journey.core.flow import Flow
+from services.console.simulation.stubs import Stub
+from services.journey.core.flow import Call, Flow
 from services.journey.language.model.fields import Located
 from services.journey.language.model.journey import JourneyTest, TestEvent
 from services.journey.language.problems import Problems, nearest
@@ -25,6 +27,8 @@ class Script:
     start: datetime
     until: datetime | None
     """None: until nothing waits."""
+    stubs: Mapping[tuple[str, str], Stub]
+    """Journey and step to what that call is answered."""
 
 
 def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
@@ -56,7 +60,10 @@ def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
             code="test_time",
         )
     _check_steps(test, flow, problems)
-    return Script(tuple(writer.events), start, until)
+    stubs = {
+        (flow.journey, step): Stub(stub.status, stub.response) for step, stub in test.calls.items()
+    }
+    return Script(tuple(writer.events), start, until, stubs)
 
 
 def _moment(item: TestEvent, before: datetime, problems: Problems) -> datetime:
@@ -107,5 +114,14 @@ def _check_steps(test: JourneyTest, flow: Flow, problems: Problems) -> None:
                 step.spot,
                 f"the journey has no step `{step.text}`",
                 nearest(step.text, flow.steps),
+                code="unknown_step",
+            )
+    for name, stub in test.calls.items():
+        if not isinstance(flow.steps.get(name), Call):
+            calls = [step.id for step in flow.steps.values() if isinstance(step, Call)]
+            problems.add(
+                stub.node.spot,
+                f"the journey has no call `{name[:60]}`",
+                nearest(name, calls),
                 code="unknown_step",
             )

@@ -92,6 +92,10 @@ class Trace:
     def _say(self, at: datetime, text: str, *, own: bool = True) -> None:
         self.lines.append(Line(at, self.local, text, own))
 
+    def _is_mine(self, event: Event) -> bool:
+        """Whether the run that waits for this outcome is one of the journey under test."""
+        return any(run.id == event.properties.get("run_id") for run in self.waiting)
+
     def _mine(self, customer: Customer) -> tuple[Run, ...]:
         return tuple(run for run in customer.state.runs if run.journey == self._flow.journey)
 
@@ -136,6 +140,8 @@ class Trace:
 
     def _event(self, at: datetime, event: Event, answers: list[Answer], *, repeated: bool) -> None:
         if event.kind == "outcome":
+            if "call_id" in event.properties and self._is_mine(event):
+                self._say(at, wording.answered(event))
             return
         self._say(at, wording.event(event, repeated=repeated))
         held = {(a.question.kind, a.question.step) for a in answers if a.holds}

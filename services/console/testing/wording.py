@@ -10,7 +10,7 @@ from services.console.testing.listening import Question
 from services.console.testing.times import Local
 from services.dispatch.policy import Hold
 from services.journey.core.effects import QueueMessage
-from services.journey.core.flow import Branch, Flow, Send, Step, WaitFor
+from services.journey.core.flow import Branch, Call, Flow, Send, Step, WaitFor
 from services.journey.core.state import Run
 from shared.decisions import Refusal
 from shared.event import Event
@@ -34,7 +34,7 @@ def event(given: Event, *, repeated: bool) -> str:
     return f"{said} (has been taken in before)" if repeated else said
 
 
-def _short(values: dict[str, Any]) -> str:
+def _short(values: Any) -> str:
     text = msgspec.json.encode(values).decode()
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
@@ -80,6 +80,8 @@ def reaches(step: Step, chosen: int | None) -> str:
         case Send():
             channels = ", else ".join(step.channels)
             return f"{said}: send {channels}, template {step.template}"
+        case Call():
+            return f"{said}: call {step.url}"
         case _:
             return said
 
@@ -109,6 +111,14 @@ def told(observed: Told) -> str:
     over = "".join(f"not by {each.channel}: {each.reason}; " for each in observed.passed_over)
     why = "" if row.reason is None else f": {row.reason}"
     return f"{row.step}: {over}{row.channel} is {row.decision}{why}"
+
+
+def answered(given: Event) -> str:
+    told = given.properties
+    why = "" if told.get("reason") is None else f": {told['reason']}"
+    response = told.get("response")
+    said = "" if response is None else f", answered {_short(response)}"
+    return f"{told['step']}: the call is {told['outcome']}{why}{said}"
 
 
 def goal(value: float | None) -> str:

@@ -24,7 +24,15 @@ from services.journey.core.identity_effects import GiveBack
 from services.journey.core.merge import merge_of
 from services.journey.core.moves import enter, move
 from services.journey.core.profile import take_traits
-from services.journey.core.state import AtTime, Customer, ForEvent, ForOutcome, Run, StepResult
+from services.journey.core.state import (
+    AtTime,
+    Customer,
+    ForAnswer,
+    ForEvent,
+    ForOutcome,
+    Run,
+    StepResult,
+)
 from services.journey.core.transfer import transfer_of, transferred
 from services.journey.core.walk import come_behind, go_on, walk
 from services.journey.core.work import Walk
@@ -173,17 +181,13 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
 
 
 def _take_outcome(work: Walk, event: Event, stamp: datetime) -> None:
-    """A message has been decided: the run that waits for it goes on from that instant."""
+    """A message or call is decided: the run that waits for it goes on from that instant."""
     message_id = event.properties.get("message_id")
     if event.passed and event.properties.get("decision") in ("dropped", "failed"):
         work.effects.append(GiveBack(str(message_id)))
     for run in tuple(work.runs.values()):
-        if isinstance(run.waiting, ForOutcome) and run.waiting.message_id == message_id:
-            result = StepResult(
-                outcome=event.properties.get("decision"),
-                reason=event.properties.get("reason"),
-                at=event.timestamp,
-            )
+        result = _result(run, event)
+        if result is not None:
             flow = work.book.flow(run.journey, run.version)
             told = msgspec.structs.replace(
                 run, steps={**run.steps, run.step: result}, waiting=AtTime(event.timestamp)
@@ -193,6 +197,25 @@ def _take_outcome(work: Walk, event: Event, stamp: datetime) -> None:
             else:
                 walk(work, flow, told, flow.steps[run.step].next, event.timestamp, None)
             return
+
+
+def _result(run: Run, event: Event) -> StepResult | None:
+    """What the outcome tells this run; None where it waits for something else."""
+    told = event.properties
+    match run.waiting:
+        case ForOutcome(message_id) if message_id == told.get("message_id"):
+            return StepResult(
+                outcome=told.get("decision"), reason=told.get("reason"), at=event.timestamp
+            )
+        case ForAnswer(call_id) if call_id == told.get("call_id"):
+            return StepResult(
+                outcome=told.get("outcome"),
+                reason=told.get("reason"),
+                at=event.timestamp,
+                response=told.get("response"),
+            )
+        case _:
+            return None
 
 
 def _fire(work: Walk, until: datetime, *, inclusive: bool) -> None:

@@ -1,6 +1,6 @@
 """What the core wants done: data, stored with the state in one transaction, carried out later."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -32,6 +32,27 @@ class WithdrawMessage(msgspec.Struct, frozen=True):
     """Drop the message as `run_ended` unless an attempt has been recorded."""
 
     message_id: str
+    at: datetime
+
+
+class MakeCall(msgspec.Struct, frozen=True):
+    """One request for dispatch to make; `id` derives from run, step and visit."""
+
+    id: str
+    run_id: str
+    journey: str
+    version: int
+    step: str
+    url: str
+    values: dict[str, Any]
+    timeout: timedelta
+    at: datetime
+
+
+class WithdrawCall(msgspec.Struct, frozen=True):
+    """Drop the call as `run_ended`, unless a try is under way."""
+
+    call_id: str
     at: datetime
 
 
@@ -91,6 +112,8 @@ Effect = (
     | Convert
     | QueueMessage
     | WithdrawMessage
+    | MakeCall
+    | WithdrawCall
     | StateConsent
     | SpillSeen
     | Count

@@ -225,6 +225,19 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A signed request to `url`; the run goes on with its answer."""
+
+    id: str
+    next: str | None
+    url: str
+    values: Mapping[str, Expression]
+    """`with:`, evaluated when the step is reached."""
+    timeout: timedelta
+    """Real time that one try may take."""
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """A round's last step leads back here, where it is decided whether there is another."""
 
@@ -258,7 +271,7 @@ class Watched:
     on: Literal["enter", "exit"]
 
 
-Step = Wait | WaitUntil | WaitFor | Branch | Split | Send | Set | Emit | Repeat | Exit
+Step = Wait | WaitUntil | WaitFor | Branch | Split | Send | Set | Emit | Call | Repeat | Exit
 
 
 @dataclass(frozen=True, slots=True)

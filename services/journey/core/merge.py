@@ -11,10 +11,14 @@ from typing import Any
 
 import msgspec
 
-from services.journey.core.state import Member, OpenGoal, Run
+from services.journey.core.state import ForAnswer, ForOutcome, Member, OpenGoal, Run
 from shared.event import Event
 
 PART_BYTES = 256 * 1024
+
+
+AWAITED = ("messages", "calls")
+"""Tables whose rows a run may wait for."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -38,6 +42,17 @@ class Merge(msgspec.Struct, frozen=True, omit_defaults=True):
     records: tuple[Record, ...] = ()
     events: tuple[Event, ...] = ()
     """Of the history, each with its receipt."""
+
+
+def waits_for(run: Run) -> str:
+    """The id of the message or call whose outcome the run waits for, or nothing."""
+    match run.waiting:
+        case ForOutcome(message_id):
+            return message_id
+        case ForAnswer(call_id):
+            return call_id
+        case _:
+            return ""
 
 
 def content(merge: Merge) -> dict[str, Any]:
@@ -68,16 +83,16 @@ def parts(whole: Merge, limit: int = PART_BYTES) -> Iterator[Merge]:
 
 def _items(whole: Merge) -> Iterator[Merge]:
     yield from _statements(whole)
-    messages = {r.row["id"]: r for r in whole.records if r.table == "messages"}
+    awaited = {r.row["id"]: r for r in whole.records if r.table in AWAITED}
     goals = {goal.run_id: goal for goal in whole.goals}
     for run in whole.runs:
-        message = messages.pop(getattr(run.waiting, "message_id", ""), None)
+        record = awaited.pop(waits_for(run), None)
         goal = goals.pop(run.id, None)
         yield Merge(
             whole.source,
             runs=(run,),
             goals=() if goal is None else (goal,),
-            records=() if message is None else (message,),
+            records=() if record is None else (record,),
         )
     for goal in goals.values():
         yield Merge(whole.source, goals=(goal,))
@@ -86,7 +101,7 @@ def _items(whole: Merge) -> Iterator[Merge]:
     for journey, member in whole.members.items():
         yield Merge(whole.source, members={journey: member})
     for record in whole.records:
-        if record.table != "messages" or record.row["id"] in messages:
+        if record.table not in AWAITED or record.row["id"] in awaited:
             yield Merge(whole.source, records=(record,))
     for event in whole.events:
         yield Merge(whole.source, events=(event,))

@@ -14,13 +14,13 @@ import msgspec
 
 from services.journey.core import dedupe, history, segments
 from services.journey.core.book import Book
-from services.journey.core.effects import Count, SpillSeen, WithdrawMessage
+from services.journey.core.effects import Count, SpillSeen, WithdrawCall, WithdrawMessage
 from services.journey.core.entry import is_refused
 from services.journey.core.flow import WaitFor
 from services.journey.core.identity_effects import TakeRecord, TakeRow
-from services.journey.core.merge import Merge, group_of, merge_of
+from services.journey.core.merge import AWAITED, Merge, group_of, merge_of, waits_for
 from services.journey.core.moves import testify
-from services.journey.core.state import ForOutcome, OpenGoal, Run, entry_name
+from services.journey.core.state import OpenGoal, Run, entry_name
 from services.journey.core.work import Walk
 from shared.event import Event
 
@@ -175,14 +175,16 @@ def _take_entries(work: Walk, merge: Merge) -> None:
 
 
 def _take_records(work: Walk, merge: Merge, stamp: datetime) -> None:
-    """A message for which no run waits any more is recorded, and withdrawn at once."""
-    awaited = {
-        run.waiting.message_id for run in work.runs.values() if isinstance(run.waiting, ForOutcome)
-    }
+    """A message or call for which no run waits any more is recorded, and withdrawn at once."""
+    awaited = {waits_for(run) for run in work.runs.values()}
     for record in merge.records:
         work.effects.append(TakeRecord(record))
-        if record.table == "messages" and record.row["id"] not in awaited:
+        if record.table not in AWAITED or record.row["id"] in awaited:
+            continue
+        if record.table == "messages":
             work.effects.append(WithdrawMessage(record.row["id"], stamp))
+        else:
+            work.effects.append(WithdrawCall(record.row["id"], stamp))
 
 
 _LONGEST_REMEMBERED = timedelta(days=7)

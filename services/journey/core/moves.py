@@ -13,13 +13,21 @@ from services.journey.core.book import Starter
 from services.journey.core.effects import Convert
 from services.journey.core.entry import Admission, admit, carry_out
 from services.journey.core.flow import Flow, Moment, Scope, WaitFor
-from services.journey.core.state import ForEvent, ForOutcome, Heard, OpenGoal, Run, StepResult
+from services.journey.core.state import (
+    ForAnswer,
+    ForEvent,
+    ForOutcome,
+    Heard,
+    OpenGoal,
+    Run,
+    StepResult,
+)
 from services.journey.core.walk import wake
 from services.journey.core.work import Walk, holds, results, trigger_of
 from shared.event import Event
 
 _MOST_HEARD = 50
-"""Events kept for a `wait_for` while the message before it is on its way."""
+"""Events kept for a `wait_for` while the message or call before it is on its way."""
 
 
 Concerns = Callable[[Run | OpenGoal], bool]
@@ -196,9 +204,9 @@ def _conversion(work: Walk, open_goal: OpenGoal, moment: Moment, now: datetime) 
 
 
 def _hear(work: Walk, runs: list[Run], moment: Moment, now: datetime) -> None:
-    """A `wait_for` behind a send listens from the sending, even if that is learnt later."""
+    """A `wait_for` behind a send or a call listens from its instant, even if learnt later."""
     for run in runs:
-        if not isinstance(run.waiting, ForOutcome) or len(run.heard) >= _MOST_HEARD:
+        if not isinstance(run.waiting, ForOutcome | ForAnswer) or len(run.heard) >= _MOST_HEARD:
             continue
         steps = _flow(work, run).steps
         behind = steps.get(steps[run.step].next or "")

@@ -32,6 +32,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     event: Trigger | None = None
     """The event that a `wait_for` waited for."""
     variant: str | None = None
+    response: Any = None
+    """What a `call` was answered."""
 
 
 class AtTime(msgspec.Struct, frozen=True, tag="time"):
@@ -46,13 +48,19 @@ class ForOutcome(msgspec.Struct, frozen=True, tag="outcome"):
     message_id: str
 
 
+class ForAnswer(msgspec.Struct, frozen=True, tag="answer"):
+    """The run goes on when the call is answered, or given up."""
+
+    call_id: str
+
+
 class ForEvent(msgspec.Struct, frozen=True, tag="event"):
     """The run goes on at the first matching event, or at `due`."""
 
     due: datetime
 
 
-Waiting = AtTime | ForOutcome | ForEvent
+Waiting = AtTime | ForOutcome | ForAnswer | ForEvent
 
 
 class Round(msgspec.Struct, frozen=True, array_like=True):

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from services.journey.core.effects import Count, EmitEvent, QueueMessage
+from services.journey.core.effects import Count, EmitEvent, MakeCall, QueueMessage
 from services.journey.core.flow import (
     Branch,
+    Call,
     Emit,
     Expression,
     Flow,
@@ -26,6 +27,7 @@ from services.journey.core.plain import plain
 from services.journey.core.profile import write_trait
 from services.journey.core.state import (
     AtTime,
+    ForAnswer,
     ForEvent,
     ForOutcome,
     Heard,
@@ -34,6 +36,7 @@ from services.journey.core.state import (
     StepResult,
 )
 from services.journey.core.work import Walk, holds, trigger_of
+from shared.decisions import Reason
 from shared.ids import derived_id, fraction
 from shared.local_time import next_moment, zone_of
 from shared.message import MessageContext
@@ -172,6 +175,31 @@ def send(work: Walk, flow: Flow, run: Run, step: Send, at: datetime, event: Mome
     work.put(msgspec.structs.replace(run, step=step.id, waiting=ForOutcome(message_id), heard=()))
 
 
+def spare(run: Run, step: Call, at: datetime) -> Run:
+    """A held-out customer's call is not made, so that both groups can be compared."""
+    told = StepResult(outcome="dropped", reason=str(Reason.HELD_OUT), at=at)
+    return msgspec.structs.replace(run, steps={**run.steps, step.id: told})
+
+
+def call(work: Walk, run: Run, step: Call, at: datetime, event: Moment | None) -> None:
+    run, visit = _visited(run, step.id)
+    call_id = derived_id("call", run.id, step.id, str(visit))
+    work.effects.append(
+        MakeCall(
+            id=call_id,
+            run_id=run.id,
+            journey=run.journey,
+            version=run.version,
+            step=step.id,
+            url=step.url,
+            values=evaluated(step.values, work.scope(run, at, event)),
+            timeout=step.timeout,
+            at=at,
+        )
+    )
+    work.put(msgspec.structs.replace(run, step=step.id, waiting=ForAnswer(call_id), heard=()))
+
+
 def _for_templates(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]:
     return {
         name: {
@@ -179,6 +207,7 @@ def _for_templates(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]
             "reason": step.reason,
             "event": None if step.event is None else step.event.properties,
             "variant": step.variant,
+            "response": step.response,
         }
         for name, step in steps.items()
     }

@@ -8,6 +8,7 @@ import msgspec
 from services.journey.core.effects import Count
 from services.journey.core.flow import (
     Branch,
+    Call,
     Emit,
     Exit,
     Flow,
@@ -24,10 +25,12 @@ from services.journey.core.state import AtTime, ForEvent, Run, StepResult
 from services.journey.core.steps import (
     already_heard,
     awaited,
+    call,
     choose,
     emit,
     next_round,
     send,
+    spare,
     split,
     until,
     waiting,
@@ -80,6 +83,11 @@ def walk(  # noqa: C901 - one case for each kind of step
                 run, place, due = next_round(work, run, step, at, event)
                 if due is not None:
                     return work.put(waiting(run, step.id, AtTime(due)))
+            case Call() if run.held_out:
+                run = spare(run, step, at)
+                place = step.next
+            case Call():
+                return call(work, run, step, at, event)
             case Send():
                 return send(work, flow, run, step, at, event)
             case Exit():

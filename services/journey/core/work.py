@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from services.journey.core.book import Book
-from services.journey.core.effects import Count, Effect, WithdrawMessage
+from services.journey.core.effects import Count, Effect, WithdrawCall, WithdrawMessage
 from services.journey.core.flow import EventMatch, Moment, Past, Scope
-from services.journey.core.state import Customer, ForOutcome, Run, StepResult, Trigger
+from services.journey.core.state import Customer, ForAnswer, ForOutcome, Run, StepResult, Trigger
 
 
 class Walk:
@@ -73,12 +73,14 @@ class Walk:
         self.runs[run.journey, run.key] = run
 
     def end(self, run: Run, reason: str, at: datetime) -> None:
-        """The run is over; its message is withdrawn if no attempt has been recorded."""
+        """The run is over; its message or call is withdrawn if no attempt has been recorded."""
         self.moved = True
         self.runs.pop((run.journey, run.key), None)
         self.effects.append(Count(run.journey, run.version, run.step, f"ended:{reason}"))
         if isinstance(run.waiting, ForOutcome):
             self.effects.append(WithdrawMessage(run.waiting.message_id, at))
+        elif isinstance(run.waiting, ForAnswer):
+            self.effects.append(WithdrawCall(run.waiting.call_id, at))
         goals = self.state.goals
         if run.steps and any(goal.run_id == run.id for goal in goals):
             kept = tuple(
@@ -97,6 +99,7 @@ def results(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]:
             "at": step.at,
             "event": None if step.event is None else step.event.moment(),
             "variant": step.variant,
+            "response": step.response,
         }
         for name, step in steps.items()
     }

@@ -28,6 +28,8 @@ from shared.ids import derived_id
 
 DEFAULT_GOAL_WINDOW = timedelta(days=5)
 """For a goal without `within`: the usual window of attribution for e-mail."""
+CALL_TIMEOUT = timedelta(seconds=10)
+"""For a call without `timeout`."""
 _WEEKDAYS: tuple[model.Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -67,9 +69,6 @@ def refuse_unavailable(resolved: Resolved, problems: Problems) -> None:
     """Adds a problem for everything that this release does not compile."""
     journey = resolved.journey
     release.add_unavailable_keys(problems, journey.trigger.node, release.TRIGGERS)
-    for placed in resolved.steps:
-        if placed.step.kind in release.STEPS:
-            release.not_yet(problems, model.key_scalar(placed.step).spot, placed.step.kind)
     for text, node in resolved.expressions.items():
         for span, name in release.unavailable_in(node):
             release.not_yet(problems, text.spot_of(*span), name)
@@ -184,6 +183,10 @@ class _Compiler:
                 return core.Set(placed.id, placed.next, self._values(traits))
             case model.Emit(emit=event, properties=properties):
                 return core.Emit(placed.id, placed.next, event.text, self._values(properties))
+            case model.CallUrl(call=url, with_=values, timeout=timeout):
+                return core.Call(
+                    placed.id, placed.next, url, self._values(values), timeout or CALL_TIMEOUT
+                )
             case model.Repeat(repeat=rounds):
                 (first,) = placed.firsts
                 until = self._condition(rounds.until)

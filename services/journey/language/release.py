@@ -8,7 +8,6 @@ from services.journey.language.expressions.syntax import Span
 from services.journey.language.problems import Problems, Spot
 from services.journey.language.tree import Mapping
 
-STEPS = frozenset({"call"})
 TRIGGERS = frozenset({"schedule", "date", "audience"})
 FUNCTIONS: frozenset[str] = frozenset()
 ROOTS = frozenset({"rfm"})

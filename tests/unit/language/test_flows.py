@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.journey.core.flow import Branch, Exit, Send, Wait
+from services.journey.core.flow import Branch, Call, Exit, Send, Wait
 from services.journey.language.compile import JourneyRefused, compile_journey
 from tests.unit.language.sayings import flow_of, journey, only, problems_of, scope
 
@@ -178,6 +178,24 @@ def test_what_nothing_fills_yet_is_not_compiled(field: str) -> None:
     assert (found.code, found.line, found.column) == ("not_available", 5, 30)
 
 
+def test_a_call_keeps_its_address_and_what_it_gives_along() -> None:
+    steps = """\
+        - {call: "https://shop.example/stock?a=1", with: {sku: trigger.sku, n: 3}, id: ask}
+        - {call: "https://shop.example/", timeout: 20s, id: tell}
+        """
+    ask, tell = flow_of(journey(steps)).steps.values()
+    assert isinstance(ask, Call)
+    assert isinstance(tell, Call)
+    assert (ask.url, ask.next, ask.timeout) == (
+        "https://shop.example/stock?a=1",
+        "tell",
+        timedelta(seconds=10),
+    )
+    values = {name: value.evaluate(scope({"sku": "A1"})) for name, value in ask.values.items()}
+    assert values["n"] == 3
+    assert tell.timeout == timedelta(seconds=20)
+
+
 def test_one_stored_version_compiles_by_itself() -> None:
     source = journey("- {send: webhook, template: gone, id: s}")
     flow = compile_journey(source, 7)
@@ -185,7 +203,7 @@ def test_one_stored_version_compiles_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["", "journey: j", journey("- wait: soon"), journey("- call: https://shop.example")]
+    "source", ["", "journey: j", journey("- wait: soon"), journey("- call: shop.example")]
 )
 def test_one_version_that_does_not_compile_says_all_that_is_wrong(source: str) -> None:
     with pytest.raises(JourneyRefused) as refused:

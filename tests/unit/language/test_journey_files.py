@@ -108,19 +108,11 @@ def test_these_triggers_are_checked_but_not_available_yet(trigger: str, name: st
         "{set: {profile.tier: gold}}",
         "{emit: Tier Reached, properties: {tier: gold, price: trigger.price}}",
         "{repeat: {times: 3, every: 1d, until: profile.done, steps: [{wait: 1h}]}}",
+        "{call: https://shop.example/hook, with: {id: trigger.cart_id}, timeout: 5s}",
     ],
 )
 def test_these_steps_are_available(step: str) -> None:
     assert problems_of(journey(f"- {step}")) == []
-
-
-@pytest.mark.parametrize(
-    "step", ["{call: https://shop.example/hook, with: {id: trigger.cart_id}, timeout: 5s}"]
-)
-def test_these_steps_are_checked_but_not_available_yet(step: str) -> None:
-    found = only(problems_of(journey(f"- {step}")))
-    assert found.code == "not_available"
-    assert (found.line, found.column) == (4, 6)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +233,11 @@ def test_a_trigger_that_is_none_is_refused(
     assert hint in found[0].hint
 
 
+_CALLED = """\
+- {call: "https://shop.example/", id: c}
+- branch: [{when: steps.c.%s, steps: []}]"""
+
+
 @pytest.mark.parametrize(
     ("steps", "place", "message", "hint"),
     [
@@ -301,6 +298,14 @@ def test_a_trigger_that_is_none_is_refused(
         ("- set: {tier: gold}", (4, 5), "`tier` is none", "`profile.tier`"),
         ("- set: {}", (4, 10), "at least one", ""),
         ("- call: shop.example", (4, 11), "no address", ""),
+        ("- call: https://", (4, 11), "no address", ""),
+        ("- call: https://shop.example:x/", (4, 11), "no address", ""),
+        ("- call: https://me:secret@shop.example/", (4, 11), "do not stand in a file", ""),
+        ("- call: https://shop.example/\n  timeout: 21s", (4, 5), "between 1s and 20s", ""),
+        ("- call: https://shop.example/\n  timeout: 0s", (4, 5), "between 1s and 20s", ""),
+        ("- call: https://shop.example/\n  with: {a: event.x}", (5, 15), "`event`", ""),
+        (_CALLED % "outcome == 'unknown'", (5, 40), "never `unknown`", ""),
+        (_CALLED % "reason == 'no_consent'", (5, 39), "never", ""),
         ("- repeat: {times: 0, steps: [{wait: 1h}]}", (4, 21), "the least is 1", ""),
         ("- repeat: {times: 2, steps: []}", (4, 31), "at least one", ""),
         ("- exit:", (4, 10), "no value", ""),

@@ -19,7 +19,7 @@ from services.journey.language.expressions.syntax import (
     step_id,
 )
 from services.journey.language.problems import nearest
-from shared.decisions import Decision, Reason
+from shared.decisions import CALL_REASONS, MESSAGE_REASONS, CallOutcome, Decision
 
 if TYPE_CHECKING:
     from services.journey.language.expressions.checker import Checker
@@ -121,9 +121,9 @@ def known_values(checker: Checker, node: Node, other: Node) -> None:
     """`steps.x.outcome == "delivered"`: a word that the field never holds."""
     if not isinstance(node, Path) or node.root != "steps" or len(node.keys) != 2:
         return
-    words = _WORDS.get(str(node.keys[1].value))
     step = checker.context.steps.get(step_id(node.keys[0]))
-    if words is None or step != "send":
+    words = _WORDS.get((step or "", str(node.keys[1].value)))
+    if words is None:
         return
     for item in other.items if isinstance(other, Items) else (other,):
         if isinstance(item, Constant) and isinstance(item.value, str) and item.value not in words:
@@ -134,7 +134,13 @@ def known_values(checker: Checker, node: Node, other: Node) -> None:
             )
 
 
-_WORDS = {"outcome": get_args(Decision), "reason": tuple(str(reason) for reason in Reason)}
+_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("send", "outcome"): get_args(Decision),
+    ("send", "reason"): tuple(map(str, MESSAGE_REASONS)),
+    ("call", "outcome"): get_args(CallOutcome),
+    ("call", "reason"): tuple(map(str, CALL_REASONS)),
+    ("wait_for", "outcome"): ("matched", "timed_out"),
+}
 
 
 def _unknown_root(checker: Checker, path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -161,8 +162,15 @@ def _yes(text: str) -> Literal[True]:
 
 
 def _url(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/]+\S*", text):
+    try:
+        parts = urlsplit(text)
+        whole = bool(re.fullmatch(r"https?://\S+", text) and parts.hostname and parts.port != 0)
+    except ValueError:
+        whole = False
+    if not whole:
         raise ValueError(f"`{text[:60]}` is no address: write https://…")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address holds no name or password: secrets do not stand in a file")
     return text
 
 

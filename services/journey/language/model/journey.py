@@ -63,6 +63,21 @@ class TestEvent(Located):
         return self
 
 
+class StubbedCall(Located):
+    """What a `call` is answered in a test: nothing leaves the house."""
+
+    status: Annotated[Whole, Field(ge=100, le=599)] = 200
+    response: Data = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "StubbedCall":
+        if self.response is not None and not 200 <= self.status < 300:
+            raise mistake(
+                "only an answer with a status of 2xx has a `response`", "leave one of them out"
+            )
+        return self
+
+
 class ExpectedMessage(Located):
     step: Word | None = None
     channel: Word | None = None
@@ -91,6 +106,8 @@ class JourneyTest(Located):
     at: Instant
     customer: TestCustomer
     events: Annotated[tuple[TestEvent, ...], Field(min_length=1)]
+    calls: dict[str, StubbedCall] = Field(default_factory=dict)
+    """By step id; a call without one is answered with nothing."""
     until: Span | None = None
     expect: Expected
 

@@ -1,5 +1,6 @@
 """The steps of a journey, one model per kind; the key that is present says which it is."""
 
+from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -154,11 +155,23 @@ class Emit(BaseStep):
     properties: dict[str, Anything] = Field(default_factory=dict)
 
 
+SHORTEST_CALL, LONGEST_CALL = timedelta(seconds=1), timedelta(seconds=20)
+
+
 class CallUrl(BaseStep):
     kind = "call"
     call: Address
     with_: dict[str, Anything] = Field(default_factory=dict, alias="with")
     timeout: Span | None = None
+
+    @model_validator(mode="after")
+    def _in_time(self) -> "CallUrl":
+        if self.timeout is not None and not SHORTEST_CALL <= self.timeout <= LONGEST_CALL:
+            raise mistake(
+                "the `timeout` of a call is between 1s and 20s",
+                "it is for one try; a call that fails is tried again for hours",
+            )
+        return self
 
 
 class Rounds(Located):

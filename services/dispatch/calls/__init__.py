@@ -1,0 +1,1 @@
+"""The requests that `call` steps make: claimed, signed, sent, tried again, answered."""
