@@ -26,9 +26,10 @@ Kind = Literal[
     "look",
     "link",
     "merge",
+    "catalog",
 ]
 
-INTERNAL_KINDS = frozenset({"outcome", "enter", "look", "link", "merge"})
+INTERNAL_KINDS = frozenset({"outcome", "enter", "look", "link", "merge", "catalog"})
 """Kinds that only Dangol's own services append; ingest refuses them."""
 
 
@@ -195,6 +196,29 @@ def answer_event(
             "response": response,
         },
         source="dispatch",
+    )
+
+
+def catalog_event(
+    *,
+    message_id: str,
+    name: str,
+    properties: dict[str, Any],
+    at: datetime,
+    source: str,
+) -> Event:
+    """An event that belongs to no customer (stock, a price); those of one name keep their order.
+
+    Its key begins with `$catalog:`. A customer of such a name is another thing: the kind tells.
+    """
+    return Event(
+        id=message_id,
+        kind="catalog",
+        timestamp=at,
+        name=name,
+        anonymous_id=f"$catalog:{name}",
+        properties=properties,
+        source=source,
     )
 
 

@@ -13,8 +13,10 @@ from typing import Any
 from services.console.simulation.life import Life, Stage
 from services.console.simulation.lines import read_events
 from services.console.simulation.observed import Observer, Row
+from services.console.simulation.planning import by_catalog, by_clock
 from services.console.simulation.stubs import Stub
 from services.journey.core.book import Book, Edition
+from services.journey.core.firing import event_for
 from services.journey.core.flow import Flow, Segment
 from services.journey.core.history import Needs
 from services.journey.core.state import Customer, State
@@ -41,22 +43,28 @@ class Simulation:
         versions = {(flow.journey, flow.version): flow for flow in flows.values()}
         segments = segments or {}
         edition = Edition.of(EPOCH, flows.values(), segments, holdout=settings.holdout)
-        self._needs_end = any(watch.segment.timed for watch in edition.watches)
+        clocks = by_clock(flows.values())
+        self._needs_end = bool(clocks) or any(watch.segment.timed for watch in edition.watches)
         """Whether there is always something to wait for."""
         needs = Needs(needs_of_all(flows.values(), segments))
         book = Book([edition], versions, zone=settings.zone(), needs=needs, segments=segments)
-        self._stage = Stage(book, settings, observer, stubs=stubs or {})
+        self._flows = tuple(flows.values())
+        self._stage = Stage(book, settings, clocks, observer, stubs=stubs or {})
         self._lives: dict[str, Life] = {}
 
     def run(self, events: Iterable[Event], until: datetime | None = None) -> list[Row]:
         """Rows ordered by time, customer, journey, step; runs until nothing waits, or `until`.
 
-        Where time alone changes a segment that a journey watches, something always waits: then it
-        runs until `ENDLESS` after the last event.
+        Where the clock starts journeys, or time alone changes a segment that a journey watches,
+        something always waits: then it runs until `ENDLESS` after the last event.
         """
         given = list(events)
         for event in reversed(given):
-            self._life(event.customer).events.append(event)
+            if event.kind != "catalog":
+                self._life(event.customer).events.append(event)
+        for event in given:
+            if event.kind == "catalog":
+                self._announce(event)
         if until is None and self._needs_end and given:
             until = max(event.received_at or EPOCH for event in given) + ENDLESS
         queue = [(at, name) for name, life in self._lives.items() if (at := life.next_at())]
@@ -92,12 +100,25 @@ class Simulation:
             self._life(event.customer).expect(event, at)
         return list(dict.fromkeys(event.customer for event in handed))
 
+    def _announce(self, event: Event) -> None:
+        """A catalogue event comes to everybody met by then, behind their own events."""
+        at = _received(event)
+        for firing in by_catalog(self._flows, event):
+            for name, life in self._lives.items():
+                if life.events and _received(life.events[-1]) <= at:
+                    life.expect(event_for(firing, name), at)
+
     def _life(self, name: str) -> Life:
         life = self._lives.get(name)
         if life is None:
             state = State(needs=self._stage.book.needs.id)
             life = self._lives[name] = Life(self._stage, Customer(name, {}, state))
         return life
+
+
+def _received(event: Event) -> datetime:
+    assert event.received_at is not None
+    return event.received_at
 
 
 def simulate(

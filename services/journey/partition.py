@@ -238,7 +238,7 @@ class PartitionOwner:
     async def _unspilled(self, events: list[Given], customers: dict[str, Customer]) -> list[Given]:
         """Leave out what customers with very many events sent before; see core/dedupe.py."""
         wanted = [
-            (given.customer, dedupe.digest(given.event.id))
+            (given.customer, dedupe.digest_of(given.event))
             for given in events
             if given.customer in customers and customers[given.customer].state.spilled
         ]
@@ -246,7 +246,7 @@ class PartitionOwner:
             return events
         await self._settle()
         known = await self._engine.store.spilled(self._number, wanted)
-        return [g for g in events if (g.customer, dedupe.digest(g.event.id)) not in known]
+        return [g for g in events if (g.customer, dedupe.digest_of(g.event)) not in known]
 
     async def _witnessed(self, events: list[Given], book: Book) -> dict[int, list[Event]]:
         """What merges ask of the history of the customers who take them in, by place."""

@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 
 from services.console.simulation.observed import Decided, Held, Observer, Row, Told
+from services.console.simulation.planning import Planner
 from services.console.simulation.stubs import TAKEN, Stub
 from services.dispatch.policy import (
     Contact,
@@ -38,6 +39,7 @@ from services.journey.core.effects import (
     StateConsent,
     WithdrawMessage,
 )
+from services.journey.core.flow import Flow
 from services.journey.core.identity_effects import Forward, Link, MoveOut, TakeRecord, TakeRow
 from services.journey.core.merge import Record, content
 from services.journey.core.merging import asked_by
@@ -57,6 +59,8 @@ class Stage:
 
     book: Book
     settings: WorkspaceSettings
+    by_clock: Sequence[Flow] = ()
+    """The flows that the clock starts."""
     observer: Observer | None = None
     rows: list[Row] = field(default_factory=list)
     handed: list[Event] = field(default_factory=list)
@@ -86,6 +90,8 @@ class Life:
 
     stage: Stage
     customer: Customer
+    plan: Planner | None = None
+    """From the first event on, where the clock starts journeys."""
     events: list[Event] = field(default_factory=list)
     """Still to come, latest first."""
     pending: dict[str, _Pending] = field(default_factory=dict)
@@ -108,7 +114,9 @@ class Life:
             instants.append(self.events[-1].received_at)
         if self.customer.state.forward:
             return min(instants, default=None)
-        times = next_due(self.customer), next_change(self.stage.book, self.customer, self.now)
+        fires = None if self.plan is None else self.plan.next_at(self.customer)
+        change = next_change(self.stage.book, self.customer, self.now)
+        times = next_due(self.customer), change, fires
         instants += [at for at in times if at is not None]
         return min(instants, default=None)
 
@@ -121,6 +129,8 @@ class Life:
     def instant(self, at: datetime) -> None:
         while True:
             self.arrive(at)
+            if self._fire(at):
+                continue
             self._decide(at, Tick(at))
             if self.events and self.events[-1].received_at == at:
                 continue  # a step has emitted one
@@ -129,6 +139,17 @@ class Life:
                 return
             first = min(due, key=lambda p: order_key(p.message))
             self._decide_message(first, at)
+
+    def _fire(self, at: datetime) -> bool:
+        """Journeys that the clock starts now, behind all that the log has up to now."""
+        if self.customer.state.forward:
+            return False  # they belong to somebody else, who has a clock of their own
+        if self.plan is None and self.stage.by_clock:
+            self.plan = Planner(self.stage.book, self.stage.by_clock, since=at)
+        fired = [] if self.plan is None else self.plan.due(self.customer, at)
+        for event in fired:
+            self.expect(event, at)
+        return bool(fired)
 
     def _decide(self, at: datetime, given: Event | Tick) -> None:
         decision = decide(self.stage.book, self.customer, given, at, self._witnessed(given))

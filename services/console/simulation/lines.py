@@ -1,6 +1,8 @@
 """A file of events, one a line, as the log would hold them."""
 
 from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -9,7 +11,7 @@ from services.ingest.protocol import open_parcel, read
 from services.ingest.times import as_utc, parse_time
 from shared.clock import EPOCH
 from shared.errors import BadInput
-from shared.event import Event
+from shared.event import Event, catalog_event
 
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:
@@ -36,8 +38,27 @@ def _event(number: int, line: bytes) -> Event:
             f"line {number}: no time of receipt", hint="give each event a `timestamp` in ISO 8601"
         )
     fields.setdefault("messageId", f"line-{number}")
+    if fields.get("type") == "catalog":
+        return _catalog(number, fields, received)
     scene = Scene(received=received, source="simulate")
     reading = read(open_parcel(msgspec.json.encode(fields)), scene)
     if reading.refused:
         raise BadInput(f"line {number}: unusable event: {reading.refused[0].reason}")
     return msgspec.structs.replace(reading.events[0], received_at=received)
+
+
+def _catalog(number: int, fields: dict[str, Any], received: datetime) -> Event:
+    name, properties = fields.get("event"), fields.get("properties", {})
+    if not isinstance(name, str) or not name or not isinstance(properties, dict):
+        raise BadInput(
+            f"line {number}: unusable catalogue event",
+            hint="a catalogue event has an `event`, its name, and may have `properties`",
+        )
+    event = catalog_event(
+        message_id=str(fields["messageId"]),
+        name=name,
+        properties=properties,
+        at=received,
+        source="simulate",
+    )
+    return msgspec.structs.replace(event, received_at=received)

@@ -9,7 +9,7 @@ import msgspec
 
 from services.console.simulation.lines import read_events
 from services.console.simulation.stubs import Stub
-from services.journey.core.flow import Call, Flow
+from services.journey.core.flow import Call, Flow, OnDate, Schedule
 from services.journey.language.model.fields import Located
 from services.journey.language.model.journey import JourneyTest, TestEvent
 from services.journey.language.problems import Problems, nearest
@@ -34,6 +34,13 @@ class Script:
 def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
     """The script; what cannot be played is left out and added to `problems`."""
     start = test.at.astimezone(UTC)
+    if not test.events and not isinstance(flow.plan, Schedule | OnDate):
+        problems.add(
+            test.node.spot,
+            "`events` is missing here",
+            "only a journey that the clock starts can be tested without any",
+            code="test_event",
+        )
     writer = _Writer(test, problems)
     if test.customer.traits:
         writer.write(test.customer, start, type="identify", traits=test.customer.traits)
@@ -42,6 +49,9 @@ def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
         at = _moment(item, at, problems)
         if item.traits:
             writer.write(item, at, type="identify", traits=item.traits)
+        if item.catalog is not None:
+            name = item.catalog.text
+            writer.write(item, at, type="catalog", event=name, properties=item.properties)
         if item.event is not None:
             writer.write(
                 item,

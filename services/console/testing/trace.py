@@ -17,6 +17,7 @@ from services.console.testing.listening import Answer
 from services.console.testing.times import Local
 from services.journey.core.decide import Tick, due_of
 from services.journey.core.effects import Convert, Count, EmitEvent
+from services.journey.core.firing import is_by_firing
 from services.journey.core.flow import Branch, Flow, Send
 from services.journey.core.state import Customer, ForEvent, Run
 from shared.decisions import Decision as DecisionWord
@@ -113,7 +114,10 @@ class Trace:
         match observed.given:
             case Event() as event:
                 repeated = not observed.decision.taken_in and not observed.decision.passed_on
-                self._event(at, event, answers, repeated=repeated)
+                if not is_by_firing(event):
+                    self._event(at, event, answers, repeated=repeated)
+                elif event.properties["journey"] == self._flow.journey:
+                    self._event(at, event, answers, repeated=False)
             case Tick():
                 self._timed_out(at, before)
         self._membership(observed)

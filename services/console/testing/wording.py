@@ -10,12 +10,14 @@ from services.console.testing.listening import Question
 from services.console.testing.times import Local
 from services.dispatch.policy import Hold
 from services.journey.core.effects import QueueMessage
+from services.journey.core.firing import ON_DATE, SCHEDULED, is_by_firing
 from services.journey.core.flow import Branch, Call, Flow, Send, Step, WaitFor
 from services.journey.core.state import Run
 from shared.decisions import Refusal
 from shared.event import Event
 from shared.workspace import duration_text
 
+_FIRES = {SCHEDULED: "the schedule fires", ON_DATE: "the date has come"}
 _LONGEST = 100
 """Characters of an event's properties that a line shows."""
 
@@ -27,6 +29,10 @@ def event(given: Event, *, repeated: bool) -> str:
         return f"what {given.previous_id} was joins {given.customer}"
     if given.kind == "identify":
         said = f"the customer's traits: {_short(given.traits)}"
+    elif is_by_firing(given):
+        said = _FIRES.get(given.name, f"catalogue event {given.name}")
+        if given.name not in _FIRES and given.properties["properties"]:
+            said += f" {_short(given.properties['properties'])}"
     else:
         said = f"event {given.name}"
         if given.properties:

@@ -1,7 +1,7 @@
 """The flows in force, found quickly: by event, by version, by moment of receipt."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Self
@@ -59,6 +59,8 @@ class Edition:
     segments: Mapping[str, Segment] = field(default_factory=dict)
     holdout: float = 0.0
     """Share of all customers, 0 to 1, who are held out of every marketing journey."""
+    plans: tuple[Flow, ...] = ()
+    """Flows that start for many customers at once, ordered by journey id."""
 
     @classmethod
     def of(
@@ -93,7 +95,8 @@ class Edition:
             if flow.watches is not None
         )
         found = {name: tuple(starters) for name, starters in by_event.items()}
-        return cls(active_from, found, by_api, watches, segments, holdout)
+        plans = tuple(flow for flow in flows if flow.plan is not None)
+        return cls(active_from, found, by_api, watches, segments, holdout, plans)
 
 
 def _watch(flow: Flow, segment: Segment, before: Watch | None, from_now: datetime) -> Watch:
@@ -194,6 +197,34 @@ class Book:
     def segments_at(self, at: datetime) -> Mapping[str, Segment]:
         edition = self._edition(at)
         return {} if edition is None else edition.segments
+
+    def plans(self, at: datetime) -> tuple[Flow, ...]:
+        """The flows in force that start for many customers at once, ordered by journey id."""
+        edition = self._edition(at)
+        found = () if edition is None else edition.plans
+        if found and self._archived:
+            return tuple(flow for flow in found if not self._is_archived(flow.journey, at))
+        return found
+
+    def fired(self, journey: str, version: int, received_at: datetime) -> Flow | None:
+        """The version that fired, as long as the journey is still published and can fire."""
+        found = any(flow.journey == journey for flow in self.plans(received_at))
+        return self.flow(journey, version) if found else None
+
+    def reigns(
+        self, after: datetime, until: datetime
+    ) -> Iterator[tuple[datetime, datetime, tuple[Flow, ...]]]:
+        """The stretches of (after, until] in which one edition is in force, with its plans.
+
+        An edition is in force from its first instant on, up to the next one's.
+        """
+        for place, edition in enumerate(self._editions):
+            start = max(after, edition.active_from - _MICROSECOND)
+            end = until
+            if place + 1 < len(self._editions):
+                end = min(until, self._starts[place + 1] - _MICROSECOND)
+            if start < end:
+                yield start, end, edition.plans
 
     def _edition(self, received_at: datetime) -> Edition | None:
         place = bisect_right(self._starts, received_at) - 1

@@ -17,12 +17,12 @@ from operator import itemgetter
 
 import msgspec
 
-from services.journey.core import dedupe, history, identity, merging, segments
+from services.journey.core import dedupe, firing, history, identity, merging, segments
 from services.journey.core.book import Book, Transfer
 from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.identity_effects import GiveBack
 from services.journey.core.merge import merge_of
-from services.journey.core.moves import enter, move
+from services.journey.core.moves import enter, enter_meant, move
 from services.journey.core.profile import take_traits
 from services.journey.core.state import (
     AtTime,
@@ -52,7 +52,8 @@ class Decision(msgspec.Struct, frozen=True):
     customer: Customer
     effects: tuple[Effect, ...]
     taken_in: bool = True
-    """False for an event that had been taken in before, and for one that is passed on."""
+    """False for an event that had been taken in before, for one that is passed on, and for a firing
+    that means others."""
     passed_on: bool = False
     """True for a link, and for an event of an id that belongs to somebody else."""
 
@@ -132,11 +133,25 @@ def _decide_event(
         segments.look(work, received_at)
         segments.follow(work, received_at)
         return Decision(work.finish(), tuple(work.effects))
-    message = dedupe.digest(event.id)
+    message = dedupe.digest_of(event)
     if dedupe.is_known(work.state.seen, message, received_at):
+        return Decision(work.finish(), tuple(work.effects), taken_in=False)
+    meant = firing.meant(work, event, received_at) if firing.is_by_firing(event) else None
+    if meant is None and firing.is_by_firing(event):
         return Decision(work.finish(), tuple(work.effects), taken_in=False)
     segments.meet(work, event, received_at)
     _take_in(work, event, message, received_at)
+    if meant is not None:
+        enter_meant(work, meant, received_at)
+    else:
+        _move(work, event, stamp, witnessed)
+    segments.follow(work, received_at, starting=not event.historical)
+    _catch_up(work, event, stamp)
+    return Decision(work.finish(), tuple(work.effects))
+
+
+def _move(work: Walk, event: Event, stamp: datetime, witnessed: Sequence[Event]) -> None:
+    assert event.received_at is not None
     if event.kind == "merge":
         merging.take_in(
             work,
@@ -146,12 +161,9 @@ def _decide_event(
             lambda before: _fire(work, before, inclusive=False),
         )
     elif event.kind == "enter":
-        enter(work, event, received_at)
+        enter(work, event, event.received_at)
     elif not event.historical:
-        move(work, event, received_at, stamp)
-    segments.follow(work, received_at, starting=not event.historical)
-    _catch_up(work, event, stamp)
-    return Decision(work.finish(), tuple(work.effects))
+        move(work, event, event.received_at, stamp)
 
 
 def _catch_up(work: Walk, event: Event, stamp: datetime) -> None:

@@ -7,6 +7,10 @@ spilled. An id is kept as 8 bytes of its digest: a false match needs billions of
 from datetime import datetime
 from hashlib import blake2b
 
+from shared.event import Event
+
+OCCASION = "occasion"
+"""The property of a firing's `enter` event that names its occasion."""
 BOUND = 1024
 _WINDOW = 7 * 86_400
 
@@ -14,6 +18,17 @@ _WINDOW = 7 * 86_400
 def digest(message_id: str) -> int:
     # 63 bits: PostgreSQL's bigint is signed.
     return int.from_bytes(blake2b(message_id.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def digest_of(event: Event) -> int:
+    """What an event is known by: its id.
+
+    Of a firing, its occasion: an id that has been merged into another customer, or has moved to
+    another zone, does not get the same occasion twice.
+    """
+    if event.kind == "enter" and OCCASION in event.properties:
+        return digest(event.properties[OCCASION])
+    return digest(event.id)
 
 
 def remember(

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
+from services.journey.core.calendar import Cron
 from shared.decisions import Category
 
 _ZERO = timedelta(0)
@@ -275,6 +277,42 @@ Step = Wait | WaitUntil | WaitFor | Branch | Split | Send | Set | Emit | Call | 
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """Fires for every member of a segment, at times of one clock or of each member's own."""
+
+    cron: Cron
+    member: Expression
+    """Whether the customer is in the segment."""
+    segment: str
+    zone: ZoneInfo | None = None
+    """None: the workspace's, or with `local` each customer's own."""
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OnDate:
+    """Fires for each customer on a date of their own."""
+
+    date: Expression
+    offset: timedelta = timedelta(0)
+    at: time | None = None
+    """The local time of day; None: midnight, or the very instant of a value that is one."""
+    yearly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Fires for everyone whom `condition` selects when a catalogue event matches."""
+
+    match: EventMatch
+    condition: Expression
+
+
+Plan = Schedule | OnDate | Audience
+"""What starts runs for many customers at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     journey: str
     version: int
@@ -300,3 +338,5 @@ class Flow:
     """Steps whose id is written in the file; the others are named by kind and place."""
     contents: Mapping[str, str] = field(default_factory=dict)
     """Step id → a digest of what the file says of it, all that is in it included."""
+    plan: Plan | None = None
+    """Started for many customers at once, by a clock or a catalogue event."""

@@ -72,7 +72,7 @@ def passes_on(work: Walk, event: Event, stamp: datetime) -> bool:
         work.effects.append(Belong(""))
         return False
     assert event.received_at is not None
-    is_known = dedupe.is_known(state.seen, dedupe.digest(event.id), event.received_at)
+    is_known = dedupe.is_known(state.seen, dedupe.digest_of(event), event.received_at)
     if event.kind not in _OF_THE_ID_ITSELF and not is_known:
         work.effects.append(Forward(forwarded(event, work.id, state.forward)))
     if event.kind == "outcome":
@@ -98,7 +98,7 @@ def _take_link(work: Walk, event: Event, stamp: datetime) -> None:
             base = str(event.properties.get("base"))
             work.effects.append(CarryOn(work.state.forward, base, part, stamp))
         return
-    message = dedupe.digest(event.id)
+    message = dedupe.digest_of(event)
     is_users = work.state.known and not event.properties.get("alias")
     if work.state.forward or is_users or dedupe.is_known(work.state.seen, message, stamp):
         return

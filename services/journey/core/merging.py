@@ -193,7 +193,7 @@ _LONGEST_REMEMBERED = timedelta(days=7)
 def _take_row(work: Walk, event: Event, stamp: datetime) -> bool:
     """False for an event that the customer has taken in by another way already."""
     received_at = _received_at(event)
-    message = dedupe.digest(event.id)
+    message = dedupe.digest_of(event)
     if received_at > stamp - _LONGEST_REMEMBERED:
         if dedupe.is_known(work.state.seen, message, received_at):
             return False

@@ -17,22 +17,29 @@ def moment_of(value: Value, offset: timedelta, at: time | None, zone: ZoneInfo) 
     A date, or an instant with a time of day beside it, is a local calendar day: offsets in whole
     days move along the calendar. An instant by itself is moved by elapsed time.
     """
+    day, instant = read_moment(value)
     try:
-        day, instant = _read(value)
-        if day is None and instant is None:
-            return None
-        if day is None:
-            assert instant is not None
-            if at is None:
-                return instant + offset
+        if instant is not None and at is None:
+            return instant + offset
+        if instant is not None:
             day = instant.astimezone(zone).date()
-        whole, rest = divmod(offset, _DAY)
+    except OverflowError:
+        return None
+    return None if day is None else local_moment(day, offset, at, zone)
+
+
+def local_moment(day: date, offset: timedelta, at: time | None, zone: ZoneInfo) -> datetime | None:
+    """The time of day (midnight without one) on a calendar day, moved by the offset: whole days
+    along the calendar, the rest as elapsed time. None beyond the calendar's ends."""
+    whole, rest = divmod(offset, _DAY)
+    try:
         return instant_of(day + whole * _DAY, at or time(0), zone) + rest
     except OverflowError:
         return None
 
 
-def _read(value: Value) -> tuple[date | None, datetime | None]:
+def read_moment(value: Value) -> tuple[date | None, datetime | None]:
+    """The date or the aware instant that a value spells; at most one of the two."""
     if isinstance(value, datetime):
         return None, value
     if not isinstance(value, str) or len(value) > 40:

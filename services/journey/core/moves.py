@@ -12,6 +12,7 @@ import msgspec
 from services.journey.core.book import Starter
 from services.journey.core.effects import Convert
 from services.journey.core.entry import Admission, admit, carry_out
+from services.journey.core.firing import Meant
 from services.journey.core.flow import Flow, Moment, Scope, WaitFor
 from services.journey.core.state import (
     ForAnswer,
@@ -105,6 +106,12 @@ def enter(work: Walk, event: Event, received_at: datetime) -> None:
     if flow is not None:
         admission = admit(flow, work, moment, event, work.runs.values())
         carry_out(work, admission, moment, event, received_at)
+
+
+def enter_meant(work: Walk, meant: Meant, received_at: datetime) -> None:
+    """A journey that fired for many starts for this customer, if it may."""
+    admission = admit(meant.flow, work, meant.moment, meant.event, work.runs.values())
+    carry_out(work, admission, meant.moment, meant.event, received_at)
 
 
 def _flow(work: Walk, run: Run | OpenGoal) -> Flow:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -12,12 +13,15 @@ from services.journey.language.documents import read_document
 from services.journey.language.expressions import constant, expression, segments_in
 from services.journey.language.expressions.history import needs
 from services.journey.language.model import steps as model
+from services.journey.language.model.fields import Located
 from services.journey.language.model.journey import Journey
 from services.journey.language.model.triggers import (
     AnyTrigger,
     ApiTrigger,
+    DateTrigger,
     EventCondition,
     EventTrigger,
+    ScheduleTrigger,
     SegmentTrigger,
 )
 from services.journey.language.problems import Problem, Problems
@@ -109,6 +113,7 @@ class _Compiler:
                     for name, _span in segments_in(node)
                 )
             ),
+            plan=self._plan(journey.trigger),
             needs=tuple(
                 need for node in self.resolved.expressions.values() for need in needs(node)
             ),
@@ -120,10 +125,33 @@ class _Compiler:
         trigger = journey.trigger
         if isinstance(trigger, AnyTrigger):
             return tuple(self._match(each) for each in trigger.any)
-        if isinstance(trigger, ApiTrigger | SegmentTrigger):
-            return ()
-        assert isinstance(trigger, EventTrigger)
-        return (self._match(trigger),)
+        if isinstance(trigger, EventTrigger) and trigger.audience is None:
+            return (self._match(trigger),)
+        return ()
+
+    def _plan(self, trigger: Located) -> core.Plan | None:
+        match trigger:
+            case ScheduleTrigger():
+                zone = None if trigger.timezone in (None, "customer") else trigger.timezone
+                member = self._condition(trigger.segment)
+                assert member is not None
+                return core.Schedule(
+                    trigger.schedule,
+                    member,
+                    trigger.segment.text,
+                    None if zone is None else ZoneInfo(zone),
+                    local=trigger.timezone == "customer",
+                )
+            case DateTrigger():
+                date = self._condition(trigger.date)
+                assert date is not None
+                offset = trigger.offset or timedelta(0)
+                return core.OnDate(date, offset, trigger.time, trigger.every is not None)
+            case EventTrigger() if trigger.audience is not None:
+                condition = self._condition(trigger.audience)
+                assert condition is not None
+                return core.Audience(self._match(trigger), condition)
+        return None
 
     def _watches(self, journey: Journey) -> core.Watched | None:
         trigger = journey.trigger

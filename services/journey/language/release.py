@@ -8,7 +8,7 @@ from services.journey.language.expressions.syntax import Span
 from services.journey.language.problems import Problems, Spot
 from services.journey.language.tree import Mapping
 
-TRIGGERS = frozenset({"schedule", "date", "audience"})
+TRIGGERS: frozenset[str] = frozenset()
 FUNCTIONS: frozenset[str] = frozenset()
 ROOTS = frozenset({"rfm"})
 STEP_RESULTS = frozenset({"opened", "clicked"})

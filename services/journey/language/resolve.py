@@ -23,6 +23,7 @@ from services.journey.language.model.triggers import (
     DateTrigger,
     EventCondition,
     EventTrigger,
+    ScheduleTrigger,
 )
 from services.journey.language.problems import Problems
 from services.journey.language.tree import Mapping, Scalar, Sequence
@@ -195,11 +196,13 @@ class _Expressions:
             self._step(placed)
 
     def _trigger(self, trigger: Located) -> None:
-        context = contexts.of_trigger()
-        if isinstance(trigger, (EventTrigger, AnyTrigger)):
-            self._events(trigger, context)
-        if isinstance(trigger, EventTrigger):
+        if isinstance(trigger, EventTrigger) and trigger.audience is not None:
+            self._read(trigger.where, contexts.of_catalog())
             self._read(trigger.audience, contexts.of_audience())
+        elif isinstance(trigger, (EventTrigger, AnyTrigger)):
+            self._events(trigger, contexts.of_trigger())
+        if isinstance(trigger, ScheduleTrigger):
+            self._resolved.expressions[trigger.segment] = membership(trigger.segment.text)
         if isinstance(trigger, DateTrigger):
             self._read(trigger.date, contexts.of_date(), "value")
 
@@ -243,6 +246,14 @@ class _Expressions:
 
     def _with_segments(self, context: Context) -> Context:
         return context if self._segments is None else context.with_segments(self._segments)
+
+
+def membership(segment: str) -> Node:
+    """The condition `in_segment("…")`."""
+    quoted = segment.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    node = parse(f'in_segment("{quoted}")')
+    assert not isinstance(node, Mistake), "a word in quotes is a text"
+    return node
 
 
 def read_expression(

@@ -41,6 +41,12 @@ def of_trigger() -> Context:
     return Context("a trigger's `where`", _CUSTOMER | {"event"}, {})
 
 
+def of_catalog() -> Context:
+    return Context(
+        "`where` beside an `audience`, whose event belongs to no customer", frozenset({"event"}), {}
+    )
+
+
 def of_audience() -> Context:
     return Context("an audience", _CUSTOMER | {"trigger", "event"}, {})
 

@@ -79,7 +79,7 @@ def _scalar(node: object) -> Scalar:
     raise mistake(f"one value is needed here, not {what}")
 
 
-def _read(parse: Callable[[str], T]) -> Callable[[object], T]:
+def read(parse: Callable[[str], T]) -> Callable[[object], T]:
     """A validator for one scalar, whose ValueError becomes the problem."""
 
     def validate(node: object) -> T:
@@ -195,16 +195,16 @@ Anything = Annotated[Any, PlainValidator(lambda node: node), WithJsonSchema({})]
 """A node as it is: a literal, or an expression where a step takes one."""
 Data = Annotated[Any, PlainValidator(data), WithJsonSchema({})]
 Yes = Annotated[
-    Literal[True], PlainValidator(_read(_yes)), WithJsonSchema({"type": "boolean", "const": True})
+    Literal[True], PlainValidator(read(_yes)), WithJsonSchema({"type": "boolean", "const": True})
 ]
-YesNo = Annotated[bool, PlainValidator(_read(_yes_no)), WithJsonSchema({"type": "boolean"})]
+YesNo = Annotated[bool, PlainValidator(read(_yes_no)), WithJsonSchema({"type": "boolean"})]
 Whole = Annotated[int, BeforeValidator(text_of)]
 Number = Annotated[float, BeforeValidator(text_of), Field(allow_inf_nan=False)]
 
 Span = Annotated[Duration, BeforeValidator(text_of), WithJsonSchema(_DURATION_SCHEMA)]
 Offset = Annotated[
     timedelta,
-    PlainValidator(_read(_signed)),
+    PlainValidator(read(_signed)),
     WithJsonSchema(_DURATION_SCHEMA | {"pattern": r"^[-+]?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$"}),
 ]
 Clock = Annotated[
@@ -212,19 +212,19 @@ Clock = Annotated[
     BeforeValidator(text_of),
     WithJsonSchema(_STRING | {"pattern": r"^([01]?\d|2[0-3]):[0-5]\d$"}),
 ]
-ZoneOrCustomer = Annotated[str, PlainValidator(_read(_zone_or_customer)), WithJsonSchema(_STRING)]
+ZoneOrCustomer = Annotated[str, PlainValidator(read(_zone_or_customer)), WithJsonSchema(_STRING)]
 Share = Annotated[
-    float, PlainValidator(_read(parse_share)), WithJsonSchema(_STRING | {"examples": ["10%"]})
+    float, PlainValidator(read(parse_share)), WithJsonSchema(_STRING | {"examples": ["10%"]})
 ]
 Reentry = Annotated[
     Literal["always", "never"] | timedelta,
-    PlainValidator(_read(_reentry)),
+    PlainValidator(read(_reentry)),
     WithJsonSchema({"anyOf": [{"enum": ["always", "never"]}, _DURATION_SCHEMA]}),
 ]
 Instant = Annotated[
-    datetime, PlainValidator(_read(_instant)), WithJsonSchema(_STRING | {"format": "date-time"})
+    datetime, PlainValidator(read(_instant)), WithJsonSchema(_STRING | {"format": "date-time"})
 ]
-Address = Annotated[str, PlainValidator(_read(_url)), WithJsonSchema(_STRING | {"format": "uri"})]
+Address = Annotated[str, PlainValidator(read(_url)), WithJsonSchema(_STRING | {"format": "uri"})]
 
 
 def one_or_more(node: object) -> object:

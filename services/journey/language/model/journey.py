@@ -50,14 +50,18 @@ class TestEvent(Located):
     after: Span | None = None
     at: Instant | None = None
     event: Word | None = None
+    catalog: Word | None = None
+    """An event that belongs to no customer."""
     properties: dict[str, Data] = Field(default_factory=dict)
     context: dict[str, Data] = Field(default_factory=dict)
     traits: dict[str, Data] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _says_something(self) -> "TestEvent":
-        if self.event is None and not self.traits:
+        if self.event is None and self.catalog is None and not self.traits:
             raise mistake("an `event` is missing here, or `traits`")
+        if self.catalog is not None and (self.event is not None or self.context):
+            raise mistake("a `catalog` event has `properties` only, and a line of its own")
         if self.after is not None and self.at is not None:
             raise mistake("`after` and `at` exclude each other")
         return self
@@ -105,7 +109,8 @@ class JourneyTest(Located):
     name: Word
     at: Instant
     customer: TestCustomer
-    events: Annotated[tuple[TestEvent, ...], Field(min_length=1)]
+    events: Annotated[tuple[TestEvent, ...], Field(min_length=1)] = ()
+    """May be left out where the clock starts the journey."""
     calls: dict[str, StubbedCall] = Field(default_factory=dict)
     """By step id; a call without one is answered with nothing."""
     until: Span | None = None

@@ -2,9 +2,17 @@
 
 from typing import Annotated, Literal, Union
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+)
 
-from services.journey.language.model.cron import check_cron
+from services.journey.core.calendar import Cron
+from services.journey.language.model.cron import read_cron
 from services.journey.language.model.fields import (
     Clock,
     Condition,
@@ -14,8 +22,15 @@ from services.journey.language.model.fields import (
     Yes,
     ZoneOrCustomer,
     kinds_in,
+    read,
     text_of,
 )
+
+Schedule = Annotated[
+    Cron,
+    PlainValidator(read(read_cron)),
+    WithJsonSchema({"type": "string", "examples": ["0 10 * * mon"]}),
+]
 
 
 class EventCondition(Located):
@@ -39,7 +54,7 @@ class SegmentTrigger(Located):
 
 
 class ScheduleTrigger(Located):
-    schedule: Annotated[str, BeforeValidator(check_cron), BeforeValidator(text_of)]
+    schedule: Schedule
     segment: Word
     timezone: ZoneOrCustomer | None = None
 
