@@ -16,6 +16,7 @@ from services.console import (
     keys_api,
     messages_api,
     page,
+    set_aside_api,
     workspace_api,
 )
 from services.console.context import Console
@@ -33,6 +34,15 @@ reads, `marketer` also publishes and pauses, `operator`, `admin` also manages ke
 Errors are `{"code", "message"}` with an optional `hint`. 4xx is for the caller to mend; 503 is our
 trouble and comes with `Retry-After`. Instants are ISO 8601 in UTC.
 """
+_APIS = (
+    workspace_api,
+    journeys_api,
+    graph_api,
+    enter_api,
+    messages_api,
+    keys_api,
+    set_aside_api,
+)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": Failure, "description": "No token, or an unknown or revoked one"},
     403: {"model": Failure, "description": "The token's role does not reach this far"},
@@ -52,7 +62,7 @@ def create_app(console: Console) -> FastAPI:
     )
     app.state.console = console
     install_error_handlers(app)
-    for api in (workspace_api, journeys_api, graph_api, enter_api, messages_api, keys_api):
+    for api in _APIS:
         app.include_router(api.router, responses=_ERRORS)
     app.include_router(page.router)
     app.add_middleware(_Headers)

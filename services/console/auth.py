@@ -47,4 +47,5 @@ def caller(needed: Role) -> Callable[..., Coroutine[Any, Any, Source]]:
 
 Viewer = Annotated[Source, Depends(caller("viewer"))]
 Marketer = Annotated[Source, Depends(caller("marketer"))]
+Operator = Annotated[Source, Depends(caller("operator"))]
 Admin = Annotated[Source, Depends(caller("admin"))]

@@ -255,6 +255,54 @@ class NewKey(KeyRow):
     """The key itself: shown this once, kept nowhere."""
 
 
+class AsideRow(Answer):
+    id: int = Field(examples=[1])
+    at: datetime
+    source: str = Field(examples=["web"])
+    """The write key's name; `log` for a record of the log that the engine could not take in."""
+    reason: str = Field(examples=["no_identity"])
+    replayed_at: datetime | None
+    replayed_by: str | None
+    bytes: int = Field(examples=[412])
+
+
+class AsideContent(AsideRow):
+    payload: str
+    """As it came, cut at the size limit of an event. Personal data."""
+
+
+class AsideCount(Answer):
+    source: str = Field(examples=["web"])
+    reason: str = Field(examples=["no_identity"])
+    waiting: int = Field(examples=[12])
+    replayed: int = Field(examples=[3])
+    last_at: datetime
+
+
+class ReplayRow(Answer):
+    id: int = Field(examples=[1])
+    events: list[str]
+    """Ids of the events that were put into the log; none if it had been replayed before."""
+
+
+class UnmendedRow(Answer):
+    id: int = Field(examples=[2])
+    why: str = Field(examples=["it cannot be used still: no_identity"])
+
+
+class ReplayAnswer(Answer):
+    replayed: list[ReplayRow]
+    left: list[UnmendedRow]
+
+
+class ReplayWish(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    payload: dict[str, Any] = Field(
+        examples=[{"type": "track", "userId": "u1", "event": "Product Added"}]
+    )
+    """The mended event, in the form in which SDKs send it."""
+
+
 class KeyWish(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(examples=["web"])

@@ -18,6 +18,9 @@ logger = structlog.get_logger()
 
 LOG_RETENTION = timedelta(days=7)
 HISTORY_RETENTION = timedelta(days=400)
+SET_ASIDE_RETENTION = timedelta(days=30)
+"""What was set aside holds personal data that no customer's page shows: it is not kept long."""
+USAGE_RETENTION = timedelta(days=40)
 _LONGEST_CAP = timedelta(days=100)
 _EVERY = 3600.0
 _CHUNK = 20_000
@@ -107,6 +110,8 @@ async def _forget(connection: Connection, now: datetime) -> None:
     await connection.execute(
         "DELETE FROM calls WHERE status = 'decided' AND decided_at < $1", now - HISTORY_RETENTION
     )
+    await connection.execute("DELETE FROM set_aside WHERE at < $1", now - SET_ASIDE_RETENTION)
+    await connection.execute("DELETE FROM key_usage WHERE day < $1", (now - USAGE_RETENTION).date())
     await connection.execute("DELETE FROM cap_places WHERE taken_at < $1", now - _LONGEST_CAP)
     await connection.execute(
         "DELETE FROM workers WHERE seen_at < clock_timestamp() - interval '1 hour'"

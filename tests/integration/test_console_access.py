@@ -195,11 +195,17 @@ async def test_the_api_describes_itself_with_examples(console: httpx.AsyncClient
         "/api/journeys/{journey}/resume",
         "/api/journeys/{journey}/archive",
         "/api/journeys/{journey}/enter",
+        "/api/journeys/{journey}/graph",
         "/api/messages",
         "/api/customers/{customer}",
         "/api/reasons",
         "/api/keys",
         "/api/keys/{key_id}",
+        "/api/set-aside",
+        "/api/set-aside/counts",
+        "/api/set-aside/replay",
+        "/api/set-aside/{number}",
+        "/api/set-aside/{number}/replay",
     }
     assert '"cart-abandonment"' in json.dumps(document)
     page = await console.get("/docs")

@@ -1,18 +1,18 @@
 """`dangol key create | list | revoke`."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from services.cli.on_database import on_database
 from services.cli.options import AS_JSON, DATA
 from services.cli.terminal import note, say, say_json, table
 
 if TYPE_CHECKING:
     from services.console.keys import Key
-    from shared.db.connect import Connection
+    from shared.db.connect import Connection, Pool
 
 T = TypeVar("T")
 
@@ -115,17 +115,8 @@ def _text(value: Any) -> Any:
 
 
 def _with(data: Path, work: "Callable[[Connection], Awaitable[T]]") -> T:
-    from services.cli.database import database, prepare
-    from shared.db.connect import open_pool
+    async def whole(pool: "Pool") -> T:
+        async with pool.acquire() as connection:
+            return await work(connection)
 
-    async def whole(found: Any) -> T:
-        await prepare(found)
-        pool = await open_pool(found.dsn, size=1, name="command")
-        try:
-            async with pool.acquire() as connection:
-                return await work(connection)
-        finally:
-            await pool.close()
-
-    with database(data) as found:
-        return asyncio.run(whole(found))
+    return on_database(data, whole)
