@@ -1,13 +1,16 @@
 """`dangol graph JOURNEY`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from services.cli.options import TOKEN
 from services.cli.terminal import note, say
-from services.console.models import GraphAnswer
 from shared.errors import BadInput, ConfigurationError
+
+if TYPE_CHECKING:
+    from services.console.models import GraphAnswer
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +58,7 @@ def graph(
         ) from error
 
 
-def _drawn(workspace: Path, journey: str, lang: str) -> GraphAnswer:
+def _drawn(workspace: Path, journey: str, lang: str) -> "GraphAnswer":
     from services.console.folder import read_folder
     from services.console.graph_api import drawn
     from services.console.refusal import Refused
@@ -73,7 +76,7 @@ def _drawn(workspace: Path, journey: str, lang: str) -> GraphAnswer:
     return drawn(flow, "ko" if lang == "ko" else "en", None)
 
 
-def _asked(server: str, token: str | None, journey: str, lang: str) -> GraphAnswer:
+def _asked(server: str, token: str | None, journey: str, lang: str) -> "GraphAnswer":
     from services.cli.local import DEFAULT_DATA, local_token
     from services.cli.remote import Remote
 
