@@ -28,7 +28,7 @@ from services.journey.language.sql.row import Row
 from shared.db.tables import history
 from shared.workspace import parse_duration
 
-_SKEW = timedelta(days=1)
+SKEW = timedelta(days=1)
 """Nothing happens after its receipt, but the two are read off different clocks."""
 
 Counted = Callable[[Node, Happening], Condition]
@@ -113,7 +113,7 @@ def conditions(rows: Any, past: Past, counted: Counted, now: Column) -> list[Con
     found: list[Any] = [rows.c.kind == sa.literal_column("'track'"), rows.c.name == past.event]
     if past.window is not None:
         found.append(rows.c.happened_at > now - elapsed(past.window))
-        found.append(rows.c.received_at > now - elapsed(past.window + _SKEW))
+        found.append(rows.c.received_at > now - elapsed(past.window + SKEW))
     if past.where is not None:
         found.append(counted(past.where, happening(rows, past.event)))
     return found
