@@ -9,16 +9,15 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 # Customers -----------------------------------------------------------------------------------
 
-WORDS = st.sampled_from(
-    [
-        *("gold", "vip", "", "5", "GOLD", "Äpfel", "ÄPFEL", "골드", "ΣΑΣ", "\U0001f600", "\uffff"),
-        *("7d", "1h", "90m", "1d1h", "7D", " 7d", "4000d", "7d ", "\u0667d", "0s"),
-        *("2026-03-02", "2026-03-01", "2026-02-23T12:00Z", "2026-03-02T21:00:00+09:00"),
-        *("2026-13-99", "2024-02-29", "2025-02-29", "0001-01-01", "9999-12-31T23:59:59-23:59"),
-        *("2026-03-02T11:59:59.999999999Z", "2026-03-02 12:00", "2026-03-02T24:00", "0000-01-01"),
-        *("A1", "A12\n", "sku-77", "a\nb", "a.b", "\\d"),
-    ]
-)
+TEXT_POOL = [
+    *("gold", "vip", "", "5", "GOLD", "Äpfel", "ÄPFEL", "골드", "ΣΑΣ", "\U0001f600", "\uffff"),
+    *("7d", "1h", "90m", "1d1h", "7D", " 7d", "4000d", "7d ", "\u0667d", "0s"),
+    *("2026-03-02", "2026-03-01", "2026-02-23T12:00Z", "2026-03-02T21:00:00+09:00"),
+    *("2026-13-99", "2024-02-29", "2025-02-29", "0001-01-01", "9999-12-31T23:59:59-23:59"),
+    *("2026-03-02T11:59:59.999999999Z", "2026-03-02 12:00", "2026-03-02T24:00", "0000-01-01"),
+    *("A1", "A12\n", "sku-77", "a\nb", "a.b", "\\d"),
+]
+WORDS = st.sampled_from(TEXT_POOL)
 NUMBERS = (
     st.integers(-3, 12)
     | st.sampled_from([0.1, 0.2, 0.3, 0.5, -1.5, 5.0, 2**53 + 1, 2**53, 2**63 - 1, -(2**63)])
@@ -187,3 +186,60 @@ SEGMENTS = {
     "one": 'profile.a == "gold" or did("A")',
     "two": 'in_segment("one") and profile.b != null',
 }
+
+
+# Every operator and function, each with everything -------------------------------------------
+
+_OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
+_BESIDE = (
+    *("null", "true", "5", "0.3", "5.0", '"gold"', '"5"', '"2026-03-02"', '"7d"', '""', "now"),
+    *("profile.b", "profile.a.b", "[profile.b, 5]", '["gold", "5", null]', "trigger.a", "[]"),
+    *('now - "1d"', "now - profile.b", 'profile.b + "7d"', "[now]", '"goldfish"', "[[5]]"),
+)
+_ALONE = (
+    *("profile.a", "not profile.a", "profile.a == profile.a", "profile.a[0] == 5"),
+    *("profile.a[-1] != profile.a[0]", 'profile.a["0"] == profile.a[0]', "-profile.a < 0"),
+    *("len(profile.a) == len(profile.b)", "len(profile.a) > 1", "days_since(profile.a) < 2"),
+    *('lower(profile.a) == "gold"', "lower(profile.a) == lower(profile.b)"),
+    "contains(profile.a, 5)",
+    *("contains(profile.a, profile.b)", 'contains(profile.a, "o")', 'startswith(profile.a, "g")'),
+    *("startswith(profile.a, profile.b)", "profile.a <= profile.b < profile.c"),
+    *("any(p == 5 for p in profile.a)", "all(p != null for p in profile.a)"),
+    *("any(p.b == profile.b for p in profile.a)", "all(p > 0 for p in [profile.a, profile.b])"),
+    *("any(any(q == 5 for q in p) for p in profile.a)", "len(lower(profile.a)) > 2"),
+    *("profile.a + profile.b == profile.c", "profile.a - profile.b < '7d'", "profile.a * 2 > 9"),
+    *("profile.a / profile.b == profile.a", "profile.a + profile.b > profile.a"),
+    *('profile.a + "7d" > now', "now - profile.a > '1d'", "0.1 + profile.a == 0.3"),
+    "(now - profile.a) / (now - profile.b) > 1",
+    *("profile.a * profile.b - profile.c / 3 > 0.5", "profile.a - 0.1 == profile.b"),
+    *("(now - profile.a) * 2 > '2d'", "profile.a + profile.b == 'goldgold'", "'o' in profile.a"),
+)  # fmt: skip
+_PATTERNS = (
+    *("^A[0-9]+$", "a.b", "[^a-z]", "^$", "\\W", "\\d", "sku-\\d{2}", "A+1?", "[A-Z]"),
+    "^(gold|vip)$",
+    *("^\\s", "\\s$", "[\\d-]", "[\\s.]", "g.l?d*?", "^.$", "o{1,2}l", "\\.", "x|"),
+)  # fmt: skip
+_COUNTED = (
+    *('"A"', '"A", within="1d"', '"B", within="7d"', '"A", where=e.a == 5', '"C"'),
+    *('"A", where=e.a == profile.a', '"B", where=e.context.a != null, within="30d"'),
+    *('"A", where=any(p == 5 for p in e.a)', '"A", where=e.b', '"A", where=e.name == "A"'),
+)
+_OF = ("e.a", "e.b", "e.a * 1.5", "e.context.a", "profile.a", "1", "e.a + 0.1")
+
+
+def shapes() -> list[str]:
+    """A condition for each combination, so that no meaning is left to chance."""
+    found = [f"profile.a {operator} {other}" for operator in _OPERATORS for other in _BESIDE]
+    found += [f"{other} {operator} profile.a" for operator in _OPERATORS for other in _BESIDE[:11]]
+    found += _ALONE
+    found += [f'matches(profile.a, "{pattern}")' for pattern in _PATTERNS]
+    for counted_ in _COUNTED:
+        found += [f"did({counted_})", f"count({counted_}) > 1", f"count({counted_}) == 0"]
+        for one in (f"first({counted_})", f"last({counted_})"):
+            found += [f"days_since({one}) >= 1", f"{one} == null", f"{one}.a == profile.a"]
+            found += [f"{one}.context.a == 5", f"{one}.context != null", f"{one}.name != null"]
+        for of in _OF:
+            for fold in ("sum", "avg", "min", "max"):
+                call = f"{fold}({counted_}, of={of})"
+                found += [f"{call} > 5", f"{call} in [profile.a, 0.6]"]
+    return found

@@ -257,8 +257,7 @@ class Compiler:
         if value.event is not None:
             first = keys[0]
             if not first.quoted and first.value == "name":
-                name = of_constant(value.event.name)
-                return name if len(keys) == 1 else NULL
+                return _name_of(value) if len(keys) == 1 else NULL
             if not first.quoted and first.value == "context":
                 return of_json(_stepped(value.event.context, keys[1:]))
             return of_json(_stepped(value.event.properties, keys))
@@ -334,6 +333,14 @@ class Compiler:
 
 def _happened(event: Happening) -> Value:
     return Value(event=event, nullable=False)
+
+
+def _name_of(value: Value) -> Value:
+    assert value.event is not None
+    name = of_constant(value.event.name)
+    if not value.nullable or name.text is None:
+        return name
+    return Value(text=sa.case((value.event.at.is_not(None), name.text)))
 
 
 def _text(node: Node) -> str:

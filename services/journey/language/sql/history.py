@@ -144,8 +144,7 @@ def aggregated(past: Past, of: Callable[[Happening], Value] | None, aggregate: A
         return _extreme(past.function, of, aggregate)
 
     def number(event: Happening) -> Column:
-        found = of(event).number
-        return sa.cast(sa.null(), sa.Numeric) if found is None else _of_rows(event, found)
+        return _of_rows(event, _number(of(event)))
 
     if past.function == "sum":
         total = aggregate(lambda _, event: _total(number(event)))
@@ -202,14 +201,8 @@ def _extreme(function: str, of: Callable[[Happening], Value], aggregate: Aggrega
     """The least or greatest of what compares with the first value that is there."""
     fold = sa.func.min if function == "min" else sa.func.max
 
-    def kind(make: Callable[[Value], Column | None]) -> Column:
-        def over(_: Any, event: Happening) -> Column:
-            column = make(of(event))
-            if column is None:
-                raise Inexact
-            return fold(_of_rows(event, column))
-
-        return aggregate(over)
+    def least(make: Callable[[Value], Column]) -> Column:
+        return aggregate(lambda _, event: fold(_of_rows(event, make(of(event)))))
 
     def first(rows: Any, event: Happening) -> Column:
         value = of(event)
@@ -220,13 +213,13 @@ def _extreme(function: str, of: Callable[[Happening], Value], aggregate: Aggrega
         return ordered.filter(there)[1]  # type: ignore[no-any-return]
 
     try:
-        whole = of_json(aggregate(first))
+        return Value(number=least(_only_number), weight=10)
     except Inexact:
-        return Value(number=kind(_only_number), weight=10)
+        whole = of_json(aggregate(first))
     assert whole.raw is not None
-    text = kind(lambda value: None if value.text is None else by_code_point(value.text))
+    number, text = least(_number), least(_text)
     return Value(
-        number=sa.case((is_kind(whole.raw, "number"), kind(lambda value: value.number))),
+        number=sa.case((is_kind(whole.raw, "number"), number)),
         text=sa.case((is_kind(whole.raw, "string"), text)),
         boolean=whole.boolean,
         json=whole.json,
@@ -234,5 +227,15 @@ def _extreme(function: str, of: Callable[[Happening], Value], aggregate: Aggrega
     )
 
 
-def _only_number(value: Value) -> Column | None:
-    return value.number if len(value.columns) == 1 else None
+def _number(value: Value) -> Column:
+    return sa.cast(sa.null(), sa.Numeric) if value.number is None else value.number
+
+
+def _text(value: Value) -> Column:
+    return by_code_point(sa.cast(sa.null(), sa.Text) if value.text is None else value.text)
+
+
+def _only_number(value: Value) -> Column:
+    if value.number is None or len(value.columns) > 1:
+        raise Inexact
+    return value.number

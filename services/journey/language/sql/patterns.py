@@ -85,7 +85,7 @@ def _set(token: str) -> str:
             raise Inexact
         else:
             parts.append("\\" + escape)
-    if re.search(r"\\[dws]-|-\\[dws]|--|&&|~~|\[", inner):
+    if re.search(r"\\[dws]-.|.-\\[dws]|--|&&|~~|\[", inner):
         raise Inexact
     return token[: 2 if token.startswith("[^") else 1] + "".join(parts) + "]"
 
