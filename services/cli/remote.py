@@ -67,6 +67,12 @@ class Remote:
         path = f"/api/journeys/{quote(journey, safe='')}/{verb}"
         return StatusAnswer.model_validate(self._call("POST", path))
 
+    def traits(self, customer: str) -> dict[str, Any]:
+        """Raises Answered: there is no such customer."""
+        path = f"/api/customers/{quote(customer, safe='')}"
+        traits: dict[str, Any] = self._call("GET", path)["traits"]
+        return traits
+
     def graph(self, journey: str, language: str) -> GraphAnswer:
         path = f"/api/journeys/{quote(journey, safe='')}/graph"
         query = {"lang": language, "live": "true"}

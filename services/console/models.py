@@ -28,6 +28,8 @@ class Failure(Answer):
 class ProblemRow(Answer):
     """A mistake in the workspace; lines and columns count from 1."""
 
+    severity: Literal["error", "warning"] = "error"
+    """A warning refuses nothing."""
     file: str = Field(examples=["journeys/cart.yaml"])
     line: int = Field(examples=[6])
     column: int = Field(examples=[11])

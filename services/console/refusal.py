@@ -21,9 +21,10 @@ class Refused(BadInput):
         )
 
 
-def problem_row(problem: Problem) -> dict[str, object]:
+def problem_row(problem: Problem, severity: str = "error") -> dict[str, object]:
     """A problem as the API and `--json` show it."""
     return {
+        "severity": severity,
         "file": problem.file,
         "line": problem.line,
         "column": problem.column,

@@ -1,8 +1,6 @@
 """Rendering: a template, the customer as she is now, and what the run has kept for the message."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -11,6 +9,7 @@ from services.dispatch.workspace import Workspace
 from shared import message
 from shared.local_time import zone_of
 from shared.templates import Rendered, TemplateFailed, choose, render
+from shared.templates.names import names_of
 
 
 def render_message(workspace: Workspace, pending: Pending, channel: str, now: datetime) -> Rendered:
@@ -24,27 +23,11 @@ def render_message(workspace: Workspace, pending: Pending, channel: str, now: da
     # A file without a locale is in the workspace's language, whatever the customer's may be.
     written = template.name.locale or workspace.settings.locale or ""
     own = {"id": pending.key.id, "channel": channel, "locale": written, "timezone": zone.key}
-    return render(template, names(pending, own, now))
-
-
-def names(pending: Pending, own: Mapping[str, str], now: datetime) -> Mapping[str, Any]:
-    """The names that a template knows; those of `with:` never hide one of the language's own.
-
-    `own` is `message`: id, channel, and the locale and time zone that filters write for.
-    """
     try:
         context = message.unpack(pending.context)
     except msgspec.MsgspecError as error:
         raise TemplateFailed("what the run kept for the message cannot be read") from error
-    return {
-        **context.values,
-        "profile": pending.traits,
-        "trigger": context.trigger,
-        "event": context.event,
-        "steps": context.steps,
-        "journey": {"id": pending.message.journey, "title": context.title},
-        "message": dict(own),
-        "unsubscribe_url": "",
-        "preferences_url": "",
-        "now": now,
-    }
+    names = names_of(
+        context, profile=pending.traits, journey=pending.message.journey, message=own, now=now
+    )
+    return render(template, names)

@@ -4,10 +4,12 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
+from liquid.static_analysis import TemplateAnalysis
 
 from shared.channels import CHANNELS
 from shared.templates import front_matter, mjml
@@ -37,12 +39,29 @@ class TemplateName:
     def key(self) -> str:
         return key(self.name, self.channel, self.locale)
 
+    @property
+    def path(self) -> str:
+        locale = f".{self.locale}" if self.locale else ""
+        return f"templates/{self.name}/{self.channel}{locale}.{self.extension}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A name that the template reads, where it stands first."""
+
+    path: tuple[str, ...]
+    """As far as it is written out: `steps[x].reason` is `("steps",)`."""
+    line: int
+    column: int
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
     name: TemplateName
     parts: Mapping[str, BoundTemplate]
     body: BoundTemplate
+    variables: tuple[Variable, ...] = ()
+    """Names from outside, by place; not those that the template makes itself."""
 
     @property
     def html(self) -> bool:
@@ -103,17 +122,18 @@ def parse_template(path: str, source: str) -> Template:
     split = front_matter.split(source.replace("\r\n", "\n").removeprefix("\ufeff"))
     problems = _missing_parts(name.channel, split.parts)
     parts: dict[str, BoundTemplate] = {}
+    variables: list[Variable] = []
     for part, written in split.parts.items():
-        parsed = _parsed(TEXT, written, problems)
+        parsed = _parsed(TEXT, written, problems, variables)
         if parsed is not None:
             parts[part] = parsed
     environment = HTML if _is_html(name.channel) else TEXT
-    body = _parsed(environment, Part(split.body, split.body_line, 1), problems)
+    body = _parsed(environment, Part(split.body, split.body_line, 1), problems, variables)
     if problems or body is None:
         raise TemplateInvalid(problems)
     if name.extension == "mjml":
         mjml.check(split.body, _rendered_with_nothing(body), split.body_line)
-    return Template(name, parts, body)
+    return Template(name, parts, body, tuple(variables))
 
 
 def render(template: Template, names: Mapping[str, Any]) -> Rendered:
@@ -166,17 +186,21 @@ def _missing_parts(channel: str, parts: Mapping[str, Part]) -> list[TemplateProb
 
 
 def _parsed(
-    environment: Environment, part: Part, problems: list[TemplateProblem]
+    environment: Environment,
+    part: Part,
+    problems: list[TemplateProblem],
+    variables: list[Variable],
 ) -> BoundTemplate | None:
     try:
         template = environment.from_string(part.text)
-        filters = template.analyze(include_partials=False).filters
+        analysis = template.analyze(include_partials=False)
     except (LiquidError, RecursionError) as error:
         token = getattr(error, "token", None)
         index = token.start_index if token is not None and token.source == part.text else 0
         problems.append(TemplateProblem(*_place(part, index), f"Liquid: {_said(error)}"))
         return None
-    for name, spans in filters.items():
+    variables += _variables(part, analysis)
+    for name, spans in analysis.filters.items():
         if name not in environment.filters:
             hint = difflib.get_close_matches(name, environment.filters, n=1)
             problems.append(
@@ -187,6 +211,16 @@ def _parsed(
                 )
             )
     return template
+
+
+def _variables(part: Part, analysis: TemplateAnalysis) -> list[Variable]:
+    first: dict[tuple[str, ...], int] = {}
+    for found in (variable for each in analysis.globals.values() for variable in each):
+        written = takewhile(lambda segment: isinstance(segment, str), found.segments)
+        path = tuple(str(segment) for segment in written)
+        first[path] = min(found.span.index, first.get(path, found.span.index))
+    placed = sorted((index, path) for path, index in first.items())
+    return [Variable(path, *_place(part, index)) for index, path in placed]
 
 
 def _said(error: Exception) -> str:

@@ -16,6 +16,7 @@ def validate(workspace: Path = WORKSPACE, as_json: bool = AS_JSON) -> None:
     """Check a workspace.
 
     Prints every problem with its place and how to mend it, and exits with status 1 if there is one.
+    Warnings are printed as well and refuse nothing.
     """
     import sys
 
@@ -27,12 +28,16 @@ def validate(workspace: Path = WORKSPACE, as_json: bool = AS_JSON) -> None:
     if as_json:
         for problem in loaded.problems:
             say_json(problem_row(problem))
+        for warning in loaded.warnings:
+            say_json(problem_row(warning, "warning"))
     else:
         report_problems(loaded.problems)
+        report_problems(loaded.warnings)
     if loaded.problems:
         count = len(loaded.problems)
         note(paint(f"{count} problem{'' if count == 1 else 's'}", sys.stderr, fg="red", bold=True))
         raise typer.Exit(1)
     if not as_json:
-        count = len(loaded.flows)
-        say(f"{workspace} is in order: {count} journey{'' if count == 1 else 's'}")
+        count, warnings = len(loaded.flows), len(loaded.warnings)
+        but = f", with {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
+        say(f"{workspace} is in order: {count} journey{'' if count == 1 else 's'}{but}")

@@ -20,6 +20,7 @@ from services.journey.language.resolve import resolve
 from services.journey.language.segments import read_segments
 from services.journey.language.settings import read_settings
 from services.journey.language.template_files import read_templates
+from services.journey.language.template_warnings import template_warnings
 from shared.decisions import Category
 from shared.templates import Template
 from shared.workspace import WorkspaceSettings
@@ -58,6 +59,8 @@ class Workspace:
     segment_sources: Mapping[str, SegmentSource] = field(default_factory=dict)
     segments: Mapping[str, Segment] = field(default_factory=dict)
     """Compiled; empty where a file has a problem."""
+    warnings: tuple[Problem, ...] = ()
+    """What is probably not meant and refuses nothing; only where there is no problem."""
 
 
 def load_workspace(files: Mapping[str, bytes]) -> Workspace:
@@ -82,6 +85,9 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
         templates=templates.parsed,
         segment_sources=segments.sources,
         segments={} if found else compile_segments(segments.sources),
+        warnings=()
+        if found
+        else template_warnings(files, templates.parsed.values(), loader.flows.values()),
     )
 
 

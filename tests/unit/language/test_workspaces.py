@@ -273,3 +273,39 @@ def test_what_korean_carriers_cannot_carry_is_told_in_a_korean_workspace() -> No
     assert "`—` `₩`" in found.message
     assert "`₩` → `원`" in found.hint
     assert not load(texts).problems
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "hint"),
+    [
+        ("{{ nmae }}", "`nmae` is nothing that a template knows", "`profile.nmae`"),
+        ("{{ profil.name }}", "`profil` is nothing", "did you mean `profile`"),
+        ("{{ journey.titel }}", "`journey` has no `titel`", "did you mean `title`"),
+        ("{{ steps.first_nuge.outcome }}", "has a step `first_nuge`", "`first_nudge`"),
+    ],
+)
+def test_a_name_that_holds_nothing_is_warned_of(body: str, message: str, hint: str) -> None:
+    text = f"---\nsubject: x\n---\n<p>\n  {body}</p>\n".encode()
+    journey = """
+journey: j
+trigger: {event: E}
+steps: [{send: email, template: hello, id: first-nudge, with: {gift: 1}}]
+"""
+    loaded = load({"templates/hello/email.liquid": text, "journeys/j.yaml": journey})
+    assert not loaded.problems
+    warning = only(list(loaded.warnings))
+    assert (warning.file, warning.line, warning.column) == ("templates/hello/email.liquid", 5, 6)
+    assert message in warning.message
+    assert hint in warning.hint
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ profile.x }}{{ trigger.y }}{{ event.name }}{{ message.locale }}{{ unsubscribe_url }}",
+        "{% assign mine = 1 %}{{ mine }}{% for p in trigger.items %}{{ p.name }}{% endfor %}",
+    ],
+)
+def test_names_that_may_hold_something_are_not(body: str) -> None:
+    text = f"---\nsubject: x\n---\n{body}\n".encode()
+    assert not load({"templates/hello/email.liquid": text}).warnings
