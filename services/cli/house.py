@@ -34,6 +34,7 @@ from services.journey.library import Library
 from services.journey.maintenance import Maintenance
 from services.journey.partition import Engine
 from services.journey.store import Store
+from services.journey.sweeps import Sweeps
 from services.journey.worker import Worker
 from shared import keys, workspace_store
 from shared.db.connect import Pool, engine_for, unavailable_when_lost
@@ -146,11 +147,14 @@ class House:
         self._checks["journey"] = check
         self._services["journey"] = worker.run
         self._services["maintenance"] = Maintenance(found.pool, found.clock).run
-        self._services["leader"] = self._leader().run
+        self._services["leader"] = self._leader(engine).run
 
-    def _leader(self) -> Leader:
+    def _leader(self, engine: Engine) -> Leader:
         """What one process does for all; register jobs here."""
-        return Leader(self._found.dsn)
+        found, leader = self._found, Leader(self._found.dsn)
+        sweeps = Sweeps(found.pool, engine.library, engine.store, found.clock, found.partitions)
+        leader.every(sweeps.every, "sweep", sweeps.run)
+        return leader
 
     def _add_dispatch(self, pool: Pool) -> Dispatcher:
         found, settings = self._found, self._found.settings

@@ -334,12 +334,7 @@ async def set_status(pool: Pool, journey: str, status: Status, clock: Clock = RE
         if was == "archived":
             await _check_revival(connection, journey, status)
         at = await _now(connection, clock) + _AHEAD * clock.speed
-        await connection.execute(
-            "UPDATE journeys SET status = $2, revived_at = coalesce($3, revived_at) WHERE id = $1",
-            journey,
-            status,
-            at if was == "archived" else None,
-        )
+        await connection.execute("UPDATE journeys SET status = $2 WHERE id = $1", journey, status)
         await _record_change(connection, journey, status, at)
         if was == "paused":
             await connection.execute(_RESUME, journey, at, RESUME_SPREAD)

@@ -5,7 +5,7 @@ version always compiles: apply refused it otherwise.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,12 @@ from services.journey.core.flow import Flow, Segment
 from services.journey.core.history import Needs
 from services.journey.core.spans import Span, Spans
 from services.journey.language.compile import JourneyRefused, compile_journey
-from services.journey.language.compile_segments import compile_segments, needs_of_all, read_sources
+from services.journey.language.compile_segments import (
+    SegmentSource,
+    compile_segments,
+    needs_of_all,
+    read_sources,
+)
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import ConfigurationError
 from shared.workspace import WorkspaceSettings, parse_share
@@ -27,7 +32,6 @@ _EDITIONS = (
 )
 _SETTINGS = "SELECT settings FROM workspaces ORDER BY revision DESC LIMIT 1"
 _SOURCES = "SELECT journey, version, source FROM journey_versions"
-_REVIVED = "SELECT id, revived_at FROM journeys WHERE revived_at IS NOT NULL"
 _CHANGES = "SELECT place, journey, status, at FROM journey_changes ORDER BY place"
 
 
@@ -70,6 +74,8 @@ class Current:
     book: Book
     settling: tuple[int, datetime] | None = None
     """The newest revision with a rule for runs in flight, and when it came into force."""
+    segments: Mapping[str, SegmentSource] = field(default_factory=dict)
+    """The newest revision's."""
 
 
 def transfers_of(rows: Iterable[Any]) -> dict[str, tuple[Transfer, ...]]:
@@ -122,7 +128,6 @@ class Library:
             (r["journey"], r["version"]): r["source"] for r in await connection.fetch(_SOURCES)
         }
         changes = await connection.fetch(_CHANGES)
-        revived = {r["id"]: r["revived_at"] for r in await connection.fetch(_REVIVED)}
         versions = Versions(sources, self._compiled)
         editions: list[Edition] = []
         for row in rows:
@@ -131,7 +136,6 @@ class Library:
                 [versions[journey, version] for journey, version in row["journeys"].items()],
                 self._segments(row["segments"]),
                 editions[-1] if editions else None,
-                revived,
                 parse_share(row["holdout"] or "0%"),
             )
             editions.append(edition)
@@ -151,7 +155,9 @@ class Library:
         )
         ruled = [(row["revision"], row["active_from"]) for row in rows if row["in_flight"]]
         stamp = rows[-1]["revision"] + (changes[-1]["place"] if changes else 0)
-        return Current(stamp, book, ruled[-1] if ruled else None)
+        return Current(
+            stamp, book, ruled[-1] if ruled else None, read_sources(rows[-1]["segments"])
+        )
 
     def _segments(self, stored: Mapping[str, Mapping[str, str]]) -> Mapping[str, Segment]:
         """Compiled once, however many revisions have the same."""

@@ -31,3 +31,15 @@ OWNED = Gauge("dangol_journey_partitions_owned", "Partitions owned")
 RESTARTS = Counter("dangol_journey_partition_restarts", "Partitions taken again", ["reason"])
 # 1 in the process that runs schedules and sweeps for all.
 LEADING = Gauge("dangol_journey_leading", "Whether this process leads")
+# Sweeps for what time alone changes: real seconds until every customer found had been handed on.
+SWEEP_SECONDS = Histogram(
+    "dangol_journey_sweep_seconds",
+    "Time that a sweep of the segments took",
+    buckets=(0.01, 0.1, 0.5, 1, 5, 15, 30, 60, 120, 240),
+)
+# Customers whom a sweep has sent a look.
+SWEEP_CHANGED = Counter("dangol_journey_sweep_changed", "Customers who changed segments by time")
+# From the start of the sweep before to the end of the last: nothing was found later than this.
+SWEEP_LATENESS = Gauge("dangol_journey_sweep_lateness_seconds", "How late the last sweep found")
+# Partitions that a sweep could not ask.
+SWEEP_FAILURES = Counter("dangol_journey_sweep_failures", "Partitions that were not swept")

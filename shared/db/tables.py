@@ -287,7 +287,6 @@ journeys = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("status", Text, nullable=False),
-    Column("revived_at", Instant),
 )
 
 journey_changes = Table(

@@ -20,6 +20,9 @@ from services.journey.language.expressions import Mistake, Node, check, expressi
 from services.journey.language.expressions import context as contexts
 from services.journey.language.expressions.history import needs
 from services.journey.language.sql import condition_sql
+from services.journey.language.sql.compiler import Compiler
+from services.journey.language.sql.grouped import Grouped
+from services.journey.language.sql.row import Row
 from services.journey.language.sql.statements import prepared
 from shared.db.connect import _prepare
 from shared.db.tables import Instant, customers
@@ -78,7 +81,9 @@ class Server:
         self.run(self._admin("DROP DATABASE sql_language WITH (FORCE)"))
         self._runner.close()
 
-    async def answers(self, people: People, asked: Sequence[Condition]) -> list[list[bool]]:
+    async def answers(
+        self, people: People, asked: Sequence[Condition], grouped: Grouped | None = None
+    ) -> list[list[bool]]:
         """By customer, what PostgreSQL says of each condition; nothing of them is kept."""
         transaction = self.connection.transaction()
         await transaction.start()
@@ -86,6 +91,8 @@ class Server:
             await self._insert(people)
             columns = [each.where.label(f"c{place}") for place, each in enumerate(asked)]
             statement = sa.select(customers.c.id, *columns).order_by(customers.c.id)
+            if grouped is not None:
+                statement = grouped.joined(statement, [each.where for each in asked])
             text, arguments = prepared(statement)
             rows = await self.connection.fetch(text, *arguments)
             assert len(rows) == len(people)
@@ -148,6 +155,15 @@ def _condition(text: str, trigger: Moment) -> Condition | None:
     return Condition(text, found.where, found.exact)
 
 
+def _in_one_pass(text: str, trigger: Moment, grouped: Grouped) -> Condition | None:
+    node = parse(text)
+    if isinstance(node, Mistake) or check(node, AUDIENCE):
+        return None
+    now = sa.literal(NOW, Instant)
+    compiler = Compiler(grouped.row, now, _nodes(), trigger, grouped.at(now))
+    return Condition(text, compiler.holds(node, widen=True), compiler.exact)
+
+
 def _holds(condition: Condition, person: Person, trigger: Moment) -> bool:
     """By the engine's way: the history filled from the table, as far as the condition needs it."""
     traits, events = person
@@ -192,7 +208,30 @@ def test_sql_answers_what_the_closure_answers(
     asked = [found for text in texts if (found := _condition(text, trigger)) is not None]
     if not asked:
         return
-    answers = server.run(server.answers(people, asked))
+    _compare(server, people, asked, trigger)
+
+
+@given(CUSTOMERS, st.lists(conditions(), min_size=6, max_size=12), FIELDS)
+@_SETTINGS
+def test_one_pass_over_the_history_answers_the_same(
+    server: Server, people: People, texts: list[str], properties: dict[str, Any]
+) -> None:
+    trigger = Moment("Product Restocked", properties)
+    grouped = Grouped(Row.of(), sa.literal(1, sa.Integer))
+    found = [_in_one_pass(text, trigger, grouped) for text in texts]
+    asked = [each for each in found if each is not None]
+    if asked:
+        _compare(server, people, asked, trigger, grouped)
+
+
+def _compare(
+    server: Server,
+    people: People,
+    asked: Sequence[Condition],
+    trigger: Moment,
+    grouped: Grouped | None = None,
+) -> None:
+    answers = server.run(server.answers(people, asked, grouped))
     stored = server.run(server.stored(people))
     for person, answered in zip(stored, answers, strict=True):
         for condition, holds in zip(asked, answered, strict=True):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
@@ -69,14 +69,10 @@ class Edition:
         flows: Iterable[Flow],
         segments: Mapping[str, Segment] | None = None,
         before: Self | None = None,
-        revived: Mapping[str, datetime] | None = None,
         holdout: float = 0.0,
     ) -> Self:
-        """`before` is the edition that this one follows: what it watched goes on being watched.
-
-        `revived` tells when journeys came back from the archive, during which nobody watched.
-        """
-        segments, revived = segments or {}, revived or {}
+        """`before` is the edition that this one follows: what it watched goes on being watched."""
+        segments = segments or {}
         by_event: dict[str, list[Starter]] = {}
         flows = sorted(flows, key=lambda flow: flow.journey)
         for flow in flows:
@@ -89,7 +85,7 @@ class Edition:
                 flow,
                 segments[flow.watches.segment],
                 watched.get(flow.journey),
-                max(active_from, revived.get(flow.journey, active_from)),
+                active_from,
             )
             for flow in flows
             if flow.watches is not None
@@ -191,8 +187,23 @@ class Book:
         edition = self._edition(at)
         found = () if edition is None else edition.watches
         if found and self._archived:
-            return tuple(w for w in found if not self._is_archived(w.flow.journey, at))
+            return tuple(
+                self._since_the_archive(watch, at)
+                for watch in found
+                if not self._is_archived(watch.flow.journey, at)
+            )
         return found
+
+    def _since_the_archive(self, watch: Watch, at: datetime) -> Watch:
+        """Nobody watched while the journey was archived."""
+        spans = self._archived.get(watch.flow.journey, ())
+        since = [span.end for span in spans if span.end is not None and span.end <= at]
+        return replace(watch, since=max((watch.since, *since)))
+
+    @property
+    def newest_from(self) -> datetime:
+        """When the newest edition comes into force."""
+        return self._starts[-1] if self._starts else EPOCH
 
     def segments_at(self, at: datetime) -> Mapping[str, Segment]:
         edition = self._edition(at)

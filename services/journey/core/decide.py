@@ -127,11 +127,11 @@ def _decide_event(
     if event.kind == "outcome":
         _take_outcome(work, event, stamp)
         _catch_up(work, event, stamp)
-        segments.follow(work, received_at)
+        segments.follow(work, stamp)
         return Decision(work.finish(), tuple(work.effects))
     if event.kind == "look":
-        segments.look(work, received_at)
-        segments.follow(work, received_at)
+        segments.look(work, stamp)
+        segments.follow(work, stamp)
         return Decision(work.finish(), tuple(work.effects))
     message = dedupe.digest_of(event)
     if dedupe.is_known(work.state.seen, message, received_at):
@@ -139,13 +139,13 @@ def _decide_event(
     meant = firing.meant(work, event, received_at) if firing.is_by_firing(event) else None
     if meant is None and firing.is_by_firing(event):
         return Decision(work.finish(), tuple(work.effects), taken_in=False)
-    segments.meet(work, event, received_at)
+    segments.meet(work, event, stamp)
     _take_in(work, event, message, received_at)
     if meant is not None:
         enter_meant(work, meant, received_at)
     else:
         _move(work, event, stamp, witnessed)
-    segments.follow(work, received_at, starting=not event.historical)
+    segments.follow(work, stamp, starting=not event.historical)
     _catch_up(work, event, stamp)
     return Decision(work.finish(), tuple(work.effects))
 

@@ -27,9 +27,9 @@ _CHANGES_NOTHING = frozenset({"page", "screen", "group", "alias", "enter"})
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def is_new(state: State) -> bool:
-    """Whether nothing has been heard of the customer yet: who did not exist was in no segment."""
-    return not state.seen and not state.spilled
+def is_nobody(state: State) -> bool:
+    """Who is in no segment: of whom nothing has been heard yet, and an id that is another's."""
+    return bool(state.forward) or not (state.seen or state.spilled)
 
 
 def meet(work: Walk, event: Event, at: datetime) -> None:
@@ -38,7 +38,7 @@ def meet(work: Walk, event: Event, at: datetime) -> None:
     So nobody who left before the event and comes back by it is missed in between.
     """
     watches = work.book.watches(at)
-    if watches and not is_new(work.before.state):
+    if watches and not is_nobody(work.before.state):
         concerned = [w for w in watches if w.segment.timed and _reads(w, event)]
         _settle(work, concerned, at - _MICROSECOND, at)
 
@@ -46,7 +46,7 @@ def meet(work: Walk, event: Event, at: datetime) -> None:
 def look(work: Walk, at: datetime) -> None:
     """What time alone has changed."""
     watches = work.book.watches(at)
-    if watches and not is_new(work.before.state):
+    if watches and not is_nobody(work.before.state):
         _settle(work, [w for w in watches if w.segment.timed], at, at)
 
 
@@ -58,7 +58,7 @@ def follow(work: Walk, at: datetime, *, starting: bool = True) -> None:
     A run that begins here may write traits, which is followed again; but one journey begins once.
     What is left then of a circle of journeys that undo each other is found at the next occasion.
     """
-    watches = () if is_new(work.state) else work.book.watches(at)
+    watches = () if is_nobody(work.state) else work.book.watches(at)
     begun: set[str] = set()
     while watches:
         concerned = [w for w in watches if w.flow.journey not in begun and _is_changed(work, w)]
@@ -74,11 +74,19 @@ def next_change(book: Book, customer: Customer, now: datetime) -> datetime | Non
     """The earliest instant after `now` at which time alone may change a membership."""
     found: list[datetime] = []
     watches = book.watches(now)
-    if watches and not is_new(customer.state):
+    if watches and not is_nobody(customer.state):
         scope = _scope(book, customer, now, now)
         timed = (watch.segment for watch in watches if watch.segment.timed)
         found = [at for segment in timed if (at := segment.next_change(scope)) is not None]
     return min(found, default=None)
+
+
+def is_due(book: Book, customer: Customer, at: datetime) -> bool:
+    """Whether a look would find something."""
+    work = Walk(book, customer)
+    look(work, at)
+    changes = {journey: member.changes for journey, member in customer.state.members.items()}
+    return any(m.changes != changes.get(j, 0) for j, m in work.state.members.items())
 
 
 def horizon(book: Book, customer: Customer, now: datetime) -> datetime:
@@ -120,7 +128,7 @@ def _is_changed(work: Walk, watch: Watch) -> bool:
     segment, before = watch.segment, work.followed
     if segment.profile and work.traits is not before.traits:
         return True
-    if is_new(work.before.state) and watch.flow.journey not in work.state.members:
+    if is_nobody(work.before.state) and watch.flow.journey not in work.state.members:
         return True
     if work.state.history is before.state.history and work.loaded is before.loaded:
         return False
@@ -192,7 +200,7 @@ def _event(watch: Watch, member: Member, at: datetime) -> Event:
 
 
 def _at_baseline(work: Walk, watch: Watch, at: datetime) -> bool:
-    if is_new(work.before.state):
+    if is_nobody(work.before.state):
         return False
     return watch.segment.condition.holds(_scope(work.book, work.before, watch.since, at))
 

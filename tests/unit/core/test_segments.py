@@ -8,6 +8,7 @@ import msgspec
 from services.journey.core import segments
 from services.journey.core.decide import decide
 from services.journey.core.flow import Flow
+from services.journey.core.spans import Span
 from services.journey.core.state import Member, pack, unpack
 from services.journey.language.compile import compile_journey
 from shared.event import Event, look_event
@@ -286,9 +287,11 @@ def test_a_journey_that_was_away_begins_with_a_new_baseline() -> None:
     away = World().publish(NOON, [flow], segment).publish(NOON + HOUR, [], segment)
     [watch] = away.publish(NOON + 2 * HOUR, [flow], segment).book().watches(NOON + 3 * HOUR)
     assert watch.since == NOON + 2 * HOUR
-    back = {"hello": NOON + 5 * HOUR}
-    [watch] = World().publish(NOON, [flow], segment, back).book().watches(NOON + 6 * HOUR)
-    assert watch.since == NOON + 5 * HOUR
+    archived = {"hello": (Span(NOON + 3 * HOUR, NOON + 5 * HOUR),)}
+    book = World().publish(NOON, [flow], segment).book(archived=archived)
+    assert [w.since for w in book.watches(NOON + 2 * HOUR)] == [NOON]
+    assert book.watches(NOON + 4 * HOUR) == ()
+    assert [w.since for w in book.watches(NOON + 6 * HOUR)] == [NOON + 5 * HOUR]
 
 
 def test_a_change_of_a_segment_that_another_refers_to_changes_both() -> None:

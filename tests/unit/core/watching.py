@@ -6,7 +6,7 @@ from datetime import datetime
 from services.journey.core.book import Book, Edition
 from services.journey.core.flow import Flow
 from services.journey.core.history import Needs
-from services.journey.core.spans import Span
+from services.journey.core.spans import Span, Spans
 from services.journey.core.state import Customer, State
 from services.journey.language.compile import compile_journey
 from services.journey.language.compile_segments import (
@@ -44,20 +44,21 @@ class World:
         at: datetime,
         flows: Iterable[Flow],
         segments: Mapping[str, str],
-        revived: Mapping[str, datetime] | None = None,
     ) -> "World":
         compiled = compile_segments({n: SegmentSource(where) for n, where in segments.items()})
         flows = list(flows)
         before = self.editions[-1] if self.editions else None
-        self.editions.append(Edition.of(at, flows, compiled, before, revived))
+        self.editions.append(Edition.of(at, flows, compiled, before))
         self.flows |= {(flow.journey, flow.version): flow for flow in flows}
         return self
 
-    def book(self, paused: Iterable[str] = ()) -> Book:
+    def book(self, paused: Iterable[str] = (), archived: Mapping[str, Spans] | None = None) -> Book:
         segments = {name: s for edition in self.editions for name, s in edition.segments.items()}
         needs = Needs(needs_of_all(self.flows.values(), segments))
         pauses = {journey: (Span(EPOCH),) for journey in paused}
-        return Book(self.editions, self.flows, pauses, needs=needs, segments=segments)
+        return Book(
+            self.editions, self.flows, pauses, needs=needs, segments=segments, archived=archived
+        )
 
     def person(self) -> Person:
         found = Person(self.book())

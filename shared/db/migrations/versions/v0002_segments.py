@@ -13,9 +13,6 @@ ALTER TABLE workspaces ADD COLUMN segments jsonb NOT NULL DEFAULT '{}';
 
 -- Journey → [baseline, inside], a part of `state` that the sweeps' SQL can read.
 ALTER TABLE customers ADD COLUMN members jsonb NOT NULL DEFAULT '{}';
-
--- When the journey came back from the archive: who is in its segment then enters nothing.
-ALTER TABLE journeys ADD COLUMN revived_at timestamptz;
 """
 
 

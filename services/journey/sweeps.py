@@ -1,0 +1,179 @@
+"""Sweeps: find the customers whom time alone has moved into or out of a segment.
+
+A job of the leader. SQL finds them (`sweep_sql.py`); what becomes of them is for their owners to
+decide, exactly, when the `look` that each is sent comes to them. Nothing is remembered from one
+sweep to the next: what journeys know of memberships stands with the customers, so a sweep that dies
+is simply followed by another, and a second look at the same customer finds nothing to do.
+
+Looks go through the outbox a few at a time, as fast as the partition decides them, so that a mass
+of customers who leave a segment at once holds nobody's events up.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+import structlog
+
+from services.journey import metrics
+from services.journey.core import history, segments
+from services.journey.core.book import Book, Watch
+from services.journey.language.compile_segments import parse_segments
+from services.journey.library import Current, Library
+from services.journey.store import Store
+from services.journey.sweep_sql import Sweep, sweep
+from shared.clock import EPOCH, Clock
+from shared.db.connect import Pool, unavailable_when_lost
+from shared.errors import Unavailable
+from shared.event import look_event
+from shared.log import outbox
+
+logger = structlog.get_logger()
+
+EVERY = timedelta(minutes=3)
+"""Between the starts of two sweeps, by Dangol's clock. What time changes is found at most two of
+these less one minute late, as long as a sweep and its looks take less than two minutes."""
+_SHORTEST = 0.1
+"""Real seconds between two sweeps, however fast the clock."""
+_MOST = 100_000
+"""Customers of one partition that one sweep finds; the next one finds the others."""
+_CHUNK = 500
+_LONGEST = 240.0
+"""Real seconds that one partition's statement may take."""
+_PATIENCE = 60.0
+"""Real seconds that a sweep waits for a partition that is behind."""
+_PAUSE = 0.02
+
+_WAITING = """
+SELECT (SELECT count(*) FROM (SELECT FROM log_outbox LIMIT $2) AS o)
+  + greatest(0, (SELECT h.next_offset - 1 - p.log_offset FROM log_heads h
+                 JOIN partitions p ON p.id = h.partition WHERE p.id = $1))
+"""
+"""How much is on its way to the partition's owner; in another log than Postgres' nobody counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    at: datetime
+    changed: int
+    """Customers who were sent a look."""
+    seconds: float
+    """Real seconds until all had been handed on."""
+
+
+class Sweeps:
+    def __init__(
+        self, pool: Pool, library: Library, store: Store, clock: Clock, partitions: int
+    ) -> None:
+        self._pool = pool
+        self._library = library
+        self._store = store
+        self._clock = clock
+        self._partitions = partitions
+        self._last: datetime | None = None
+
+    @property
+    def every(self) -> float:
+        """Real seconds between the starts of two sweeps."""
+        return max(self._clock.real_delay(EVERY), _SHORTEST)
+
+    async def run(self) -> None:
+        """The leader's job. Raises Unavailable."""
+        await self.once()
+
+    async def once(self) -> Swept:
+        """One sweep over all partitions. Raises Unavailable."""
+        started, current = time.perf_counter(), await self._library.refresh()
+        now = await self._in_force(current.book)
+        watches = [watch for watch in current.book.watches(now) if watch.segment.timed]
+        changed = 0
+        if watches:
+            for partition in range(self._partitions):
+                changed += await self._partition(partition, current, watches, now)
+        swept = Swept(now, changed, time.perf_counter() - started)
+        self._record(swept)
+        return swept
+
+    async def _in_force(self, book: Book) -> datetime:
+        """Now; what has been published for a moment ahead is waited for."""
+        left = book.newest_from - self._clock.now()
+        if left >= timedelta(0):
+            await asyncio.sleep(self._clock.real_delay(left) + 0.01)
+        return max(self._clock.now(), book.newest_from)
+
+    def _record(self, swept: Swept) -> None:
+        metrics.SWEEP_SECONDS.observe(swept.seconds)
+        metrics.SWEEP_CHANGED.inc(swept.changed)
+        if self._last is not None:
+            late = self._clock.now() - self._last
+            metrics.SWEEP_LATENESS.set(late.total_seconds())
+        self._last = swept.at
+
+    async def _partition(
+        self, partition: int, current: Current, watches: Sequence[Watch], now: datetime
+    ) -> int:
+        asked = await asyncio.to_thread(
+            sweep, watches, parse_segments(current.segments), partition, now, _MOST
+        )
+        found = await self._find(asked)
+        if len(found) == _MOST:
+            logger.warning(
+                "very many customers have changed their segments; the next sweep goes on",
+                action="sweep_full",
+                partition=partition,
+            )
+        sent = 0
+        for start in range(0, len(found), _CHUNK):
+            chunk: Sequence[str] = found[start : start + _CHUNK]
+            if not asked.exact:
+                chunk = await self._changed(partition, chunk, current.book, now)
+            await self._send(partition, chunk, now)
+            sent += len(chunk)
+        return sent
+
+    async def _find(self, asked: Sweep) -> list[str]:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            try:
+                rows = await connection.fetch(asked.text, *asked.arguments, timeout=_LONGEST)
+            except asyncpg.StatementTooComplexError:
+                logger.exception("a sweep's statement is too complex", action="sweep_failed")
+                metrics.SWEEP_FAILURES.inc()
+                return []
+        return [row["id"] for row in rows]
+
+    async def _changed(
+        self, partition: int, ids: Sequence[str], book: Book, now: datetime
+    ) -> list[str]:
+        """Those of whom the conditions themselves say that something has changed."""
+        customers = await self._store.load(partition, ids)
+        back_to = {name: segments.horizon(book, row, now) for name, row in customers.items()}
+        if not back_to:
+            return []
+        earliest = min(back_to.values(), default=EPOCH)
+        rows = await self._store.history(partition, ids, book.needs, earliest)
+        return [
+            name
+            for name, row in customers.items()
+            if segments.is_due(
+                book, history.fill(row, book.needs, rows.get(name, ()), back_to[name]), now
+            )
+        ]
+
+    async def _send(self, partition: int, ids: Sequence[str], now: datetime) -> None:
+        async with unavailable_when_lost():
+            await self._wait_for_room(partition)
+            async with self._pool.acquire() as connection, connection.transaction():
+                looks = [look_event(customer=customer, at=now) for customer in ids]
+                await outbox.put(connection, looks, self._partitions)
+
+    async def _wait_for_room(self, partition: int) -> None:
+        """Raises Unavailable where the owner does not get on: the next sweep tries again."""
+        deadline = time.perf_counter() + _PATIENCE
+        while time.perf_counter() < deadline:
+            if await self._pool.fetchval(_WAITING, partition, _CHUNK) < _CHUNK:
+                return
+            await asyncio.sleep(_PAUSE)
+        raise Unavailable(f"partition {partition} is behind: its looks wait for the next sweep")
