@@ -27,10 +27,24 @@ Kind = Literal[
     "link",
     "merge",
     "catalog",
+    "receipt",
 ]
 
-INTERNAL_KINDS = frozenset({"outcome", "enter", "look", "link", "merge", "catalog"})
+INTERNAL_KINDS = frozenset({"outcome", "enter", "look", "link", "merge", "catalog", "receipt"})
 """Kinds that only Dangol's own services append; ingest refuses them."""
+
+
+HAPPENINGS = frozenset({"track", "receipt"})
+"""Kinds that conditions look at by name: what a customer did, and what became of a message."""
+
+RECEIPTS: Mapping[str, str] = {
+    "delivered": "Message Delivered",
+    "opened": "Message Opened",
+    "clicked": "Message Clicked",
+    "bounced": "Message Bounced",
+    "complained": "Message Complained",
+}
+"""What a provider reports about a message → the name by which conditions see it."""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -219,6 +233,36 @@ def catalog_event(
         anonymous_id=f"$catalog:{name}",
         properties=properties,
         source=source,
+    )
+
+
+def receipt_event(
+    *,
+    receipt_id: str,
+    customer: str,
+    at: datetime,
+    outcome: str,
+    channel: str,
+    message: Mapping[str, str] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Event:
+    """What a provider reports, or a customer's click, about a message that was sent.
+
+    `outcome` is one of `RECEIPTS`. `message` holds `message_id`, `run_id`, `journey` and `step`;
+    without it (a line of a simulation) it is the newest that was sent on this channel. Repeating
+    `receipt_id` is harmless: `<message id>:opened` counts a message's first opening.
+
+    Suppression is not the engine's: the door by which a bounce or a complaint comes in closes the
+    address before it tells the log.
+    """
+    return Event(
+        id=receipt_id,
+        kind="receipt",
+        timestamp=at,
+        name=RECEIPTS[outcome],
+        user_id=customer,
+        properties={**(details or {}), "outcome": outcome, "channel": channel, **(message or {})},
+        source="dispatch",
     )
 
 

@@ -56,13 +56,13 @@ WHERE id = $1 AND epoch = $2
 """
 _PAST = """
 SELECT customer, name, happened_at, event->'properties' AS properties, event->'context' AS context
-FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind = 'track'
+FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind IN ('track', 'receipt')
   AND name = ANY($3::text[]) AND received_at > $4
 ORDER BY customer, happened_at, received_at
 """
 _WITNESSED = """
 SELECT received_at, event FROM history
-WHERE partition = $1 AND customer = $2 AND received_at > $3 AND kind = 'track'
+WHERE partition = $1 AND customer = $2 AND received_at > $3 AND kind IN ('track', 'receipt')
   AND name = ANY($4::text[])
 ORDER BY received_at DESC LIMIT $5
 """

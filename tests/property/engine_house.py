@@ -19,7 +19,7 @@ from services.journey.store import Store
 from shared.clock import Clock
 from shared.db.connect import Pool, open_pool
 from shared.db.wakeups import Wakeups
-from shared.event import answer_event, outcome_event
+from shared.event import answer_event, outcome_event, receipt_event
 from shared.log.outbox import Relay
 from shared.log.port import Record
 from shared.log.postgres import PostgresLog, PostgresLogReader
@@ -164,7 +164,14 @@ class House:
                 step=row["step"], run_id=row["run_id"],
                 decision=chance.choice(("sent", "sent", "dropped")), reason=None, channel="push",
             )  # fmt: skip
-            await self.log.append([told] * chance.choice((1, 1, 2)))
+            receipt = receipt_event(
+                receipt_id=f"{row['id']}:opened", customer=row["customer"], at=self.clock.now(),
+                outcome=chance.choice(("opened", "clicked", "bounced")), channel="push",
+                message={"message_id": row["id"], "run_id": row["run_id"], "step": row["step"]},
+            )  # fmt: skip
+            news = [told] * chance.choice((1, 1, 2)) + [receipt] * chance.choice((0, 1, 2))
+            chance.shuffle(news)
+            await self.log.append(news)
             self.told.add(row["id"])
         return len(untold) + await self._answer(chance, share)
 

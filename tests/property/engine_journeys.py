@@ -141,6 +141,21 @@ steps:
       - set: {profile.group.tier: trigger.total}
   - {send: sms, template: a, id: end}
 ---
+journey: reader
+trigger: {any: [{event: Added}, {event: Message Clicked, where: event.step != "more"}]}
+exit: [{event: Message Opened, where: 'steps.second.clicked and count("Message Opened") > 1'}]
+goal: {event: Bought, where: steps.first.opened, within: 1h}
+steps:
+  - {send: email, template: a, id: first}
+  - wait_for: {event: Message Opened, where: event.step == "first", timeout: 10m}
+    then: [{send: push, template: b, id: more}]
+  - branch:
+      - when: steps.first.clicked
+        steps: [{exit: eager}]
+      - when: steps.first.opened == false
+        steps: [{wait: 5m}]
+  - repeat: {times: 2, steps: [{send: sms, template: a, id: second}, {wait: 10m}]}
+---
 journey: asker
 trigger: {event: Viewed}
 entry: {key: event.cart, when_active: restart, holdout: 20%}

@@ -28,7 +28,7 @@ from services.journey.core.effects import (
 from services.journey.core.state import AtTime, Customer, Run, State, pack, unpack
 from services.journey.deciding import Deciding, emitted_event, readable
 from shared.clock import EPOCH
-from shared.event import Event, answer_event, encode, outcome_event
+from shared.event import Event, answer_event, encode, outcome_event, receipt_event
 from shared.log.port import Record
 from shared.message import pack as pack_context
 from tests.property.engine_journeys import START, Input
@@ -255,8 +255,26 @@ def _news(
                 channel=effect.channels[0],
             )  # fmt: skip
             yield told, decided + telling.learnt + _INSTANT
+            if telling.decision == "sent":
+                yield from _receipts(effect, decided, telling)
             if telling.twice:
                 yield told, decided + 2 * telling.learnt + 2 * _INSTANT
+
+
+def _receipts(
+    sent: QueueMessage, decided: datetime, telling: Telling
+) -> Iterable[tuple[Event, datetime]]:
+    """Opened at once, which may be learnt before the outcome is, and clicked a little later."""
+    message = {"message_id": sent.id, "run_id": sent.run_id, "step": sent.step}
+    for outcome, later in (("opened", telling.after), ("clicked", 4 * telling.after + _INSTANT)):
+        at = decided + later
+        receipt = receipt_event(
+            receipt_id=f"{sent.id}:{outcome}", customer=WHO, at=at, outcome=outcome,
+            channel=sent.channels[0], message=message,
+        )  # fmt: skip
+        yield receipt, at + _INSTANT
+        if telling.twice:
+            yield receipt, at + telling.learnt + 2 * _INSTANT
 
 
 # In batches ---------------------------------------------------------------------------------------

@@ -99,6 +99,8 @@ class Life:
     consents: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     now: datetime = EPOCH
     """The last instant taken."""
+    sent: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Channel → the newest message sent on it, as a receipt names it."""
     taken: list[Event] = field(default_factory=list)
     """The history."""
 
@@ -124,7 +126,18 @@ class Life:
         """Take in what the log has at this instant."""
         self.now = at
         while self.events and self.events[-1].received_at == at:
-            self._decide(at, self.events.pop())
+            event = self._addressed(self.events.pop())
+            if event is not None:
+                self._decide(at, event)
+
+    def _addressed(self, event: Event) -> Event | None:
+        """A receipt belongs to the newest message sent on its channel; None if there is none."""
+        if event.kind != "receipt" or "message_id" in event.properties:
+            return event
+        sent = self.sent.get(event.properties["channel"])
+        if sent is None:
+            return event if self.customer.state.forward else None
+        return msgspec.structs.replace(event, properties={**event.properties, **sent})
 
     def instant(self, at: datetime) -> None:
         while True:
@@ -282,6 +295,13 @@ class Life:
         """The message is decided: let the waiting run go on."""
         queued = pending.queued
         del self.pending[queued.id]
+        if decision == "sent":
+            self.sent[channel] = {
+                "message_id": queued.id,
+                "run_id": queued.run_id,
+                "journey": queued.journey,
+                "step": queued.step,
+            }
         self._row(queued, at, channel, decision, reason, passed_over)
         told = outcome_event(
             message_id=queued.id,

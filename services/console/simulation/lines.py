@@ -9,13 +9,14 @@ import msgspec
 from services.ingest.normalise import Scene
 from services.ingest.protocol import open_parcel, read
 from services.ingest.times import as_utc, parse_time
+from shared.channels import CHANNELS
 from shared.clock import EPOCH
 from shared.errors import BadInput
-from shared.event import Event, catalog_event
+from shared.event import RECEIPTS, Event, catalog_event, receipt_event
 
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:
-    """Events in the SDK wire format, one a line, ordered by receipt.
+    """Events in the SDK wire format and receipts, one a line, ordered by receipt.
 
     `timestamp` is the receipt, unless the line has `receivedAt`. Raises BadInput naming the line.
     """
@@ -30,6 +31,20 @@ def _event(number: int, line: bytes) -> Event:
         raise BadInput(f"line {number}: not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise BadInput(f"line {number}: not a JSON object")
+    received = _received(number, fields)
+    fields.setdefault("messageId", f"line-{number}")
+    if fields.get("type") == "catalog":
+        return _catalog(number, fields, received)
+    if fields.get("type") == "receipt":
+        return _receipt(number, fields, received)
+    scene = Scene(received=received, source="simulate")
+    reading = read(open_parcel(msgspec.json.encode(fields)), scene)
+    if reading.refused:
+        raise BadInput(f"line {number}: unusable event: {reading.refused[0].reason}")
+    return msgspec.structs.replace(reading.events[0], received_at=received)
+
+
+def _received(number: int, fields: dict[str, Any]) -> datetime:
     stamp = fields.get("receivedAt", fields.get("timestamp"))
     stated = parse_time(stamp)
     received = None if stated is None else as_utc(stated)
@@ -37,14 +52,7 @@ def _event(number: int, line: bytes) -> Event:
         raise BadInput(
             f"line {number}: no time of receipt", hint="give each event a `timestamp` in ISO 8601"
         )
-    fields.setdefault("messageId", f"line-{number}")
-    if fields.get("type") == "catalog":
-        return _catalog(number, fields, received)
-    scene = Scene(received=received, source="simulate")
-    reading = read(open_parcel(msgspec.json.encode(fields)), scene)
-    if reading.refused:
-        raise BadInput(f"line {number}: unusable event: {reading.refused[0].reason}")
-    return msgspec.structs.replace(reading.events[0], received_at=received)
+    return received
 
 
 def _catalog(number: int, fields: dict[str, Any], received: datetime) -> Event:
@@ -62,3 +70,24 @@ def _catalog(number: int, fields: dict[str, Any], received: datetime) -> Event:
         source="simulate",
     )
     return msgspec.structs.replace(event, received_at=received)
+
+
+def _receipt(number: int, fields: dict[str, Any], received: datetime) -> Event:
+    """`{"type": "receipt", "channel": …, "customer": …, "outcome": "opened"}`."""
+    channel, customer, outcome = (fields.get(n) for n in ("channel", "customer", "outcome"))
+    if not isinstance(customer, str) or not customer:
+        raise BadInput(f"line {number}: a receipt without a `customer`")
+    for name, value, known in (("channel", channel, CHANNELS), ("outcome", outcome, RECEIPTS)):
+        if not isinstance(value, str) or value not in known:
+            raise BadInput(
+                f"line {number}: a receipt's `{name}` is none of those there are",
+                hint=f"write one of {', '.join(known)}",
+            )
+    told = receipt_event(
+        receipt_id=str(fields["messageId"]),
+        customer=customer,
+        at=received,
+        outcome=str(outcome),
+        channel=str(channel),
+    )
+    return msgspec.structs.replace(told, received_at=received)

@@ -52,6 +52,8 @@ def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
         if item.catalog is not None:
             name = item.catalog.text
             writer.write(item, at, type="catalog", event=name, properties=item.properties)
+        if item.receipt is not None and item.channel is not None:
+            writer.write(item, at, type="receipt", outcome=item.receipt, channel=item.channel.text)
         if item.event is not None:
             writer.write(
                 item,
@@ -106,8 +108,11 @@ class _Writer:
         number = len(self.events) + 1
         given = {name: value for name, value in fields.items() if value != {}}
         stamps = {"messageId": f"test-{number}", "timestamp": stamp, "receivedAt": stamp}
+        who = self._who
+        if fields["type"] == "receipt":
+            who = {"customer": next(iter(who.values()))}
         try:
-            self.events += read_events([msgspec.json.encode(self._who | stamps | given)])
+            self.events += read_events([msgspec.json.encode(who | stamps | given)])
         except BadInput as error:
             message = str(error).removeprefix("line 1: ")
             self._problems.add(item.node.spot, message, error.hint or "", code="test_event")

@@ -17,7 +17,15 @@ from operator import itemgetter
 
 import msgspec
 
-from services.journey.core import dedupe, firing, history, identity, merging, segments
+from services.journey.core import (
+    dedupe,
+    firing,
+    history,
+    identity,
+    merging,
+    receipts,
+    segments,
+)
 from services.journey.core.book import Book, Transfer
 from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.identity_effects import GiveBack
@@ -110,6 +118,10 @@ def next_look(book: Book, customer: Customer, now: datetime) -> datetime | None:
     )
 
 
+_ADDRESSED = frozenset({"enter", "receipt"})
+"""Kinds that bear the customer's id as a user id, whatever it is."""
+
+
 def _decide_event(
     book: Book,
     customer: Customer,
@@ -163,6 +175,8 @@ def _move(work: Walk, event: Event, stamp: datetime, witnessed: Sequence[Event])
     elif event.kind == "enter":
         enter(work, event, event.received_at)
     elif not event.historical:
+        if event.kind == "receipt":
+            receipts.take(work, event)
         move(work, event, event.received_at, stamp)
 
 
@@ -187,7 +201,7 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
         seen=seen,
         stated=stated,
         spilled=work.state.spilled or bool(spilled),
-        known=work.state.known or (event.user_id is not None and event.kind != "enter"),
+        known=work.state.known or (event.user_id is not None and event.kind not in _ADDRESSED),
     )
     work.state, work.loaded = history.take(work.state, work.loaded, work.book.needs, event)
 
@@ -216,9 +230,10 @@ def _result(run: Run, event: Event) -> StepResult | None:
     told = event.properties
     match run.waiting:
         case ForOutcome(message_id) if message_id == told.get("message_id"):
-            return StepResult(
+            result = StepResult(
                 outcome=told.get("decision"), reason=told.get("reason"), at=event.timestamp
             )
+            return receipts.completed(result, run.steps.get(run.step))
         case ForAnswer(call_id) if call_id == told.get("call_id"):
             return StepResult(
                 outcome=told.get("outcome"),

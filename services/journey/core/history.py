@@ -16,7 +16,7 @@ import msgspec
 
 from services.journey.core.flow import Need, Past
 from services.journey.core.state import Customer, State
-from shared.event import Event
+from shared.event import HAPPENINGS, Event
 from shared.ids import derived_id
 
 BOUND = 500
@@ -63,7 +63,7 @@ Loaded = dict[str, tuple[Past, ...]]
 def take(state: State, loaded: Loaded, needs: Needs, event: Event) -> tuple[State, Loaded]:
     """The row and what is loaded beside it, with the event in them."""
     need = needs.get(event.name)
-    if need is None or event.kind != "track":
+    if need is None or event.kind not in HAPPENINGS:
         return state, loaded
     past = need.past(event.timestamp, event.properties, event.context)
     assert event.received_at is not None

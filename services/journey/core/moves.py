@@ -25,7 +25,7 @@ from services.journey.core.state import (
 )
 from services.journey.core.walk import wake
 from services.journey.core.work import Walk, holds, results, trigger_of
-from shared.event import Event
+from shared.event import HAPPENINGS, Event
 
 _MOST_HEARD = 50
 """Events kept for a `wait_for` while the message or call before it is on its way."""
@@ -36,7 +36,7 @@ Concerns = Callable[[Run | OpenGoal], bool]
 
 def move(work: Walk, event: Event, received_at: datetime, stamp: datetime) -> None:
     """`stamp` is when it came here, which is later than its receipt where it was forwarded."""
-    if event.kind != "track":
+    if event.kind not in HAPPENINGS:
         return
     starters = work.book.started_by(event.name, received_at)
     if not starters and not work.runs and not work.state.goals:
@@ -51,7 +51,7 @@ def _everything(_kept: Run | OpenGoal) -> bool:
 def testify(work: Walk, event: Event, stamp: datetime, concerns: Concerns) -> None:
     """An event of the past, received under another id: it ends, converts and wakes runs that had
     begun before it, among those that it concerns, and starts none."""
-    if event.kind == "track" and (work.runs or work.state.goals):
+    if event.kind in HAPPENINGS and (work.runs or work.state.goals):
         assert event.received_at is not None
         _move(work, event, event.received_at, stamp, (), concerns)
 

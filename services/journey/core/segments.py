@@ -116,7 +116,7 @@ def joined(known: Mapping[str, Member], other: Mapping[str, Member]) -> dict[str
 
 def _reads(watch: Watch, event: Event) -> bool:
     match event.kind:
-        case "track":
+        case "track" | "receipt":
             return event.name in watch.segment.events
         case "identify":
             return watch.segment.profile

@@ -34,6 +34,8 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     variant: str | None = None
     response: Any = None
     """What a `call` was answered."""
+    opened: bool = False
+    clicked: bool = False
 
 
 class AtTime(msgspec.Struct, frozen=True, tag="time"):

@@ -25,6 +25,7 @@ from services.journey.core.flow import (
 from services.journey.core.moments import moment_of
 from services.journey.core.plain import plain
 from services.journey.core.profile import write_trait
+from services.journey.core.receipts import message_of
 from services.journey.core.state import (
     AtTime,
     ForAnswer,
@@ -147,7 +148,7 @@ def _visited(run: Run, step: str) -> tuple[Run, int]:
 
 def send(work: Walk, flow: Flow, run: Run, step: Send, at: datetime, event: Moment | None) -> None:
     run, visit = _visited(run, step.id)
-    message_id = derived_id("message", run.id, step.id, str(visit))
+    message_id = message_of(run.id, step.id, visit)
     scope = work.scope(run, at, event)
     seen = scope.event or run.trigger.moment()
     work.effects.append(
@@ -208,6 +209,8 @@ def _for_templates(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]
             "event": None if step.event is None else step.event.properties,
             "variant": step.variant,
             "response": step.response,
+            "opened": step.opened,
+            "clicked": step.clicked,
         }
         for name, step in steps.items()
     }

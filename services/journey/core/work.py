@@ -100,6 +100,8 @@ def results(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]:
             "event": None if step.event is None else step.event.moment(),
             "variant": step.variant,
             "response": step.response,
+            "opened": step.opened,
+            "clicked": step.clicked,
         }
         for name, step in steps.items()
     }

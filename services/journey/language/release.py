@@ -11,8 +11,6 @@ from services.journey.language.tree import Mapping
 TRIGGERS: frozenset[str] = frozenset()
 FUNCTIONS: frozenset[str] = frozenset()
 ROOTS = frozenset({"rfm"})
-STEP_RESULTS = frozenset({"opened", "clicked"})
-"""Fields of `steps.<id>` that nothing fills yet."""
 PACKS = frozenset({"kr-marketing", "us-marketing", "eu-marketing"})
 
 
@@ -38,10 +36,6 @@ def unavailable_in(node: Node) -> list[tuple[Span, str]]:
         found.append((node.name_span, node.function))
     if isinstance(node, Path) and node.root in ROOTS:
         found.append((node.root_span, node.root))
-    if isinstance(node, Path) and node.root == "steps":
-        result = node.keys[1]
-        if result.value in STEP_RESULTS:
-            found.append((result.span, str(result.value)))
     for child in node.children():
         found += unavailable_in(child)
     return found

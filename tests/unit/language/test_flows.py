@@ -6,7 +6,7 @@ import pytest
 
 from services.journey.core.flow import Branch, Call, Exit, Send, Wait
 from services.journey.language.compile import JourneyRefused, compile_journey
-from tests.unit.language.sayings import flow_of, journey, only, problems_of, scope
+from tests.unit.language.sayings import flow_of, journey, scope
 
 NESTED = journey(
     """\
@@ -166,16 +166,6 @@ def test_reentry_may_be_a_word(text: str, reentry: str) -> None:
     assert (
         flow_of(journey("- exit: x", top=f"entry: {{reentry: {text}}}\n")).entry.reentry == reentry
     )
-
-
-@pytest.mark.parametrize("field", ["opened", "clicked"])
-def test_what_nothing_fills_yet_is_not_compiled(field: str) -> None:
-    steps = f"""\
-        - {{send: email, template: hello, id: hi}}
-        - branch: [{{when: steps.hi.{field}, steps: []}}]
-        """
-    found = only(problems_of(journey(steps)))
-    assert (found.code, found.line, found.column) == ("not_available", 5, 30)
 
 
 def test_a_call_keeps_its_address_and_what_it_gives_along() -> None:

@@ -44,6 +44,9 @@ class TestCustomer(Located):
     traits: dict[str, Data] = Field(default_factory=dict)
 
 
+ReceiptWord = Literal["delivered", "opened", "clicked", "bounced", "complained"]
+
+
 class TestEvent(Located):
     """What the customer does: an event, new traits, or both; `after` counts from the line above."""
 
@@ -55,13 +58,20 @@ class TestEvent(Located):
     properties: dict[str, Data] = Field(default_factory=dict)
     context: dict[str, Data] = Field(default_factory=dict)
     traits: dict[str, Data] = Field(default_factory=dict)
+    receipt: Annotated[ReceiptWord, BeforeValidator(text_of)] | None = None
+    """What becomes of the newest message that was sent on `channel`."""
+    channel: Word | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "TestEvent":
-        if self.event is None and self.catalog is None and not self.traits:
-            raise mistake("an `event` is missing here, or `traits`")
+        if self.event is None and self.catalog is None and self.receipt is None and not self.traits:
+            raise mistake("an `event` is missing here, or `traits`, or a `receipt`")
         if self.catalog is not None and (self.event is not None or self.context):
             raise mistake("a `catalog` event has `properties` only, and a line of its own")
+        if (self.receipt is None) != (self.channel is None):
+            raise mistake("`receipt` and `channel` belong together")
+        if self.receipt is not None and (self.event or self.catalog or self.traits):
+            raise mistake("a `receipt` stands on a line of its own")
         if self.after is not None and self.at is not None:
             raise mistake("`after` and `at` exclude each other")
         return self

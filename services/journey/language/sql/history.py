@@ -26,6 +26,7 @@ from services.journey.language.sql.kinds import (
 from services.journey.language.sql.operators import by_code_point
 from services.journey.language.sql.row import Row
 from shared.db.tables import history
+from shared.event import HAPPENINGS
 from shared.workspace import parse_duration
 
 SKEW = timedelta(days=1)
@@ -110,7 +111,8 @@ def _part(rows: Any, name: str) -> Column:
 
 
 def conditions(rows: Any, past: Past, counted: Counted, now: Column) -> list[Condition]:
-    found: list[Any] = [rows.c.kind == sa.literal_column("'track'"), rows.c.name == past.event]
+    kinds: list[Any] = [sa.literal_column(f"'{kind}'") for kind in sorted(HAPPENINGS)]
+    found: list[Any] = [rows.c.kind.in_(kinds), rows.c.name == past.event]
     if past.window is not None:
         found.append(rows.c.happened_at > now - elapsed(past.window))
         found.append(rows.c.received_at > now - elapsed(past.window + SKEW))
