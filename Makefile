@@ -26,6 +26,7 @@ demo: $(READY)  ## the example shop's day, in about a minute
 	@$(BIN)/dangol demo
 
 test: $(READY)  ## all tests, on real servers that they start themselves
+	@tests/sdks/prepare
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(READY)  ## style, types and the arrows between the parts

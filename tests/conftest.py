@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -52,6 +53,12 @@ async def _make_template(server: str) -> None:
 
 @pytest.fixture
 async def dsn(postgres: str) -> AsyncIterator[str]:
+    async with fresh_database(postgres) as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def fresh_database(postgres: str) -> AsyncIterator[str]:
     """A freshly migrated database with `PARTITIONS` partitions, dropped afterwards."""
     name = f"test_{next(_numbers)}"
     connection = await asyncpg.connect(postgres)

@@ -15,6 +15,15 @@ WRITE_KEY = "c" + "0" * 24
 ADMIN_TOKEN = "for-tests-only"
 
 
+_AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Pass a socket on as systemd does: as descriptor 3, named for the very process that takes it."""
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -32,6 +41,8 @@ class Dangol:
     arguments: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
+    passed: socket.socket | None = None
+    """A listening socket that is passed to it, and goes on listening while it is not there."""
 
     @property
     def url(self) -> str:
@@ -54,10 +65,13 @@ class Dangol:
         }
         self.data.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            program = [str(Path(sys.executable).parent / "dangol"), *command]
+            passed = [self.passed.fileno()] if self.passed else []
+            if self.passed:
+                program = [sys.executable, "-c", _AS_SYSTEMD, str(passed[0]), *program]
             self.process = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).parent / "dangol"), *command,
-                env=environment, stdout=log, stderr=log,
-            )  # fmt: skip
+                *program, env=environment, stdout=log, stderr=log, pass_fds=passed
+            )
 
     @property
     def log(self) -> Path:

@@ -3,24 +3,35 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import ConfigurationError
 
 _BACKLOG = 1024
-_KEEP_ALIVE = 75
+KEEP_ALIVE = 75
 """Seconds: SDKs keep connections for a minute; uvicorn's own 5 s would cut them off."""
+
+
+_FIRST_PASSED = 3
+"""The descriptor at which systemd's socket activation begins to pass sockets."""
+_DRAIN = 1.0
+"""Seconds in which open connections learn that they end; SDKs that wait longer are idle."""
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Bind before anything else is started, so that a port that is taken is told at once.
 
-    Raises ConfigurationError.
+    A socket that a supervisor passes (systemd's socket activation) is taken instead: it goes on
+    listening while we restart, so that no client is ever refused. Raises ConfigurationError.
     """
+    passed = _passed()
+    if passed is not None:
+        return passed
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -43,6 +54,48 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+def _passed() -> socket.socket | None:
+    """The socket that a supervisor holds, by sd_listen_fds(3); None if there is none."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    count = os.environ.pop("LISTEN_FDS", "")
+    del os.environ["LISTEN_PID"]  # not for our children
+    hint = "pass exactly one listening TCP socket, such as `ListenStream=8420`"
+    if count != "1":
+        raise ConfigurationError(f"LISTEN_FDS is {count or 'missing'}, and not 1", hint=hint)
+    try:
+        sock = socket.socket(fileno=_FIRST_PASSED)
+    except OSError as error:
+        raise ConfigurationError("the passed descriptor is no socket", hint=hint) from error
+    if sock.family not in (socket.AF_INET, socket.AF_INET6) or not sock.getsockopt(
+        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ):
+        raise ConfigurationError("the passed socket does not listen on a TCP port", hint=hint)
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    return sock
+
+
+class _Farewell:
+    """Once told to, says with each answer that its connection ends.
+
+    A connection that is closed under a client's hands costs the request that it is just sending;
+    a client that was told opens another one, and the SDKs that send nothing twice lose nothing.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.said = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, send_last if self.said else send)
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,13 +104,14 @@ class _Server(uvicorn.Server):
 
 
 async def serve(app: ASGIApp, sock: socket.socket, stopping: asyncio.Event) -> None:
-    """Serve until `stopping`, then finish the requests under way within a limit."""
+    """Serve until `stopping`, then see the connections off within a limit."""
+    farewell = _Farewell(app)
     config = uvicorn.Config(
-        app,
+        farewell,
         lifespan="off",
         log_config=None,
         access_log=False,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=5,
         server_header=False,
     )
@@ -66,5 +120,10 @@ async def serve(app: ASGIApp, sock: socket.socket, stopping: asyncio.Event) -> N
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
+    farewell.said = True
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _DRAIN
+    while server.server_state.connections and loop.time() < deadline:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.02)
     server.should_exit = True
     await task

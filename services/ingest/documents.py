@@ -33,7 +33,6 @@ _CONFIG: Mapping[str, Any] = {
     "autocaptureExceptions": False,
     "heatmaps": False,
     "sessionRecording": False,
-    "surveys": False,
     "productTours": False,
     "conversations": False,
     "elementsChainAsString": True,
@@ -41,7 +40,10 @@ _CONFIG: Mapping[str, Any] = {
     "toolbarParams": {},
     "siteApps": [],
 }
-"""PostHog's names. What it could record of its own accord stays off: pages say what they send."""
+"""PostHog's names. What it could record of its own accord stays off: pages say what they send.
+
+`surveys` is not there at all: even false makes the SDK fetch their script.
+"""
 
 
 def document(route: Route, key: str, base: str) -> bytes:

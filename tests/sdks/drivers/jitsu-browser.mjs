@@ -1,0 +1,1 @@
+export { open } from "./jitsu.mjs"; // the same package runs in both

@@ -1,0 +1,11 @@
+import { jitsuAnalytics } from "@jitsu/js";
+
+export async function open({ host, key, user, lost }) {
+  const jitsu = jitsuAnalytics({ host, writeKey: key });
+  await jitsu.identify(user, { plan: "pro" });
+  const heard = [];
+  return {
+    track: (n) => heard.push(jitsu.track("Sent", { n }).catch(lost)),
+    close: () => Promise.all(heard),
+  };
+}
