@@ -28,6 +28,7 @@ from services.ingest.batcher import BatchingLog
 from services.ingest.live import Live
 from services.ingest.metrics import IngestMetrics
 from services.ingest.quota import Quotas, StoredUsage
+from services.ingest.schema import describe
 from services.ingest.stored import StoredAside
 from services.journey.leader import Leader
 from services.journey.library import Library
@@ -113,6 +114,7 @@ class House:
         app.include_router(health_routes(self._checks, REGISTRY))
         if "ingest" not in parts:
             return app
+        describe(app)
         metrics = IngestMetrics(REGISTRY)
         self._batching = BatchingLog(found.log, metrics)
         aside = StoredAside(found.pool, found.clock)

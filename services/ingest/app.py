@@ -20,6 +20,7 @@ from services.ingest.errors import install_error_handlers
 from services.ingest.intake import IngestContext, Intake
 from services.ingest.keys import keys_of
 from services.ingest.routes import TAKES_EVENTS, Does, Route, find
+from services.ingest.schema import describe
 from shared.errors import BadInput, Unavailable
 
 __all__ = ["Edge", "IngestContext", "create_app"]
@@ -92,6 +93,7 @@ def create_app(context: IngestContext) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_error_handlers(app)
+    describe(app)
     app.add_middleware(Edge, context=context)
     return app
 

@@ -225,7 +225,8 @@ async def test_health_metrics_and_api_answer(tmp_path: Path) -> None:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         assert "dangol_journey_events_total" in (await client.get("/metrics")).text
         assert (await client.get("/docs")).status_code == 200
-        assert "/api/messages" in (await client.get("/openapi.json")).json()["paths"]
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        assert {"/api/messages", "/v1/batch", "/sourceConfig"} <= set(paths)
         assert (await client.get("/api/messages")).status_code == 401
         missing = await client.get("/nowhere")
         assert missing.status_code == 404
