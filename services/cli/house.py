@@ -202,6 +202,7 @@ class House:
         sock: socket.socket,
         stopping: asyncio.Event,
         on_ready: Callable[[], Awaitable[None]],
+        handed_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Until `stopping`; the first service that fails stops all and is raised."""
         if self._alone:
@@ -214,7 +215,7 @@ class House:
         calm_garbage_collection()
         http_over = asyncio.Event()
         services = {
-            "http": self._serve_http(sock, stopping, http_over),
+            "http": self._serve_http(sock, stopping, http_over, handed_over),
             **{name: service(http_over) for name, service in self._services.items()},
             "ready": self._announce(stopping, on_ready),
         }
@@ -224,11 +225,15 @@ class House:
             await self._engine.dispose()
 
     async def _serve_http(
-        self, sock: socket.socket, stopping: asyncio.Event, http_over: asyncio.Event
+        self,
+        sock: socket.socket,
+        stopping: asyncio.Event,
+        http_over: asyncio.Event,
+        handed_over: Callable[[], bool],
     ) -> None:
         """The others stop only when no request can come in any more."""
         try:
-            await serve(self._app, sock, stopping)
+            await serve(self._app, sock, stopping, handed_over)
             if self._batching is not None:
                 await self._batching.stop()
         finally:

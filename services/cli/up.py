@@ -10,14 +10,18 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.cli import hand_over
 from services.cli.foundation import open_foundation
+from services.cli.hand_over import Predecessor, offering
 from services.cli.house import ALL, Part, open_house
 from services.cli.local import make_local_token
 from services.cli.web import listen
@@ -27,8 +31,11 @@ from shared.clock import Clock
 from shared.db import embedded
 from shared.db.connect import Pool
 from shared.db.data_folder import hold_folder
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, DataFolderError
 from shared.settings import Settings
+
+_ENDS_WITHIN = 60.0
+"""Seconds that a predecessor has to let go of the data folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,8 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8420
     speed: float = 1.0
+    take_over: bool = False
+    """Take the port from the Dangol that has it, if one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +73,14 @@ async def serve(
     Raises ConfigurationError for what a person must mend, before anything has been started.
     """
     files = None if options.workspace is None else read_folder(options.workspace)
-    with contextlib.closing(listen(options.host, options.port)) as sock:
+    sock, before = open_socket(options.host, options.port, take_over=options.take_over)
+    with contextlib.closing(sock):
         port: int = sock.getsockname()[1]
         url = f"http://{_host_in_url(options.host)}:{port}"
+        if before is not None and settings.database_url is None:
+            before.relieve()  # two cannot run on one folder: clients wait in the socket meanwhile
         async with (
-            _database(options, settings) as (dsn, token, alone),
+            _database(options, settings, wait=before is not None) as (dsn, token, alone),
             open_foundation(settings, dsn, speed=options.speed) as found,
         ):
             applied = None
@@ -77,11 +89,24 @@ async def serve(
             running = Running(url, token, found.clock, found.pool, applied)
 
             async def announce() -> None:
+                if before is not None:
+                    before.relieve()
                 if on_ready is not None:
                     await on_ready(running)
 
-            async with open_house(found, ALL, admin_token=token, alone=alone) as house:
-                await house.run(sock, stopping, announce)
+            async with (
+                open_house(found, ALL, admin_token=token, alone=alone) as house,
+                offering(sock, stopping) as offer,
+            ):
+                await house.run(sock, stopping, announce, lambda: offer.taken)
+
+
+def open_socket(
+    host: str, port: int, *, take_over: bool
+) -> tuple[socket.socket, Predecessor | None]:
+    """The socket of the Dangol that has the port, else a new one. Raises ConfigurationError."""
+    taken = hand_over.take_over(port) if take_over and port else None
+    return taken if taken is not None else (listen(host, port), None)
 
 
 def _host_in_url(host: str) -> str:
@@ -91,18 +116,36 @@ def _host_in_url(host: str) -> str:
 
 
 @asynccontextmanager
-async def _database(options: Options, settings: Settings) -> AsyncIterator[tuple[str, str, bool]]:
+async def _database(
+    options: Options, settings: Settings, *, wait: bool
+) -> AsyncIterator[tuple[str, str, bool]]:
     """The database's URL, the admin token, and whether no other process can be at work on it."""
     given = settings.admin_token.get_secret_value() if settings.admin_token else None
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value(), given or secrets.token_urlsafe(32), False
         return
-    with hold_folder(options.data):
+    async with _hold(options.data, wait=wait):
         server = await asyncio.to_thread(embedded.start, options.data)
         try:
             yield server.dsn, given or make_local_token(options.data), True
         finally:
             await asyncio.to_thread(embedded.stop, server)
+
+
+@asynccontextmanager
+async def _hold(folder: Path, *, wait: bool) -> AsyncIterator[None]:
+    """The folder's lock; with `wait`, its holder is ending, and is waited for."""
+    until = time.monotonic() + _ENDS_WITHIN
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold_folder(folder))
+                break
+            except DataFolderError:
+                if not wait or time.monotonic() > until:
+                    raise
+            await asyncio.sleep(0.02)
+        yield
 
 
 def run(options: Options, settings: Settings) -> None:
@@ -111,7 +154,13 @@ def run(options: Options, settings: Settings) -> None:
 
 
 async def serve_part(
-    part: Part, host: str, port: int, settings: Settings, stopping: asyncio.Event
+    part: Part,
+    host: str,
+    port: int,
+    settings: Settings,
+    stopping: asyncio.Event,
+    *,
+    take_over: bool = False,
 ) -> None:
     """One service by itself, beside others on the same database. Raises ConfigurationError."""
     if settings.database_url is None:
@@ -120,23 +169,31 @@ async def serve_part(
             hint="set DANGOL_DATABASE_URL, or run everything in one process with `dangol up`",
         )
     token = settings.admin_token.get_secret_value() if settings.admin_token else None
-    with contextlib.closing(listen(host, port)) as sock:
+    sock, before = open_socket(host, port, take_over=take_over)
+    with contextlib.closing(sock):
         url = f"http://{_host_in_url(host)}:{sock.getsockname()[1]}"
 
         async def announce() -> None:
+            if before is not None:
+                before.relieve()
             print(f"dangol {part} is ready; health and metrics at {url}", file=sys.stderr)
 
         dsn = settings.database_url.get_secret_value()
         async with (
             open_foundation(settings, dsn, name=part) as found,
             open_house(found, frozenset({part}), admin_token=token, alone=False) as house,
+            offering(sock, stopping) as offer,
         ):
-            await house.run(sock, stopping, announce)
+            await house.run(sock, stopping, announce, lambda: offer.taken)
 
 
-def run_part(part: Part, host: str, port: int, settings: Settings) -> None:
+def run_part(
+    part: Part, host: str, port: int, settings: Settings, *, take_over: bool = False
+) -> None:
     """The command: until SIGINT or SIGTERM. Raises ConfigurationError."""
-    run_until_signalled(lambda stopping: serve_part(part, host, port, settings, stopping))
+    run_until_signalled(
+        lambda stopping: serve_part(part, host, port, settings, stopping, take_over=take_over)
+    )
 
 
 def run_until_signalled(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

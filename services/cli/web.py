@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +21,7 @@ _FIRST_PASSED = 3
 """The descriptor at which systemd's socket activation begins to pass sockets."""
 _DRAIN = 1.0
 """Seconds in which open connections learn that they end; SDKs that wait longer are idle."""
+_DRAIN_HANDED_OVER = 3.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,13 +88,16 @@ class _Farewell:
         self._app = app
         self.said = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if not self.said:
+            return self._app(scope, receive, send)
+
         async def send_last(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
-        await self._app(scope, receive, send_last if self.said else send)
+        return self._app(scope, receive, send_last)
 
 
 class _Server(uvicorn.Server):
@@ -103,11 +107,21 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, sock: socket.socket, stopping: asyncio.Event) -> None:
-    """Serve until `stopping`, then see the connections off within a limit."""
+async def serve(
+    app: ASGIApp,
+    sock: socket.socket,
+    stopping: asyncio.Event,
+    handed_over: Callable[[], bool] = lambda: False,
+) -> None:
+    """Serve until `stopping`, then see the connections off within a limit.
+
+    If a successor has the socket by then, new connections are its from the first moment on, and
+    ours have a little longer.
+    """
     farewell = _Farewell(app)
     config = uvicorn.Config(
         farewell,
+        interface="asgi3",
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -121,8 +135,13 @@ async def serve(app: ASGIApp, sock: socket.socket, stopping: asyncio.Event) -> N
     await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
     farewell.said = True
+    drain = _DRAIN
+    if handed_over():
+        drain = _DRAIN_HANDED_OVER
+        for listening in server.servers:
+            listening.close()
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _DRAIN
+    deadline = loop.time() + drain
     while server.server_state.connections and loop.time() < deadline:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.02)
     server.should_exit = True

@@ -11,6 +11,11 @@ from services.cli.options import DATA
 
 _Language = Literal["en", "ko"]
 _HOST = typer.Option(DEFAULT_HOST, metavar="HOST", help="The address to listen on.")
+_TAKE_OVER = typer.Option(
+    False,
+    "--take-over",
+    help="Take the port from the Dangol that listens there, if one does; it then ends.",
+)
 _PORT = typer.Option(DEFAULT_PORT, metavar="PORT", min=0, max=65535, help="The port to listen on.")
 
 
@@ -23,17 +28,18 @@ _HELP = {
 }
 
 
-def _command(part: str, port: int) -> Callable[[str, int], None]:
+def _command(part: str, port: int) -> Callable[[str, int, bool], None]:
     def command(
         host: str = _HOST,
         port: int = typer.Option(port, metavar="PORT", min=0, max=65535, help="The port."),
+        take_over: bool = _TAKE_OVER,
     ) -> None:
         from services.cli.environment import read_settings
 
         settings = read_settings()
         from services.cli.up import run_part
 
-        run_part(cast(Any, part), host, port, settings)
+        run_part(cast(Any, part), host, port, settings, take_over=take_over)
 
     return command
 
@@ -57,6 +63,7 @@ def up(
     speed: float = typer.Option(
         1.0, metavar="N", min=0.001, help="Let N seconds pass in each: a day in a minute is 1440."
     ),
+    take_over: bool = _TAKE_OVER,
 ) -> None:
     """Run all services in one process.
 
@@ -67,7 +74,7 @@ def up(
     settings = read_settings()
     from services.cli.up import Options, run  # heavy: a mistake above is told before
 
-    run(Options(workspace, data, host, port, speed), settings)
+    run(Options(workspace, data, host, port, speed, take_over), settings)
 
 
 def demo(
