@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.cli.guard import GuardedProtocol, watch_heads
 from shared.errors import ConfigurationError
 
 _BACKLOG = 1024
@@ -122,6 +123,8 @@ async def serve(
     config = uvicorn.Config(
         farewell,
         interface="asgi3",
+        http=GuardedProtocol,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -131,6 +134,7 @@ async def serve(
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[sock]), name="uvicorn")
+    heads = asyncio.create_task(watch_heads(server.server_state), name="heads")
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
@@ -146,3 +150,4 @@ async def serve(
         await asyncio.sleep(0.02)
     server.should_exit = True
     await task
+    heads.cancel()
