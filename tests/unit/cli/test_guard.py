@@ -11,7 +11,6 @@ from starlette.types import Receive, Scope, Send
 from services.cli import guard
 from services.cli.web import serve
 
-
 _LENGTH = (b"content-length", b"2")
 
 
