@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from shared.db.connect import Connection
+from shared.packs import caps_of
 from shared.templates import (
     Template,
     TemplateFailed,
@@ -62,7 +63,7 @@ class Workspace:
         self.zone = published.settings.zone()
         self.templates = Templates(published.files)
         self.window = max(
-            (cap.per for cap in published.settings.policies.frequency_caps), default=timedelta(0)
+            (cap.per for cap in caps_of(published.settings.policies)), default=timedelta(0)
         )
         """The longest cap's window."""
 

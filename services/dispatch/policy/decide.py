@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from services.dispatch.policy.caps import cap_block
-from services.dispatch.policy.quiet import quiet_block
+from services.dispatch.policy.quiet import both, law_block, quiet_block
 from services.dispatch.policy.values import (
     Block,
     Contact,
@@ -28,6 +28,7 @@ from services.dispatch.policy.values import (
     Verdict,
 )
 from shared.decisions import Reason
+from shared.packs import caps_of
 from shared.workspace import Policies
 
 PROMPT = timedelta(minutes=1)
@@ -103,9 +104,13 @@ def _stands_in_the_way(
         return Block(reason, None, goes_on=True)
     if not marketing:
         return None
-    return quiet_block(
-        policies.quiet_hours, message.category, channel, now, contact.zone
-    ) or cap_block(policies.frequency_caps, message.category, channel, message.decidable_at, others)
+    quiet = quiet_block(policies.quiet_hours, message.category, channel, now, contact.zone)
+    if policies.packs:
+        law = law_block(policies.packs, channel, contact.consents, now, contact.zone)
+        quiet = both(quiet, law)
+    return quiet or cap_block(
+        caps_of(policies), message.category, channel, message.decidable_at, others
+    )
 
 
 def _barred(contact: Contact, policies: Policies, channel: str, marketing: bool) -> Reason | None:

@@ -6,12 +6,13 @@ any other, and a clock change never lets a message out early: an hour that comes
 its second pass, an hour that is skipped ends (or begins) with the first instant behind the gap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from services.dispatch.policy.values import Block
 from shared.decisions import Category, Reason
+from shared.packs import night_rules
 from shared.workspace import QuietHours
 
 _DAY = timedelta(days=1)
@@ -101,6 +102,33 @@ def quiet_block(
         None if drops else max(until for _, until in found),
         all(rule.channels for rule, _ in found),
     )
+
+
+def law_block(
+    packs: tuple[str, ...],
+    channel: str,
+    consents: Mapping[str, bool],
+    now: datetime,
+    zone: ZoneInfo,
+) -> Block | None:
+    """What the packs' night hours say. They always hold, and name their channels."""
+    ends = [
+        until
+        for rule in night_rules(packs, channel)
+        if (rule.unless_consent is None or consents.get(rule.unless_consent) is not True)
+        and (until := quiet_until(now, zone, rule.start, rule.end)) is not None
+    ]
+    return Block(Reason.QUIET_HOURS, max(ends), goes_on=True) if ends else None
+
+
+def both(own: Block | None, law: Block | None) -> Block | None:
+    """Two blocks at once: drop wins over hold, the later end over the earlier one."""
+    if own is None or law is None:
+        return own or law
+    until = None
+    if own.until is not None and law.until is not None:
+        until = max(own.until, law.until)
+    return Block(own.reason, until, own.goes_on and law.goes_on)
 
 
 def _covers(rule: QuietHours, category: Category, channel: str) -> bool:

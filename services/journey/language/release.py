@@ -11,7 +11,6 @@ from services.journey.language.tree import Mapping
 TRIGGERS: frozenset[str] = frozenset()
 FUNCTIONS: frozenset[str] = frozenset()
 ROOTS = frozenset({"rfm"})
-PACKS = frozenset({"kr-marketing", "us-marketing", "eu-marketing"})
 
 
 def not_yet(problems: Problems, spot: Spot, name: str) -> None:

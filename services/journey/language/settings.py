@@ -5,12 +5,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from services.journey.language import release
 from services.journey.language.model.reader import Places, add_errors
 from services.journey.language.problems import Problems, nearest
 from services.journey.language.reading import read_tree
 from services.journey.language.tree import Mapping, Node, Scalar, Sequence, data
 from shared.channels import CHANNELS
+from shared.packs import PACKS
 from shared.workspace import WorkspaceSettings
 
 
@@ -65,10 +65,10 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _check_names(tree: Node, problems: Problems) -> None:
     for pack in _texts(tree, ("policies", "packs")):
-        if pack.text in release.PACKS:
-            release.not_yet(problems, pack.spot, pack.text)
-        else:
-            _unknown(problems, pack, "pack", release.PACKS)
+        if pack.text not in PACKS:
+            _unknown(problems, pack, "pack", PACKS)
+        elif PACKS[pack.text].needs_consent:
+            _check_consent(tree, pack.text, problems)
     for rules in ("quiet_hours", "frequency_caps"):
         for rule in _items(tree, ("policies", rules)):
             for channel in _texts(rule, ("channels",)):
@@ -78,6 +78,18 @@ def _check_names(tree: Node, problems: Problems) -> None:
     if isinstance(channels, Mapping):
         for name in channels:
             _check_channel(name, channels, problems)
+
+
+def _check_consent(tree: Node, pack: str, problems: Problems) -> None:
+    policies = tree.get("policies") if isinstance(tree, Mapping) else None
+    consent = policies.get("consent") if isinstance(policies, Mapping) else None
+    if isinstance(consent, Scalar) and consent.text == "assumed":
+        problems.add(
+            consent.spot,
+            f"the pack {pack} asks for consent, so it cannot be assumed",
+            "write `consent: required`, or leave the pack out",
+            code="pack",
+        )
 
 
 def _check_channel(name: str, channels: Mapping, problems: Problems) -> None:

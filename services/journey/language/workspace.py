@@ -14,6 +14,7 @@ from services.journey.language.compile import compile_flow, refuse_unavailable
 from services.journey.language.compile_segments import SegmentSource, compile_segments
 from services.journey.language.documents import Document, read_document
 from services.journey.language.model.journey import Journey, TestsFile
+from services.journey.language.pack_rules import check_packs
 from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
 from services.journey.language.reading import decode
 from services.journey.language.resolve import resolve
@@ -77,6 +78,8 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
         loader.load(file, content)
     for file, content in by_folder["tests"].items():
         loader.check_tests(file, content)
+    if settings is not None:
+        check_packs(files, settings, templates.parsed.values(), loader.flows.values(), found)
     return Workspace(
         problems=tuple(sorted(set(found))),
         settings=settings or WorkspaceSettings(),

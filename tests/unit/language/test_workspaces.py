@@ -59,7 +59,6 @@ def test_without_settings_channels_are_not_looked_for() -> None:
         ("timezoen: UTC", (1, 1), "no field `timezoen`", "`timezone`"),
         ("policies: {quiet: []}", (1, 12), "no field `quiet`", ""),
         ("policies: {consent: maybe}", (1, 21), "not one of required, assumed", ""),
-        ("policies: {packs: [kr-marketing]}", (1, 20), "not available in this release yet", ""),
         ("policies: {packs: [kr-markting]}", (1, 20), "no pack called", "`kr-marketing`"),
         ("policies:\n  quiet_hours:\n    - {form: '20:00'}", (3, 8), "no field `form`", "`from`"),
         ("policies:\n  quiet_hours:\n    - {from: '20:00'}", (3, 7), "need `from` and `to`", ""),

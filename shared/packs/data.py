@@ -1,0 +1,179 @@
+"""The packs, each rule with the document that it comes from."""
+
+import re
+from collections.abc import Mapping
+from datetime import date, time, timedelta
+
+from shared.packs.rules import LabelRule, NightRule, Pack
+from shared.workspace import FrequencyCap
+
+_ACT = "Act on Promotion of Information and Communications Network Utilization (정보통신망법)"
+_KISA = "KISA-GD-2025-0037, guide to commercial messages, 7th revision, December 2025"
+_DECREE = f"{_ACT}, Enforcement Decree Art. 61(3) and Table 6"
+_TEXTS = frozenset({"sms"})
+_PUSHES = frozenset({"push", "web_push"})
+_MAIL = frozenset({"email"})
+_AD = re.compile(r"\A\s*\(광고\)")
+
+KR = Pack(
+    name="kr-marketing",
+    title="Advertising to people in Korea",
+    title_ko="한국 광고성 정보 전송 규정",
+    checked_on=date(2026, 11, 22),
+    needs_consent=True,
+    nights=(
+        NightRule(
+            _TEXTS | _PUSHES,
+            time(21),
+            time(8),
+            unless_consent="night",
+            source=f"{_ACT} Art. 50(3), Decree Art. 61(2): e-mail is exempt",
+        ),
+        NightRule(
+            frozenset({"brand_message"}),
+            time(20, 50),
+            time(8),
+            unless_consent=None,
+            source="Kakao takes no Brand Message from 20:50 to 08:00",
+        ),
+    ),
+    labels=(
+        LabelRule(
+            "mail-label",
+            _MAIL,
+            "subject",
+            _AD,
+            "the subject of an advertising mail begins with `(광고)`",
+            "write it as text, exactly so: not `[광고]`, `(광 고)` or `(AD)`",
+            _DECREE,
+        ),
+        LabelRule(
+            "mail-refusal",
+            _MAIL,
+            "body",
+            re.compile(r"(?is)(?=.*수신\s*거부)(?=.*>\s*unsubscribe)(?=.*unsubscribe_url)"),
+            "an advertising mail says in Korean and in English how to unsubscribe",
+            'for example: 수신을 원하지 않으시면 <a href="{{ unsubscribe_url }}">수신거부</a>.'
+            ' If you do not want these mails: <a href="{{ unsubscribe_url }}">Unsubscribe</a>.',
+            _DECREE,
+        ),
+        LabelRule(
+            "mail-sender",
+            _MAIL,
+            "body",
+            re.compile(r"(?=.*\d[\d\-.) (]{6,}\d)(?=.*[\w.+-]+@[\w-]+\.\w)", re.DOTALL),
+            "an advertising mail names its sender with telephone number and e-mail address",
+            "close it with name, address, telephone number and e-mail address of the shop",
+            _DECREE,
+        ),
+        LabelRule(
+            "text-label",
+            _TEXTS,
+            "body",
+            re.compile(r"\A\s*\(광고\)[^\n]*\d{2,4}-\d{3,4}(-\d{4})?"),
+            "an advertising text begins with `(광고)`, the sender's name and telephone number",
+            "for example: (광고)[단골상점] 02-000-0000",
+            _DECREE,
+        ),
+        LabelRule(
+            "text-refusal",
+            _TEXTS,
+            "body",
+            re.compile(r"무료\s?(수신)?거부[^\n]*080-?\d{3,4}-?\d{4}\s*\Z"),
+            "an advertising text ends with a way to refuse that costs nothing",
+            "for example: 무료수신거부 080-000-0000",
+            f"{_ACT} Art. 50(6), {_DECREE}",
+        ),
+        LabelRule(
+            "push-label",
+            _PUSHES,
+            "title",
+            _AD,
+            "the title of an advertising push message begins with `(광고)`",
+            'for example: title: "(광고) 단골상점"',
+            _KISA,
+        ),
+        LabelRule(
+            "push-refusal",
+            _PUSHES,
+            "body",
+            re.compile(r"수신\s?거부"),
+            "an advertising push message says how to switch it off",
+            "for example: 수신거부: 앱 설정 > 알림",
+            _KISA,
+        ),
+    ),
+)
+
+US = Pack(
+    name="us-marketing",
+    title="Advertising to people in the United States",
+    title_ko="미국 광고성 정보 전송 규정",
+    checked_on=date(2026, 11, 22),
+    needs_consent=True,
+    nights=(
+        NightRule(
+            _TEXTS,
+            time(21),
+            time(8),
+            unless_consent=None,
+            source="TCPA, 47 CFR 64.1200(c)(1): not before 8:00 or after 21:00 where the person is",
+        ),
+    ),
+    labels=(
+        LabelRule(
+            "mail-refusal",
+            _MAIL,
+            "body",
+            re.compile(r"unsubscribe_url"),
+            "an advertising mail has a link to unsubscribe",
+            'put <a href="{{ unsubscribe_url }}">Unsubscribe</a> into it',
+            "CAN-SPAM Act, 15 U.S.C. 7704(a)(3)",
+        ),
+        LabelRule(
+            "text-refusal",
+            _TEXTS,
+            "body",
+            re.compile(r"\bSTOP\b", re.IGNORECASE),
+            "an advertising text says how to stop",
+            "for example: Reply STOP to opt out",
+            "47 CFR 64.1200(a)(10); CTIA Messaging Principles and Best Practices",
+        ),
+    ),
+    caps=(
+        FrequencyCap(
+            category="marketing", channels=("sms",), limit=3, per=timedelta(hours=24), then="drop"
+        ),
+    ),
+)
+
+EU = Pack(
+    name="eu-marketing",
+    title="Advertising to people in the European Union and the United Kingdom",
+    title_ko="유럽연합·영국 광고성 정보 전송 규정",
+    checked_on=date(2026, 11, 22),
+    needs_consent=True,
+    nights=(),
+    labels=(
+        LabelRule(
+            "mail-refusal",
+            _MAIL,
+            "body",
+            re.compile(r"unsubscribe_url"),
+            "an advertising mail has a link to unsubscribe",
+            'put <a href="{{ unsubscribe_url }}">…</a> into it',
+            "Directive 2002/58/EC Art. 13(2) and (4)",
+        ),
+        LabelRule(
+            "text-refusal",
+            _TEXTS,
+            "body",
+            re.compile(r"\bSTOP\b|preferences_url|unsubscribe_url", re.IGNORECASE),
+            "an advertising text says how to stop",
+            "for example: STOP to the same number, or {{ preferences_url }}",
+            "Directive 2002/58/EC Art. 13(2) and (4)",
+        ),
+    ),
+)
+
+PACKS: Mapping[str, Pack] = {pack.name: pack for pack in (KR, US, EU)}
