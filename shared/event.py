@@ -28,9 +28,12 @@ Kind = Literal[
     "merge",
     "catalog",
     "receipt",
+    "erase",
 ]
 
-INTERNAL_KINDS = frozenset({"outcome", "enter", "look", "link", "merge", "catalog", "receipt"})
+INTERNAL_KINDS = frozenset(
+    {"outcome", "enter", "look", "link", "merge", "catalog", "receipt", "erase"}
+)
 """Kinds that only Dangol's own services append; ingest refuses them."""
 
 
@@ -129,6 +132,22 @@ def enter_event(
         name="$entered",
         user_id=customer,
         properties={"journey": journey, "properties": properties},
+        source=by,
+    )
+
+
+def erase_event(
+    *, request: str, customer: str, at: datetime, of: str | None = None, by: str = "journey"
+) -> Event:
+    """Erase everything of the customer that was received before it; `of` names whose remains a
+    linked id holds."""
+    return Event(
+        id=request,
+        kind="erase",
+        timestamp=at,
+        name="$erased",
+        user_id=customer,
+        properties={} if of is None else {"of": of},
         source=by,
     )
 

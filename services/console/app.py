@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console import (
+    customers_api,
     enter_api,
     graph_api,
     journeys_api,
@@ -29,7 +30,8 @@ _DESCRIPTION = """
 Publish workspaces, watch journeys and messages, manage keys.
 
 Every call carries `Authorization: Bearer <token>`. Roles, from the least to the most: `viewer`
-reads, `marketer` also publishes and pauses, `operator`, `admin` also manages keys.
+reads, `marketer` also publishes and pauses, `operator` also exports and erases customers, `admin`
+also manages keys.
 
 Errors are `{"code", "message"}` with an optional `hint`. 4xx is for the caller to mend; 503 is our
 trouble and comes with `Retry-After`. Instants are ISO 8601 in UTC.
@@ -39,6 +41,7 @@ _APIS = (
     journeys_api,
     graph_api,
     enter_api,
+    customers_api,
     messages_api,
     keys_api,
     set_aside_api,

@@ -93,7 +93,9 @@ WITH a AS (
 SELECT count(*) FROM moved
 """
 
-# `attempts = number` tells this attempt from a later one that somebody else has made meanwhile.
+# A message whose customer has been erased meanwhile is not tried again, nothing but its outcome is
+# kept, and nobody is told. `attempts = number` tells this attempt from a later one that somebody
+# else has made meanwhile.
 CHANGE = """
 WITH t AS (
   SELECT * FROM unnest($3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[],
@@ -103,21 +105,26 @@ WITH t AS (
     decidable_at, held_reason, passed_over, gives_back, outcome, finished_at, provider_id, detail)
 ), moved AS (
   UPDATE messages m SET
-    status = CASE WHEN t.decision IS NULL THEN 'queued' ELSE 'decided' END,
+    status = CASE WHEN t.decision IS NULL AND m.erased IS NOT TRUE THEN 'queued'
+      ELSE 'decided' END,
     claimed_by = NULL, claim_until = NULL,
-    decision = t.decision, reason = t.reason, decided_at = t.decided_at,
+    decision = CASE WHEN m.erased THEN coalesce(t.decision, 'dropped') ELSE t.decision END,
+    reason = CASE WHEN m.erased AND t.decision IS NULL THEN 'run_ended' ELSE t.reason END,
+    decided_at = CASE WHEN m.erased
+      THEN coalesce(t.decided_at, t.finished_at, clock_timestamp()) ELSE t.decided_at END,
     channel = coalesce(t.channel, m.channel),
     not_before = coalesce(t.not_before, m.not_before),
     decidable_at = coalesce(t.decidable_at, m.decidable_at),
     held_reason = coalesce(t.held_reason, m.held_reason),
     passed_over = coalesce(t.passed_over, m.passed_over),
-    provider_id = coalesce(t.provider_id, m.provider_id)
+    provider_id = CASE WHEN m.erased THEN NULL ELSE coalesce(t.provider_id, m.provider_id) END
   FROM t WHERE m.partition = t.partition AND m.id = t.id
     AND m.status = $2 AND m.claimed_by IS NOT DISTINCT FROM $1 AND m.attempts = t.number
-  RETURNING m.partition, m.id
+  RETURNING m.partition, m.id, m.erased
 ), noted AS (
   UPDATE attempts a SET finished_at = t.finished_at, outcome = t.outcome,
-    provider_id = t.provider_id, detail = t.detail
+    provider_id = CASE WHEN moved.erased THEN NULL ELSE t.provider_id END,
+    detail = CASE WHEN moved.erased THEN NULL ELSE t.detail END
   FROM t JOIN moved USING (partition, id)
   WHERE t.outcome IS NOT NULL
     AND a.partition = t.partition AND a.message_id = t.id AND a.number = t.number
@@ -126,7 +133,7 @@ WITH t AS (
   WHERE t.gives_back
     AND c.partition = t.partition AND c.customer = t.customer AND c.message_id = t.id
 )
-SELECT partition, id FROM moved
+SELECT partition, id FROM moved WHERE erased IS NOT TRUE
 """
 
 RETRIES = """
@@ -140,7 +147,11 @@ WHERE a.outcome IN ('retryable', 'unknown') GROUP BY 1, 2
 RELEASE = """
 WITH w AS (SELECT * FROM unnest($2::int[], $3::text[]) AS w(partition, id)),
 freed AS (
-  UPDATE messages m SET status = 'queued', claimed_by = NULL, claim_until = NULL
+  UPDATE messages m SET claimed_by = NULL, claim_until = NULL,
+    status = CASE WHEN m.erased THEN 'decided' ELSE 'queued' END,
+    decision = CASE WHEN m.erased THEN 'dropped' END,
+    reason = CASE WHEN m.erased THEN 'run_ended' END,
+    decided_at = CASE WHEN m.erased THEN clock_timestamp() END
   FROM w WHERE m.partition = w.partition AND m.id = w.id
     AND m.status = 'attempting' AND m.claimed_by = $1
   RETURNING m.partition, m.id, m.attempts
@@ -173,12 +184,6 @@ FROM messages m
 WHERE m.status = 'attempting' AND ($1 OR m.claim_until < clock_timestamp())
 ORDER BY m.claim_until LIMIT $2 FOR UPDATE OF m SKIP LOCKED
 """
-
-MAKE_ADDRESS_KEY = """
-INSERT INTO meta (key, value) VALUES ('address_key', to_jsonb($1::text)) ON CONFLICT DO NOTHING
-"""
-
-ADDRESS_KEY = "SELECT value #>> '{}' FROM meta WHERE key = 'address_key'"
 
 DEPTH = """
 SELECT count(*)::int AS due, min(m.not_before) AS oldest FROM (

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from services.dispatch import sql
 from services.dispatch.pending import Attempt, Change, Key, Pending
 from services.dispatch.policy import Message, PassedOver, Place, Scope
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.installation import installation_key
 from shared.decisions import Decision, Reason
 from shared.event import Event, outcome_event
 from shared.log import outbox
@@ -255,6 +255,4 @@ async def depth(pool: Pool, now: datetime) -> tuple[int, datetime | None]:
 async def address_key(pool: Pool) -> bytes:
     """The installation's own secret for address hashes; made by whoever needs it first."""
     async with unavailable_when_lost(), pool.acquire() as connection:
-        await connection.execute(sql.MAKE_ADDRESS_KEY, token_hex(32))
-        key: str = await connection.fetchval(sql.ADDRESS_KEY)
-    return bytes.fromhex(key)
+        return await installation_key(connection)

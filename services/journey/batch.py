@@ -7,6 +7,7 @@ from typing import Any
 
 from services.journey.core.effects import (
     Convert,
+    Erase,
     MakeCall,
     QueueMessage,
     StateConsent,
@@ -91,4 +92,18 @@ class Batch:
     spilled: list[tuple[str, int, int]] = field(default_factory=list)
     counts: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
     moved: Moved = field(default_factory=Moved)
+    erased: list[tuple[str, Erase]] = field(default_factory=list)
+    forgotten: set[str] = field(default_factory=set)
+    """Customers whose rows go."""
     set_aside: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def drop(self, customer: str) -> None:
+        """What it holds of a customer who is erased; what follows is of a new life."""
+        self.history = [row for row in self.history if row[1] != customer]
+        self.messages = [m for m in self.messages if self.customers_of[m.id] != customer]
+        self.calls = [pair for pair in self.calls if pair[0] != customer]
+        self.consents = [pair for pair in self.consents if pair[0] != customer]
+        self.emitted = [event for event in self.emitted if event.customer != customer]
+        self.moved.records = [pair for pair in self.moved.records if pair[0] != customer]
+        self.moved.out = [pair for pair in self.moved.out if pair[0] != customer]
+        self.moved.let_go.discard(customer)

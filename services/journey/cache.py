@@ -24,6 +24,9 @@ class Cache:
         self._rows[customer.id] = customer
         self._rows.move_to_end(customer.id)
 
+    def drop(self, customer: str) -> None:
+        self._rows.pop(customer, None)
+
     def trim(self) -> None:
         """Called between batches, so that a batch never loses what it is working on."""
         while len(self._rows) > self._bound:

@@ -18,6 +18,8 @@ from services.journey.core.effects import (
     Count,
     Effect,
     EmitEvent,
+    Erase,
+    Forget,
     MakeCall,
     QueueMessage,
     SpillSeen,
@@ -67,7 +69,7 @@ class Given:
     """When this partition's log received it: later than its receipt where it was forwarded."""
 
 
-NO_HISTORY = frozenset({"outcome", "look", "link", "merge"})
+NO_HISTORY = frozenset({"outcome", "look", "link", "merge", "erase"})
 """Kinds that are nothing the customer did."""
 
 
@@ -189,6 +191,8 @@ class Deciding:
             before = self._before.get(name)
             if armed is before or (before is None and armed.state == self._new):
                 continue
+            if name in self._batch.forgotten:
+                continue
             self._now[name] = armed
             self._batch.changed[name] = armed
             if before is None or (
@@ -233,7 +237,7 @@ class Deciding:
         for effect in decision.effects:
             self._collect(customer.id, effect)
 
-    def _collect(self, customer: str, effect: Effect) -> None:
+    def _collect(self, customer: str, effect: Effect) -> None:  # noqa: C901 - one case for each
         batch = self._batch
         match effect:
             case Count(journey, version, step, what):
@@ -255,8 +259,18 @@ class Deciding:
                 batch.conversions.append((customer, effect))
             case SpillSeen(ids):
                 batch.spilled.extend((customer, digest, second) for digest, second in ids)
+            case Erase() | Forget():
+                self._collect_erasure(customer, effect)
             case _:
                 self._collect_identity(customer, effect)
+
+    def _collect_erasure(self, customer: str, effect: Erase | Forget) -> None:
+        if isinstance(effect, Forget):
+            self._batch.forgotten.add(customer)
+            return
+        self._batch.drop(customer)
+        self._batch.erased.append((customer, effect))
+        self._dues[customer] = None  # its timers go; there is a last one to come
 
     def _collect_identity(self, customer: str, effect: IdentityEffect) -> None:
         batch, moved = self._batch, self._batch.moved

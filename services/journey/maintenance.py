@@ -5,22 +5,25 @@ spilled ids and cap places that no window reaches any more, months of history pa
 """
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.erasure import LOG_RETENTION
 from shared.errors import Unavailable
 from shared.lifecycle import pause
 
 logger = structlog.get_logger()
 
-LOG_RETENTION = timedelta(days=7)
 HISTORY_RETENTION = timedelta(days=400)
 SET_ASIDE_RETENTION = timedelta(days=30)
 """What was set aside holds personal data that no customer's page shows: it is not kept long."""
 USAGE_RETENTION = timedelta(days=40)
+_WHO = ("user_id", "userId", "anonymous_id", "anonymousId", "previous_id", "previousId")
 _LONGEST_CAP = timedelta(days=100)
 _EVERY = 3600.0
 _CHUNK = 20_000
@@ -58,6 +61,7 @@ class Maintenance:
                 await make_months(connection, now)
                 await _drop_months(connection, now - HISTORY_RETENTION)
                 await _forget(connection, now)
+                await _finish_erasures(connection, now)
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
@@ -99,6 +103,34 @@ async def _drop_months(connection: Connection, before: datetime) -> None:
         if row["name"] != "history_rest" and row["name"] < oldest:
             await connection.execute(f"DROP TABLE {row['name']}")
     await connection.execute("DELETE FROM history_rest WHERE received_at < $1", before)
+
+
+async def _finish_erasures(connection: Connection, now: datetime) -> None:
+    """Let go of what was set aside of erased customers, and, at the end, of their ids."""
+    for row in await connection.fetch("SELECT customer FROM erasures WHERE customer IS NOT NULL"):
+        customer = row["customer"]
+        found = await connection.fetch(
+            "SELECT id, payload FROM set_aside WHERE position($1::bytea IN payload) > 0",
+            customer.encode(),
+        )
+        theirs = [r["id"] for r in found if _names(r["payload"], customer)]
+        await connection.execute("DELETE FROM set_aside WHERE id = ANY($1::bigint[])", theirs)
+    await connection.execute(
+        "UPDATE erasures SET customer = NULL"
+        " WHERE customer IS NOT NULL AND erased_at IS NOT NULL AND complete_at <= $1",
+        now,
+    )
+
+
+def _names(payload: bytes, customer: str) -> bool:
+    """Whether a payload that was set aside is about the customer, as far as it can be read."""
+    if payload == customer.encode():
+        return True
+    try:
+        event = msgspec.json.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return json.dumps(customer).encode() in payload
+    return isinstance(event, dict) and any(event.get(field) == customer for field in _WHO)
 
 
 async def _forget(connection: Connection, now: datetime) -> None:

@@ -325,6 +325,8 @@ class PartitionOwner:
         await self._settle()
         for customer in batch.changed.values():
             self._cache.put(customer)
+        for name in batch.forgotten:
+            self._cache.drop(name)
         self._offset = fetch.end
         first = min((due for due, _customer in batch.timers), default=None)
         if first is not None:

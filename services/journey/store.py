@@ -11,7 +11,7 @@ from datetime import datetime
 
 import asyncpg
 
-from services.journey import moving, queues, settling
+from services.journey import erasing, moving, queues, settling
 from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.core.history import Needs, Row
 from services.journey.core.merging import MOST_WITNESSED
@@ -238,6 +238,7 @@ class Store:
         ):
             await _fence(connection, batch)
             try:
+                await erasing.erase(connection, batch)
                 await _store_customers(connection, batch)
                 await moving.take_in(connection, batch)
                 await queues.store_messages(connection, batch)
@@ -245,6 +246,7 @@ class Store:
                 await _store_rest(connection, batch)
                 await moving.send_out(connection, batch)
                 await outbox.put(connection, batch.emitted, batch.partitions)
+                await erasing.rename_conversions(connection, batch)
             except _NEVER as error:
                 raise Unstorable(f"{type(error).__name__}: {error}") from error
 

@@ -169,6 +169,7 @@ messages = Table(
     Column("reason", Text),
     Column("decided_at", Instant),
     Column("provider_id", Text),
+    Column("erased", Boolean),
 )
 
 attempts = Table(
@@ -296,6 +297,18 @@ journey_changes = Table(
     Column("journey", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("at", Instant, nullable=False),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("customer", Text),
+    Column("customer_hash", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("erased_at", Instant),
+    Column("complete_at", Instant, nullable=False),
 )
 
 keys = Table(

@@ -19,6 +19,7 @@ import msgspec
 
 from services.journey.core import (
     dedupe,
+    erasure,
     firing,
     history,
     identity,
@@ -44,6 +45,7 @@ from services.journey.core.state import (
 from services.journey.core.transfer import transfer_of, transferred
 from services.journey.core.walk import come_behind, go_on, walk
 from services.journey.core.work import Walk
+from shared.erasure import LOG_RETENTION
 from shared.event import Event
 from shared.ids import fraction
 
@@ -79,9 +81,11 @@ def decide(
     because it has been forwarded; `witnessed` is for a merge, see `merging.asks_for`.
     """
     if isinstance(given, Tick):
-        if customer.state.forward:
-            return Decision(customer, ())  # a timer from before it belonged to somebody else
         work = Walk(book, customer)
+        if customer.state.erased_at is not None:
+            erasure.forget(work, given.at)
+        if customer.state.forward:  # a timer from before it belonged to somebody else
+            return Decision(work.finish(), tuple(work.effects))
         _fire(work, given.at, inclusive=True)
         if given.looks:
             segments.look(work, given.at)
@@ -105,17 +109,18 @@ def next_due(customer: Customer) -> datetime | None:
 
 def next_look(book: Book, customer: Customer, now: datetime) -> datetime | None:
     """When the customer must be looked at again, if no event comes before."""
-    if not book.pauses:
+    erased_at = customer.state.erased_at
+    if not book.pauses and erased_at is None:
         return next_due(customer)
     later = now + PAUSED_LOOKS_AGAIN * (1 + fraction("paused", customer.id))
-    return min(
-        (
-            later if (fires := book.fires_at(run.journey, at, customer.id)) is None else fires
-            for run in customer.state.runs
-            if (at := due_of(run)) is not None
-        ),
-        default=None,
-    )
+    looks = [
+        later if (fires := book.fires_at(run.journey, at, customer.id)) is None else fires
+        for run in customer.state.runs
+        if (at := due_of(run)) is not None
+    ]
+    if erased_at is not None:
+        looks.append(erased_at + LOG_RETENTION)
+    return min(looks, default=None)
 
 
 _ADDRESSED = frozenset({"enter", "receipt"})
@@ -134,6 +139,13 @@ def _decide_event(
     stamp = stamp or received_at
     work = Walk(book, customer)
     _fire(work, stamp, inclusive=False)
+    if event.kind == "erase" and (not work.state.forward or "of" in event.properties):
+        erased = erasure.take_in(work, event, stamp)
+        return Decision(work.finish(), tuple(work.effects), taken_in=erased)
+    erased_at = work.state.erased_at
+    if erased_at is not None and erasure.is_of_before(erased_at, event):
+        erasure.refuse(work, event)
+        return Decision(work.finish(), tuple(work.effects), taken_in=False)
     if (work.state.forward or event.kind == "link") and identity.passes_on(work, event, stamp):
         return Decision(work.finish(), tuple(work.effects), taken_in=False, passed_on=True)
     if event.kind == "outcome":
@@ -165,9 +177,10 @@ def _decide_event(
 def _move(work: Walk, event: Event, stamp: datetime, witnessed: Sequence[Event]) -> None:
     assert event.received_at is not None
     if event.kind == "merge":
+        merge, erased_at = merge_of(event), work.state.erased_at
         merging.take_in(
             work,
-            merge_of(event),
+            merge if erased_at is None else erasure.since(merge, erased_at),
             stamp,
             witnessed,
             lambda before: _fire(work, before, inclusive=False),

@@ -107,6 +107,17 @@ class Convert(msgspec.Struct, frozen=True):
     held_by: str = ""
 
 
+class Erase(msgspec.Struct, frozen=True):
+    """Everything of the customer goes; `at` is when this log received the erasure."""
+
+    request: str
+    at: datetime
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Nothing is left of an erased customer but the row: it goes."""
+
+
 Effect = (
     EmitEvent
     | Convert
@@ -117,5 +128,7 @@ Effect = (
     | StateConsent
     | SpillSeen
     | Count
+    | Erase
+    | Forget
     | IdentityEffect
 )

@@ -132,4 +132,5 @@ def _move_out(work: Walk, link: Event, to: str, message: int, stamp: datetime) -
         armed_at=state.armed_at,
         forward=to,
         links=state.links,
+        erased_at=state.erased_at,
     )

@@ -153,6 +153,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     goals: tuple[OpenGoal, ...] = ()
     known: bool = False
     """Whether an event has named the customer by a user id."""
+    erased_at: datetime | None = None
+    """Nothing received at or before this is taken in; kept for the log's retention."""
     armed_at: datetime | None = None
     """The due time of the earliest row in `timers` for this customer, if there is one."""
     members: dict[str, Member] = {}

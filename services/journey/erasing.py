@@ -1,0 +1,89 @@
+"""An erasure in tables: everything of the customer goes in the transaction that takes it in, as far
+as it is of this partition.
+
+What became of messages and goals stays counted: those rows stand under a keyed hash from then on,
+without anything that was in them. A message with an attempt goes on to its outcome, of which no
+detail is kept, and is not tried again; nor is a call.
+"""
+
+import msgspec
+
+from services.journey.batch import Batch
+from services.journey.core.effects import Erase
+from shared import message
+from shared.db.connect import Connection
+from shared.db.installation import installation_key
+from shared.erasure import LOG_RETENTION, hash_of_customer
+from shared.event import decode_unstamped
+
+_MESSAGES = """
+WITH gone AS (
+  UPDATE messages SET erased = true, customer = $3, context = $4, provider_id = NULL,
+    decision = CASE WHEN status IN ('staged', 'queued') THEN 'dropped' ELSE decision END,
+    reason = CASE WHEN status IN ('staged', 'queued') THEN 'run_ended' ELSE reason END,
+    decided_at = CASE WHEN status IN ('staged', 'queued') THEN greatest($5::timestamptz, created_at)
+      ELSE decided_at END,
+    status = CASE WHEN status IN ('staged', 'queued') THEN 'decided' ELSE status END
+  WHERE partition = $1 AND customer = $2
+  RETURNING id
+)
+UPDATE attempts a SET detail = NULL, provider_id = NULL FROM gone
+WHERE a.partition = $1 AND a.message_id = gone.id
+"""
+_ROWS = (
+    "DELETE FROM history WHERE partition = $1 AND customer = $2",
+    "DELETE FROM calls WHERE partition = $1 AND customer = $2",
+    "DELETE FROM timers WHERE partition = $1 AND customer = $2",
+    "DELETE FROM consents WHERE partition = $1 AND customer = $2",
+    "DELETE FROM consent_ledger WHERE partition = $1 AND customer = $2",
+    "DELETE FROM cap_places WHERE partition = $1 AND customer = $2",
+)
+_CONVERSIONS = """
+UPDATE conversions SET customer = $3 WHERE partition = $1 AND customer = $2 AND at <= $4
+"""
+_WAITING = """
+SELECT id, payload FROM log_outbox WHERE partition = $1 AND position($2::bytea IN payload) > 0
+"""
+_DONE = """
+UPDATE erasures SET erased_at = $2::timestamptz,
+  complete_at = greatest(complete_at, $2::timestamptz + $3::interval)
+WHERE id = $1 AND erased_at IS NULL
+"""
+
+
+async def erase(connection: Connection, batch: Batch) -> None:
+    """Before anything else of the batch is stored: what it holds is from behind the erasure."""
+    for customer, erasure in batch.erased:
+        await _erase(connection, batch.partition, customer, erasure)
+    if batch.forgotten:
+        await connection.execute(
+            "DELETE FROM customers WHERE partition = $1 AND id = ANY($2::text[])",
+            batch.partition,
+            sorted(batch.forgotten),
+        )
+
+
+async def _erase(connection: Connection, partition: int, customer: str, done: Erase) -> None:
+    name = hash_of_customer(customer, await installation_key(connection))
+    empty = message.pack(message.MessageContext())
+    await connection.execute(_MESSAGES, partition, customer, name, empty, done.at)
+    for statement in _ROWS:
+        await connection.execute(statement, partition, customer)
+    waiting = await connection.fetch(_WAITING, partition, msgspec.json.encode(customer))
+    theirs = [
+        row["id"]
+        for row in waiting
+        if (event := decode_unstamped(row["payload"])).customer == customer
+        and event.kind != "erase"
+    ]
+    await connection.execute(
+        "DELETE FROM log_outbox WHERE partition = $1 AND id = ANY($2::text[])", partition, theirs
+    )
+    await connection.execute(_DONE, done.request, done.at, LOG_RETENTION)
+
+
+async def rename_conversions(connection: Connection, batch: Batch) -> None:
+    """Behind the batch's own, which may be from before the erasure."""
+    for customer, done in batch.erased:
+        name = hash_of_customer(customer, await installation_key(connection))
+        await connection.execute(_CONVERSIONS, batch.partition, customer, name, done.at)

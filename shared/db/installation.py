@@ -1,0 +1,17 @@
+"""What an installation keeps for itself."""
+
+from secrets import token_hex
+
+from shared.db.connect import Connection
+
+_MAKE_KEY = """
+INSERT INTO meta (key, value) VALUES ('address_key', to_jsonb($1::text)) ON CONFLICT DO NOTHING
+"""
+_KEY = "SELECT value #>> '{}' FROM meta WHERE key = 'address_key'"
+
+
+async def installation_key(connection: Connection) -> bytes:
+    """The installation's own secret for hashes; made by whoever needs it first."""
+    await connection.execute(_MAKE_KEY, token_hex(32))
+    key: str = await connection.fetchval(_KEY)
+    return bytes.fromhex(key)
