@@ -265,11 +265,16 @@ async def test_an_attempt_under_way_goes_on_to_its_outcome_and_no_further(house:
 
 async def test_what_was_set_aside_of_an_erased_customer_goes_within_the_hour(house: House) -> None:
     await house.log.append([said(name="Added", who="ann-42", properties={"cart": "a\0"})])
+    payloads = (
+        b'{"userId": "ann-42", "x": [1',
+        b'{"userId": "ann-42"}',
+        b'{"userId": "xann-42"}',
+        b'{"userId": "bob", "properties": {"friend": "ann-42"}}',
+    )
     await house.pool.executemany(
         "INSERT INTO set_aside (at, source, reason, payload) VALUES (now(), 'ingest', 'x', $1)",
-        [(b'{"userId": "ann-42", "x": [1',), (b'{"userId": "ann-42"}',), (b'{"userId": "xann-42"}',),
-         (b'{"userId": "bob", "properties": {"friend": "ann-42"}}',)],
-    )  # fmt: skip
+        [(payload,) for payload in payloads],
+    )
     await house.caught_up()
     await house.erase()
     await Maintenance(house.pool, REAL).once()
