@@ -14,7 +14,7 @@ import pytest
 
 from tests.processes import WRITE_KEY
 from tests.sdks.house import House, open_house
-from tests.sdks.running import SDKS, Program, Sdk
+from tests.sdks.running import SDKS, VARIANTS, Program, Sdk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
@@ -90,6 +90,38 @@ async def test_the_program_of_its_page_works(
     assert (properties["sku"], properties["price"]) == ("A-1", 12000)
     traits = await house.pool.fetchval("SELECT traits FROM customers WHERE id = $1", user)
     assert traits["email"] == "u1@shop.example"
+
+
+@each(SDKS + VARIANTS)
+async def test_each_kind_of_call_is_understood(house: House, sdk: Sdk, start: Start) -> None:
+    user = f"kinds-{sdk.name}"
+    batches = await house.batches()
+    program = await start(
+        sdk.drive(host=house.dangol.url, key=WRITE_KEY, user=user, count=1, kinds=True)
+    )
+
+    async def said() -> bool:
+        return {event.kind for event in await house.events(user)} == sdk.kinds
+
+    await until(program, said)
+    assert await program.leave(within=20) == 0, program.said
+    if sdk in VARIANTS:
+        assert await house.batches() > batches
+    events = {event.kind: event for event in await house.events(user)}
+    assert {event.user_id for event in events.values()} == {user}
+    assert events["identify"].traits["plan"] == "pro"
+    page = events["page"]
+    assert page.properties["path"] == "/"
+    if "posthog" not in sdk.name:  # whose pages have no names
+        assert page.name == "Home"
+    if page.properties.get("category"):
+        assert page.properties["category"] == "Docs"
+    if screen := events.get("screen"):
+        assert screen.name == "Start"
+    if group := events.get("group"):
+        assert (group.group_id, group.traits) == ("g1", {"size": 3})
+    if alias := events.get("alias"):
+        assert alias.previous_id == f"old-{user}"
 
 
 @each(SDKS)

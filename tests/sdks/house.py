@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from shared.db.connect import Pool, open_pool
+from shared.event import Event, decode
 from tests.conftest import fresh_database
 from tests.processes import Dangol
 
@@ -21,6 +22,10 @@ _MEND = "DROP TRIGGER away ON log; DROP FUNCTION away();"
 _SENT = """
 SELECT event->'properties'->>'n' AS n FROM history
 WHERE customer = $1 AND kind = 'track' AND name = 'Sent'
+"""
+_ALL = """
+SELECT payload, received_at FROM log
+WHERE convert_from(payload, 'UTF8')::jsonb->>'user_id' = $1 ORDER BY partition, log_offset
 """
 
 
@@ -35,6 +40,11 @@ class House:
         """The numbers of the customer's events in the history, as often as they are there."""
         return sorted(int(row["n"]) for row in await self.pool.fetch(_SENT, user))
 
+    async def events(self, user: str) -> list[Event]:
+        """All that the log has of the customer, in the order of its arrival."""
+        rows = await self.pool.fetch(_ALL, user)
+        return [decode(row["payload"], row["received_at"]) for row in rows]
+
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
         """Meanwhile PostgreSQL takes nothing into the log, in the words of a server in trouble."""
@@ -46,12 +56,20 @@ class House:
 
     async def troubles(self) -> float:
         """Requests that have met trouble: answered 503, or waiting for its end."""
+        held = await self._metric("dangol_ingest_held ")
+        return held + await self._metric("dangol_ingest_requests_total", 'status="503"')
+
+    async def batches(self) -> float:
+        """Requests that came with several events."""
+        return await self._metric("dangol_ingest_requests_total", 'route="batch",status="200"')
+
+    async def _metric(self, name: str, labels: str = "") -> float:
         async with httpx.AsyncClient() as client:
             text = (await client.get(f"{self.dangol.url}/metrics")).text
         return sum(
             float(line.rpartition(" ")[2])
             for line in text.splitlines()
-            if line.startswith("dangol_ingest_held ") or 'status="503"' in line
+            if line.startswith(name) and labels in line
         )
 
 

@@ -19,6 +19,9 @@ PAGES = HERE.parents[1] / "docs" / "sdks"
 _OLDEST_NODE = 20
 
 
+ALL_KINDS = frozenset({"track", "identify", "page", "screen", "group", "alias"})
+
+
 @dataclass(frozen=True, slots=True)
 class Sdk:
     name: str
@@ -26,6 +29,8 @@ class Sdk:
     runtime: Literal["python", "node", "browser"]
     page: str | None = None
     """In docs/sdks, whose first program is run too."""
+    kinds: frozenset[str] = ALL_KINDS
+    """Of the calls that it has."""
 
     @property
     def missing(self) -> str | None:
@@ -34,9 +39,16 @@ class Sdk:
             return None
         return _missing_node() or (_missing_chromium() if self.runtime == "browser" else None)
 
-    def drive(self, *, host: str, key: str, user: str, count: int, pause: int) -> list[str]:
-        """The command that sends `count` events of one customer, `pause` milliseconds apart."""
-        given = {"host": host, "key": key, "user": user, "count": count, "pause": pause}
+    def drive(
+        self, *, host: str, key: str, user: str, count: int, pause: int = 0, kinds: bool = False
+    ) -> list[str]:
+        """The command that sends `count` events of one customer, `pause` milliseconds apart.
+
+        With `kinds`, it first makes one call of each kind.
+        """
+        given = {
+            "host": host, "key": key, "user": user, "count": count, "pause": pause, "kinds": kinds
+        }  # fmt: skip
         settings = json.dumps(given)
         if self.runtime == "python":
             return [sys.executable, str(DRIVERS / "run.py"), self.name, settings]
@@ -78,15 +90,22 @@ SDKS = (
     Sdk("segment-node", "node", "segment-node"),
     Sdk("segment-node-6", "node"),
     Sdk("rudderstack-node", "node", "rudderstack-node"),
-    Sdk("dittofeed", "node", "dittofeed"),
-    Sdk("jitsu", "node", "jitsu"),
+    Sdk("dittofeed", "node", "dittofeed", ALL_KINDS - {"group", "alias"}),
+    Sdk("jitsu", "node", "jitsu", ALL_KINDS - {"screen", "alias"}),
     Sdk("posthog-node", "node", "posthog-node"),
     Sdk("segment-browser", "browser", "segment-browser"),
-    Sdk("rudderstack-browser", "browser", "rudderstack-browser"),
-    Sdk("dittofeed-browser", "browser", "dittofeed"),
-    Sdk("jitsu-browser", "browser", "jitsu"),
-    Sdk("posthog-browser", "browser", "posthog-browser"),
+    Sdk("rudderstack-browser", "browser", "rudderstack-browser", ALL_KINDS - {"screen"}),
+    Sdk("dittofeed-browser", "browser", "dittofeed", ALL_KINDS - {"group", "alias"}),
+    Sdk("jitsu-browser", "browser", "jitsu", ALL_KINDS - {"screen", "alias"}),
+    Sdk("posthog-browser", "browser", "posthog-browser", ALL_KINDS - {"screen"}),
 )
+
+VARIANTS = (
+    Sdk("segment-browser-batching", "browser"),
+    Sdk("rudderstack-browser-batching", "browser", kinds=ALL_KINDS - {"screen"}),
+    Sdk("rudderstack-browser-beacon", "browser", kinds=ALL_KINDS - {"screen"}),
+)
+"""Other ways in which they send, each tried once."""
 
 
 class Program:

@@ -6,6 +6,10 @@ export async function open({ host, key, user, lost }) {
   const heard = [];
   return {
     track: (n) => heard.push(jitsu.track("Sent", { n }).catch(lost)),
+    kinds: () => {
+      heard.push(jitsu.page({ name: "Home", category: "Docs", path: "/" }).catch(lost));
+      heard.push(jitsu.group("g1", { size: 3 }).catch(lost));
+    },
     close: () => Promise.all(heard),
   };
 }

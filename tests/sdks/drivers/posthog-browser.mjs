@@ -7,6 +7,11 @@ export async function open({ host, key, user }) {
   posthog.identify(user, { plan: "pro" });
   return {
     track: (n) => posthog.capture("Sent", { n }),
+    kinds: (old) => {
+      posthog.capture("$pageview", { path: "/" });
+      posthog.group("company", "g1", { size: 3 });
+      posthog.alias(user, old);
+    },
     close: () => undefined,
   };
 }

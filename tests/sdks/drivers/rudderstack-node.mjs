@@ -16,6 +16,13 @@ export function open({ host, key, user, lost }) {
           rudder.track({ userId: user, event: "Sent", properties: { n } }, resolve);
         }),
       ),
+    kinds: (old) => {
+      rudder.identify({ userId: user, traits: { plan: "pro" } });
+      rudder.page({ userId: user, category: "Docs", name: "Home", properties: { path: "/" } });
+      rudder.screen({ userId: user, name: "Start" });
+      rudder.group({ userId: user, groupId: "g1", traits: { size: 3 } });
+      rudder.alias({ previousId: old, userId: user });
+    },
     close: async () => {
       await rudder.flush();
       await Promise.all(heard);

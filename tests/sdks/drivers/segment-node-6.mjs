@@ -10,6 +10,13 @@ export function open({ host, key, user, lost }) {
           analytics.track({ userId: user, event: "Sent", properties: { n } }, resolve);
         }),
       ),
+    kinds: (old) => {
+      analytics.identify({ userId: user, traits: { plan: "pro" } });
+      analytics.page({ userId: user, category: "Docs", name: "Home", properties: { path: "/" } });
+      analytics.screen({ userId: user, name: "Start" });
+      analytics.group({ userId: user, groupId: "g1", traits: { size: 3 } });
+      analytics.alias({ previousId: old, userId: user });
+    },
     close: async () => {
       await analytics.flush(); // of the last batch only; the callbacks tell of them all
       await Promise.all(heard);

@@ -5,6 +5,13 @@ export function open({ host, key, user, lost }) {
   analytics.on("error", lost);
   return {
     track: (n) => analytics.track({ userId: user, event: "Sent", properties: { n } }),
+    kinds: (old) => {
+      analytics.identify({ userId: user, traits: { plan: "pro" } });
+      analytics.page({ userId: user, category: "Docs", name: "Home", properties: { path: "/" } });
+      analytics.screen({ userId: user, name: "Start" });
+      analytics.group({ userId: user, groupId: "g1", traits: { size: 3 } });
+      analytics.alias({ previousId: old, userId: user });
+    },
     close: () => analytics.closeAndFlush({ timeout: 60_000 }),
   };
 }
