@@ -120,10 +120,12 @@ class Deciding:
     def event(self, given: Given, stored: Sequence[Event] = ()) -> None:
         """Take one event in. One that cannot be decided is set aside and stops only itself.
 
-        `stored` are the customer's own events that a merge asks for, as far as they are stored.
+        `stored` are the customer's own events that it asks for (`merging.asked_since`), as far as
+        they are stored.
         """
         event = given.event
-        witnessed = self._witnessed(given, stored) if event.kind == "merge" else stored
+        late = bool(event.passed) or event.kind == "merge"
+        witnessed = self._witnessed(given, stored) if late else stored
         try:
             decision = decide(
                 self._book, self._customer(given.customer), event, given.stamp, witnessed

@@ -9,6 +9,7 @@ the profile and consent by which a retry would be decided, which go when it has 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from services.journey.batch import Batch
 from services.journey.core.identity_effects import CarryOn, MoveOut
 from services.journey.core.merge import AWAITED, Merge, Record, content, parts
+from services.journey.core.merging import MOST_WITNESSED
 from shared import call, message
 from shared.db.connect import Connection
 from shared.event import Event, carry_event, merge_event
@@ -63,6 +65,15 @@ WITH gone AS (
   DELETE FROM consents k USING gone g WHERE k.partition = $1 AND k.customer = g.id
 )
 DELETE FROM cap_places p USING gone g WHERE p.partition = $1 AND p.customer = g.id
+"""
+_WITNESSED = """
+SELECT a.place, h.received_at, h.event
+FROM unnest($2::int[], $3::text[], $4::timestamptz[]) AS a(place, customer, since)
+CROSS JOIN LATERAL (
+  SELECT h.received_at, h.event FROM history h
+  WHERE h.partition = $1 AND h.customer = a.customer AND h.received_at > a.since
+    AND h.kind IN ('track', 'receipt')
+  ORDER BY h.received_at DESC LIMIT $5) h
 """
 _POPULATED = """
 FROM unnest($2::text[], $3::jsonb[]) AS t(customer, row)
@@ -172,10 +183,21 @@ async def _records(connection: Connection, partition: int, customer: str) -> tup
 async def _events(connection: Connection, partition: int, customer: str) -> Sequence[Event]:
     rows = await connection.fetch(_EVENTS, partition, customer, CARRIED_EVENTS)
     rows.sort(key=lambda row: (row["received_at"], row["happened_at"], row["id"]))
-    return [stored_event(row) for row in rows]
+    return [_event(row) for row in rows]
 
 
-def stored_event(row: Any) -> Event:
+async def witnessed(
+    connection: Connection, partition: int, asked: Sequence[tuple[int, str, datetime]]
+) -> dict[int, list[Event]]:
+    """Place → the customer's newest events since the instant, up to a bound."""
+    columns = [list(column) for column in zip(*asked, strict=True)]
+    found: dict[int, list[Event]] = {}
+    for row in await connection.fetch(_WITNESSED, partition, *columns, MOST_WITNESSED):
+        found.setdefault(row["place"], []).append(_event(row))
+    return found
+
+
+def _event(row: Any) -> Event:
     """An event of the history as its customer has taken it in."""
     event = msgspec.convert(row["event"], Event)
     return msgspec.structs.replace(event, received_at=row["received_at"])

@@ -181,7 +181,7 @@ class PartitionOwner:
         customers = await self._load(names, current.book, now)
         events = await self._unspilled(events, customers)
         deciding = Deciding(current.book, batch, customers)
-        witnessed = await self._witnessed(events, current.book)
+        witnessed = await self._witnessed(events, customers)
         started = time.perf_counter()
         for place, given in enumerate(events):
             deciding.event(given, witnessed.get(place, ()))
@@ -248,19 +248,20 @@ class PartitionOwner:
         known = await self._engine.store.spilled(self._number, wanted)
         return [g for g in events if (g.customer, dedupe.digest_of(g.event)) not in known]
 
-    async def _witnessed(self, events: list[Given], book: Book) -> dict[int, list[Event]]:
-        """What merges ask of the history of the customers who take them in, by place."""
-        found: dict[int, list[Event]] = {}
-        for place, given in enumerate(events):
-            if given.event.kind != "merge":
-                continue
-            asked = merging.asked_by(book, given.event)
-            if asked is not None:
-                await self._settle()
-                found[place] = await self._engine.store.witnessed(
-                    self._number, given.customer, *asked
-                )
-        return found
+    async def _witnessed(
+        self, events: list[Given], customers: dict[str, Customer]
+    ) -> dict[int, list[Event]]:
+        """What events from other partitions ask of their customers' own history, by place."""
+        asked = [
+            (place, given.customer, since)
+            for place, given in enumerate(events)
+            if given.event.passed or given.event.kind == "merge"
+            if (since := merging.asked_since(customers.get(given.customer), given.event))
+        ]
+        if not asked:
+            return {}
+        await self._settle()
+        return await self._engine.store.witnessed(self._number, asked)
 
     def _unsettled(self, current: Current) -> tuple[int, datetime] | None:
         """The apply whose rule for runs in flight has not met everybody, and its moment."""

@@ -14,7 +14,6 @@ import asyncpg
 from services.journey import erasing, moving, queues, settling
 from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.core.history import Needs, Row
-from services.journey.core.merging import MOST_WITNESSED
 from services.journey.core.state import Customer, pack, unpack
 from shared.clock import EPOCH
 from shared.db.connect import Connection, Pool, unavailable_when_lost
@@ -59,12 +58,6 @@ SELECT customer, name, happened_at, event->'properties' AS properties, event->'c
 FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind IN ('track', 'receipt')
   AND name = ANY($3::text[]) AND received_at > $4
 ORDER BY customer, happened_at, received_at
-"""
-_WITNESSED = """
-SELECT received_at, event FROM history
-WHERE partition = $1 AND customer = $2 AND received_at > $3 AND kind IN ('track', 'receipt')
-  AND name = ANY($4::text[])
-ORDER BY received_at DESC LIMIT $5
 """
 _UPSERT = """
 INSERT INTO customers (partition, id, traits, state, members)
@@ -167,14 +160,11 @@ class Store:
         return found
 
     async def witnessed(
-        self, partition: int, customer: str, since: datetime, names: Sequence[str]
-    ) -> list[Event]:
-        """The customer's own newest events of these names, up to a bound."""
+        self, partition: int, asked: Sequence[tuple[int, str, datetime]]
+    ) -> dict[int, list[Event]]:
+        """Place → the newest events that the customer has received since, up to a bound."""
         async with unavailable_when_lost(), self._pool.acquire() as connection:
-            rows = await connection.fetch(
-                _WITNESSED, partition, customer, since, names, MOST_WITNESSED
-            )
-        return [moving.stored_event(row) for row in rows]
+            return await moving.witnessed(connection, partition, asked)
 
     async def spilled(
         self, partition: int, wanted: Sequence[tuple[str, int]]

@@ -42,7 +42,7 @@ from services.journey.core.effects import (
 from services.journey.core.flow import Flow
 from services.journey.core.identity_effects import Forward, Link, MoveOut, TakeRecord, TakeRow
 from services.journey.core.merge import Record, content
-from services.journey.core.merging import asked_by
+from services.journey.core.merging import asked_since
 from services.journey.core.segments import next_change
 from services.journey.core.state import Customer
 from services.journey.deciding import NO_HISTORY, emitted_event
@@ -173,13 +173,10 @@ class Life:
         self._keep(decision)
 
     def _witnessed(self, given: Event | Tick) -> Sequence[Event]:
-        asked = None
-        if isinstance(given, Event) and given.kind == "merge":
-            asked = asked_by(self.stage.book, given)
-        if asked is None:
+        since = asked_since(self.customer, given) if isinstance(given, Event) else None
+        if since is None:
             return ()
-        since, names = asked
-        return [e for e in self.taken if _received(e) > since and e.name in names]
+        return [e for e in self.taken if e.kind == "track" and _received(e) > since]
 
     def _keep(self, decision: Decision) -> None:
         self.customer = decision.customer

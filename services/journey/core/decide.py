@@ -78,7 +78,8 @@ def decide(
     """What becomes of the customer, and what is to be done. Pure.
 
     `stamp` is when this partition's log received the event, where that is later than its receipt
-    because it has been forwarded; `witnessed` is for a merge, see `merging.asks_for`.
+    because it has been forwarded; `witnessed` are the customer's own events
+    of the past that it is held against, see `merging.asked_since`.
     """
     if isinstance(given, Tick):
         work = Walk(book, customer)
@@ -190,7 +191,23 @@ def _move(work: Walk, event: Event, stamp: datetime, witnessed: Sequence[Event])
     elif not event.historical:
         if event.kind == "receipt":
             receipts.take(work, event)
-        move(work, event, event.received_at, stamp)
+        _meet_late(work, event, stamp, witnessed)
+
+
+def _meet_late(work: Walk, event: Event, stamp: datetime, witnessed: Sequence[Event]) -> None:
+    received_at = event.received_at
+    assert received_at is not None
+    if not event.passed:
+        move(work, event, received_at, stamp)
+        return
+    merging.relive(
+        work,
+        (event,),
+        witnessed,
+        stamp,
+        lambda before: _fire(work, before, inclusive=False),
+        lambda late, _: move(work, late, received_at, stamp),
+    )
 
 
 def _catch_up(work: Walk, event: Event, stamp: datetime) -> None:

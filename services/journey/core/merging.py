@@ -7,75 +7,115 @@ other began is tested against that run's exits, goals and waits, in the order re
 that come here against what happened here, and the runs that are here against what comes along.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
 
 from services.journey.core import dedupe, history, segments
-from services.journey.core.book import Book
 from services.journey.core.effects import Count, SpillSeen, WithdrawCall, WithdrawMessage
 from services.journey.core.entry import is_refused
-from services.journey.core.flow import WaitFor
 from services.journey.core.identity_effects import TakeRecord, TakeRow
 from services.journey.core.merge import AWAITED, Merge, group_of, merge_of, waits_for
 from services.journey.core.moves import testify
-from services.journey.core.state import OpenGoal, Run, entry_name
+from services.journey.core.state import Customer, OpenGoal, Run, entry_name
 from services.journey.core.work import Walk
 from shared.event import Event
 
 MOST_WITNESSED = 1000
-"""Events of the customer's own, the newest, that runs which come here are tested against."""
+"""Events of the customer's own, the newest, that what comes late is held against."""
 
 Fire = Callable[[datetime], None]
 """Fires what is due before an instant."""
+Take = Callable[[Event, Container[str]], None]
+"""Takes a late event in; the second are runs that other late events have moved on already."""
 
 
 def take_in(
     work: Walk, merge: Merge, stamp: datetime, witnessed: Iterable[Event], fire: Fire
 ) -> None:
-    """`witnessed` are the customer's own events since the runs began; see `asks_for`."""
+    """`witnessed` are the customer's own events since the instant that `asked_since` names."""
     _take_traits(work, merge)
     came = _take_runs(work, merge)
     _take_goals(work, merge, came)
     _take_entries(work, merge)
     _take_members(work, merge)
     _take_records(work, merge, stamp)
-    for event in sorted(witnessed, key=_received_at):
-        fire(_received_at(event))
-        testify(work, event, stamp, lambda kept: _run_id(kept) in came)
-    for event in merge.events:
+
+    def take(event: Event, moved: Container[str]) -> None:
         if _take_row(work, event, stamp):
-            fire(_received_at(event))
-            testify(work, event, stamp, lambda kept: kept.came_with != merge.source)
+            testify(
+                work,
+                event,
+                stamp,
+                lambda kept: kept.came_with != merge.source,
+                lambda run: run.came_with != merge.source or run.id in moved,
+            )
+
+    relive(work, merge.events, witnessed, stamp, fire, take, came)
 
 
-def asked_by(book: Book, event: Event) -> tuple[datetime, tuple[str, ...]] | None:
-    """As `asks_for`, for a merge as the log has it; None also for one that cannot be read."""
-    try:
-        return asks_for(book, merge_of(event))
-    except (msgspec.ValidationError, KeyError):
-        return None
+def relive(
+    work: Walk,
+    late: Iterable[Event],
+    own: Iterable[Event],
+    stamp: datetime,
+    fire: Fire,
+    take: Take,
+    came: Container[str] = frozenset(),
+) -> None:
+    """Take late events in, in the order received among the customer's own.
 
-
-def asks_for(book: Book, merge: Merge) -> tuple[datetime, tuple[str, ...]] | None:
-    """Since when, and which events of the customer's own, have to be shown to the runs that come.
-
-    None where nothing has to be.
+    The own ones have been taken in before. They are only held against runs that did not live
+    through them: those that came here, those that a late event begins, and, as far as it is a
+    matter of waiting, those that a late event moves on.
     """
-    names: set[str] = set()
-    came: list[Run | OpenGoal] = [*merge.runs, *merge.goals]
-    for kept in came:
-        flow = book.flow(kept.journey, kept.version)
-        names |= {match.event for match in flow.exits}
-        names |= {match.event for match in flow.goal.matches} if flow.goal is not None else set()
-        for step in flow.steps.values():
-            if isinstance(step, WaitFor):
-                names |= {match.event for match in step.matches}
-    if not names:
+    begun: set[str] = set()
+    moved: set[str] = set()
+    for event, is_late in _timeline(late, own):
+        if not is_late and not came and not moved:
+            continue
+        fire(_received_at(event))
+        before = {run.id: run for run in work.runs.values()}
+        if is_late:
+            take(event, moved)
+        else:
+            testify(
+                work,
+                event,
+                stamp,
+                lambda kept: _run_id(kept) in came or _run_id(kept) in begun,
+                lambda run: run.id in came or run.id in moved,
+            )
+        for run in work.runs.values():
+            if before.get(run.id) is not run:
+                moved.add(run.id)
+                if run.id not in before:
+                    begun.add(run.id)
+
+
+def _timeline(late: Iterable[Event], own: Iterable[Event]) -> list[tuple[Event, bool]]:
+    both = [*((event, True) for event in late), *((event, False) for event in own)]
+    return sorted(both, key=lambda one: _received_at(one[0]))
+
+
+def asked_since(customer: Customer | None, event: Event) -> datetime | None:
+    """Since when the customer's own events have to be shown together with this one.
+
+    None where none have to be.
+    """
+    if event.kind == "track" and event.passed:
+        return event.received_at
+    if event.kind != "merge":
         return None
-    since = min(kept.entered_at for kept in came)
-    return since, tuple(sorted(names))
+    try:
+        merge = merge_of(event)
+    except msgspec.ValidationError:
+        return None  # deciding it will tell
+    runs: list[Run | OpenGoal] = [*merge.runs, *merge.goals]
+    if merge.events and customer is not None:
+        runs += customer.state.runs
+    return min((kept.entered_at for kept in runs), default=None)
 
 
 def _received_at(event: Event) -> datetime:

@@ -32,6 +32,7 @@ _MOST_HEARD = 50
 
 
 Concerns = Callable[[Run | OpenGoal], bool]
+Listens = Callable[[Run], bool]
 
 
 def move(work: Walk, event: Event, received_at: datetime, stamp: datetime) -> None:
@@ -41,19 +42,25 @@ def move(work: Walk, event: Event, received_at: datetime, stamp: datetime) -> No
     starters = work.book.started_by(event.name, received_at)
     if not starters and not work.runs and not work.state.goals:
         return
-    _move(work, event, received_at, stamp, starters, _everything if event.passed else None)
+    _move(work, event, received_at, stamp, starters, _LATE if event.passed else None)
 
 
 def _everything(_kept: Run | OpenGoal) -> bool:
     return True
 
 
-def testify(work: Walk, event: Event, stamp: datetime, concerns: Concerns) -> None:
-    """An event of the past, received under another id: it ends, converts and wakes runs that had
-    begun before it, among those that it concerns, and starts none."""
+Late = tuple[Concerns, Listens]
+_LATE: Late = (_everything, _everything)
+
+
+def testify(
+    work: Walk, event: Event, stamp: datetime, concerns: Concerns, listens: Listens
+) -> None:
+    """An event of the past: of the runs that had begun before it, it ends and converts those that
+    it concerns, wakes those that listen, and starts none."""
     if event.kind in HAPPENINGS and (work.runs or work.state.goals):
         assert event.received_at is not None
-        _move(work, event, event.received_at, stamp, (), concerns)
+        _move(work, event, event.received_at, stamp, (), (concerns, listens))
 
 
 def _move(
@@ -62,17 +69,19 @@ def _move(
     received_at: datetime,
     stamp: datetime,
     starters: tuple[Starter, ...],
-    late: Concerns | None,
+    late: Late | None,
 ) -> None:
-    """`late` says whom an event concerns that comes here after its receipt; None: it does not."""
+    """`late` says whom an event concerns, and who listens, that comes here after its receipt."""
     moment = Moment(event.name, event.properties, event.context)
     concerned: Iterable[Run] = work.runs.values()
+    listening = concerned
     if late is not None:
-        concerned = [r for r in concerned if r.entered_at < received_at and late(r)]
+        begun = [run for run in concerned if run.entered_at < received_at]
+        concerned, listening = filter(late[0], begun), list(filter(late[1], begun))
     ended = {run.id for run in _ended(work, concerned, moment, received_at)}
     converted = _converted(work, moment, received_at, late)
     live = [run for run in work.runs.values() if run.id not in ended]
-    hearing = live if late is None else [run for run in concerned if run.id not in ended]
+    hearing = live if late is None else [run for run in listening if run.id not in ended]
     woken = {run.id for run in hearing if _is_woken(work, run, moment, received_at, late)}
     starting = work.scope_of_start(moment, received_at)
     admissions = [
@@ -127,7 +136,7 @@ def _ended(work: Walk, runs: Iterable[Run], moment: Moment, now: datetime) -> It
             yield run
 
 
-def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime, late: Concerns | None) -> bool:
+def _is_woken(work: Walk, run: Run, moment: Moment, now: datetime, late: Late | None) -> bool:
     if not isinstance(run.waiting, ForEvent) or run.heard or run.waiting.due < now:
         return False  # one that is overdue has timed out; only a pause keeps it
     step = _flow(work, run).steps[run.step]
@@ -159,13 +168,13 @@ def _goal_scope(work: Walk, goal: OpenGoal, moment: Moment, now: datetime) -> Sc
     return Scope(now, work.traits, moment, trigger, work.history, steps, segments)
 
 
-def _converted(work: Walk, moment: Moment, now: datetime, late: Concerns | None) -> set[str]:
+def _converted(work: Walk, moment: Moment, now: datetime, late: Late | None) -> set[str]:
     found: set[str] = set()
     for open_goal in work.state.goals:
         goal = _flow(work, open_goal).goal
         if goal is None or now > open_goal.until:
             continue
-        if late is not None and not (open_goal.entered_at < now and late(open_goal)):
+        if late is not None and not (open_goal.entered_at < now and late[0](open_goal)):
             continue
         if any(match.event == moment.name for match in goal.matches) and holds(
             goal.matches, _goal_scope(work, open_goal, moment, now)
@@ -218,7 +227,10 @@ def _hear(work: Walk, runs: list[Run], moment: Moment, now: datetime) -> None:
         steps = _flow(work, run).steps
         behind = steps.get(steps[run.step].next or "")
         if isinstance(behind, WaitFor) and any(m.event == moment.name for m in behind.matches):
-            heard = (*run.heard, Heard(now, trigger_of(moment)))
-            if run.heard and now < run.heard[-1].received_at:
+            one = Heard(now, trigger_of(moment))
+            heard = (*run.heard, one)
+            if run.heard and now <= run.heard[-1].received_at:
+                if one in run.heard:
+                    continue
                 heard = tuple(sorted(heard, key=lambda one: one.received_at))
             work.put(msgspec.structs.replace(run, heard=heard))
