@@ -105,6 +105,7 @@ class Deciding:
         self._dues: dict[str, datetime | None] = {}
         """What is next due for customers whose runs moved."""
         self._broken: set[str] = set()
+        self._moving: set[str] = set()
         self.new_events = 0
         self.repeated_events = 0
         self.forwarded_events = 0
@@ -128,7 +129,12 @@ class Deciding:
         witnessed = self._witnessed(given, stored) if late else stored
         try:
             decision = decide(
-                self._book, self._customer(given.customer), event, given.stamp, witnessed
+                self._book,
+                self._customer(given.customer),
+                event,
+                given.stamp,
+                witnessed,
+                moving=given.customer in self._moving,
             )
         except Exception as error:  # noqa: BLE001 - whatever a poison event does, it does to itself
             self._batch.set_aside.append((f"not decided: {error!r}", given.payload))
@@ -287,6 +293,7 @@ class Deciding:
                 moved.belongs[customer] = to
             case MoveOut() | CarryOn():
                 moved.out.append((customer, effect))
+                self._moving.add(customer)
             case LetGo():
                 moved.let_go.add(customer)
             case TakeRecord(record):

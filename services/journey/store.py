@@ -308,7 +308,10 @@ async def _store_rest(connection: Connection, batch: Batch) -> None:
     if batch.consents:
         rows = [(c, s.channel, s.granted, s.at, s.source, s.event_id) for c, s in batch.consents]
         columns = [list(column) for column in zip(*rows, strict=True)]
-        await connection.execute(_CONSENT, batch.partition, *columns[:4])
+        counting = [row[:4] for row, (_, s) in zip(rows, batch.consents, strict=True) if s.counts]
+        if counting:
+            counted = [list(column) for column in zip(*counting, strict=True)]
+            await connection.execute(_CONSENT, batch.partition, *counted)
         await connection.execute(_LEDGER, batch.partition, *columns, batch.recorded_at)
     if batch.conversions:
         await connection.executemany(

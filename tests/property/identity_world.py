@@ -154,7 +154,7 @@ class World:
             deciding.tick(name, reached)
         return deciding.finish(())
 
-    def _store(self, tables: Tables, batch: Batch) -> None:
+    def _store(self, tables: Tables, batch: Batch) -> None:  # noqa: C901 - table by table
         tables.set_aside += batch.set_aside
         for name, customer in batch.changed.items():
             tables.rows[name] = msgspec.json.encode(customer.traits), pack(customer.state)
@@ -169,7 +169,8 @@ class World:
             if message is not None and message.status == "queued":
                 message.status = "run_ended"
         for name, said in batch.consents:
-            self._consent(tables, name, said.channel, said.at, said.granted, tie=True)
+            if said.counts:
+                self._consent(tables, name, said.channel, said.at, said.granted, tie=True)
         for _name, converted in batch.conversions:
             tables.conversions[converted.run_id] += 1
         tables.forwarded.update(batch.moved.belongs)

@@ -2,18 +2,22 @@
 often it is repeated and whoever is killed meanwhile, the same becomes of the customer."""
 
 import random
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.journey.core.book import Book
 from services.journey.core.dedupe import digest
 from services.journey.core.state import ForOutcome, Run
-from shared.event import Event
+from shared.event import Event, decode
 from tests.property.engine_journeys import (
+    MINUTE,
     SECOND,
+    SOURCES,
     START,
     book_of,
     compiled,
@@ -47,55 +51,67 @@ steps:
     then: [{send: sms, template: a, id: thanks, with: {total: event.total}}, {wait: 1h}]
     timed_out: [{send: sms, template: a, id: nudge}]
 """,
+    """
+journey: steps
+trigger: {event: Viewed}
+entry: {key: event.cart}
+exit: [{event: Left, where: event.cart == trigger.cart}]
+steps:
+  - wait_for: {event: Added, where: event.cart == trigger.cart, timeout: 20m}
+    then:
+      - wait_for: {event: Bought, where: event.cart == trigger.cart, timeout: 20m}
+        then: [{send: sms, template: a, id: bought}]
+        timed_out: []
+    timed_out: []
+""",
 ]
 
 
 def said(number: int, who: str | None, device: str | None, **more: Any) -> Event:
     """`who` is logged in on `device`."""
-    at = START + number * SECOND
-    return Event(
-        id=f"m{number}", timestamp=at, user_id=who, anonymous_id=device, **{"kind": "track", **more}
-    )
+    more = {"kind": "track", "timestamp": START + number * SECOND, **more}
+    return Event(id=f"m{number}", user_id=who, anonymous_id=device, **more)
 
 
 # Worlds in which the order cannot matter ----------------------------------------------------------
 
 
 class Script:
-    """What happens: each cart is filled once, bought at most once and viewed at most once, by any
-    of its owner's ids."""
+    """What happens: each cart is filled, bought and viewed at most once, in any order and by any of
+    its owner's ids; no two anonymous ids of a user state a trait at the same time."""
 
     def __init__(self, seed: int) -> None:
-        chance = random.Random(seed)
+        chance = self._chance = random.Random(seed)
         self.events: list[Event] = []
-        numbers = iter(range(1000))
-        open_carts: dict[str, list[str]] = {"u1": [], "u2": []}
-        viewed: set[str] = set()
-        for number in range(chance.randint(4, 14)):
-            device = chance.choice([*OWNERS])
-            user = OWNERS[device]
-            who = chance.choice((None, None, user))
-            seen = chance.choice((device, device, None)) if who else device
-            kind = chance.choice(("Added", "Added", "Bought", "Viewed", "identify"))
-            carts = open_carts[user]
-            more: dict[str, Any] = {"name": kind}
-            if kind == "Added":
-                carts.append(f"c{next(numbers)}")
-                more["properties"] = {"cart": carts[-1], "total": number}
-            elif kind == "identify":
-                trait = chance.choice(("tier", "plan"))
-                consent = {chance.choice(("email", "sms")): chance.random() < 0.5}
-                more = {"kind": "identify", "traits": {trait: number, "consent": consent}}
-            elif kind == "Bought" and carts:
-                cart = carts.pop(chance.randrange(len(carts)))
-                more["properties"] = {"cart": cart, "total": number}
-            elif kind == "Viewed" and (cart := chance.choice(carts or [""])) not in viewed:
-                viewed.add(cart)
-                more["properties"] = {"cart": cart, "total": number}
-            self.events.append(said(number, who, seen, **more))
-        for number, (device, user) in enumerate(OWNERS.items()):
-            joins = said(100 + number, user, device, kind="identify", traits={"joined": number})
-            self.events.insert(chance.randint(0, len(self.events)), joins)
+        self._stated: set[tuple[str | None, int]] = set()
+        device: str | None
+        for device, user in OWNERS.items():
+            self._put(user, device, kind="identify", traits={"joined": len(self.events)})
+        for number in range(chance.randint(1, 5)):
+            user = chance.choice(("u1", "u1", "u2"))
+            for name in ("Added", "Bought", "Viewed")[: chance.choice((1, 2, 3, 3))]:
+                properties = {"cart": f"c{number}", "total": len(self.events)}
+                self._put(*self._somebody(user), name=name, properties=properties)
+        for _ in range(chance.randint(0, 5)):
+            who, device = self._somebody(chance.choice(("u1", "u2")))
+            second = chance.randint(0, 2)
+            if who is None and (device, second) in self._stated:
+                continue
+            self._stated.add((device if who is None else None, second))
+            late = timedelta(milliseconds=500) if who is None and device == "a2" else timedelta(0)
+            at = START + second * SECOND + late
+            consent = {chance.choice(("email", "sms")): chance.random() < 0.5}
+            traits = {chance.choice(("tier", "plan")): len(self.events), "consent": consent}
+            self._put(who, device, kind="identify", traits=traits, timestamp=at)
+
+    def _somebody(self, user: str) -> tuple[str | None, str | None]:
+        chance = self._chance
+        device = chance.choice([name for name, owner in OWNERS.items() if owner == user])
+        return chance.choice(((None, device), (None, device), (user, device), (user, None)))
+
+    def _put(self, who: str | None, device: str | None, **more: Any) -> None:
+        event = said(len(self.events), who, device, **more)
+        self.events.insert(self._chance.randint(0, len(self.events)), event)
 
 
 def live(book: Book, script: Script, seed: int, partitions: int) -> World:
@@ -202,3 +218,70 @@ def test_any_order_any_crash_any_repetition_ends_in_the_same_state(
     first, second = outcome_of(one), outcome_of(other)
     for what, value in first.items():
         assert value == second[what], what
+
+
+# Worlds in which anything may happen --------------------------------------------------------------
+
+IDS = ("u1", "u2", "a1", "a2", "a3")
+
+
+def anything(seed: int) -> World:
+    """Shared devices, aliases in circles, the same message by two ways, time, and dispatchers."""
+    chance = random.Random(seed)
+    journeys = chance.sample(sorted(SOURCES), 3)
+    world = World(book_of([compiled(SOURCES[name]) for name in journeys]), chance.randint(1, 3))
+    sent: list[Event] = []
+    for number in range(chance.randint(3, 20)):
+        world.append([_whatever(chance, number, sent)] * chance.choice((1, 1, 2)))
+        for _ in range(chance.randint(0, 5)):
+            befall(world, chance)
+        if chance.random() < 0.3:
+            world.now += chance.choice((SECOND, MINUTE, 12 * MINUTE, timedelta(hours=20)))
+        for place, tables in enumerate(world.tables):
+            queued = [n for n, m in tables.messages.items() if m.status == "queued"]
+            if queued and chance.random() < 0.2:
+                world.attempt(place, chance.choice(queued))
+    world.settle()
+    return world
+
+
+def _whatever(chance: random.Random, number: int, sent: list[Event]) -> Event:
+    if sent and chance.random() < 0.2:
+        again = chance.choice(sent)  # also by another way, as a retry after a login
+        if again.kind == "track" and chance.random() < 0.5:
+            again = msgspec.structs.replace(again, user_id=chance.choice((None, "u1")))
+        return again if again.customer else sent[0]
+    who, device = chance.choice((None, None, "u1", "u2")), chance.choice(IDS[2:])
+    match chance.choice(("track", "track", "track", "identify", "alias")):
+        case "alias":
+            one, other = chance.sample(IDS, 2)
+            event = said(number, one, None, kind="alias", previous_id=other)
+        case "identify":
+            traits = {"tier": number, "consent": {"email": chance.random() < 0.5}}
+            event = said(number, who, device, kind="identify", traits=traits)
+        case _:
+            name = chance.choice(("Added", "Bought", "Viewed"))
+            properties = {"cart": chance.choice(("a", "b")), "total": chance.randint(1, 3)}
+            event = said(number, who, device, name=name, properties=properties)
+    sent.append(event)
+    return event
+
+
+@profile(500)
+@given(seed=st.integers(0, 10**9))
+def test_nothing_is_lost_and_nothing_comes_twice(seed: int) -> None:
+    world = anything(seed)
+    nothing_is_lost(world)
+    roots: dict[str, Counter[str]] = {}
+    for name, events in world.history().items():
+        roots.setdefault(world.root(name), Counter()).update(events)
+    for root, events in roots.items():
+        twice = [name for name, n in events.items() if n > 1]
+        assert not twice, f"{root} has taken in {twice} twice"
+    taken = {name for events in roots.values() for name in events if name.startswith("m")}
+    appended = {
+        decode(record.payload, record.received_at).id
+        for tables in world.tables
+        for record in tables.log
+    }
+    assert taken == {name for name in appended if name.startswith("m") and ":" not in name}

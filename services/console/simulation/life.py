@@ -192,7 +192,7 @@ class Life:
                     self.expect(self.stage.answer(self.customer.id, effect), effect.at)
                 case EmitEvent():
                     self.expect(emitted_event(self.customer.id, effect), effect.at)
-                case StateConsent():
+                case StateConsent(counts=True):
                     before = self.consents.get(effect.channel)
                     if before is None or effect.at >= before[0]:
                         self.consents[effect.channel] = (effect.at, effect.granted)

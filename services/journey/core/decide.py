@@ -74,12 +74,15 @@ def decide(
     given: Event | Tick,
     stamp: datetime | None = None,
     witnessed: Sequence[Event] = (),
+    *,
+    moving: bool = False,
 ) -> Decision:
     """What becomes of the customer, and what is to be done. Pure.
 
     `stamp` is when this partition's log received the event, where that is later than its receipt
     because it has been forwarded; `witnessed` are the customer's own events
-    of the past that it is held against, see `merging.asked_since`.
+    of the past that it is held against, see `merging.asked_since`. `moving` says that something of
+    the customer is being sent away in the batch under way.
     """
     if isinstance(given, Tick):
         work = Walk(book, customer)
@@ -92,7 +95,7 @@ def decide(
             segments.look(work, given.at)
         segments.follow(work, given.at)
         return Decision(work.finish(), tuple(work.effects))
-    return _decide_event(book, customer, given, stamp, witnessed)
+    return _decide_event(book, customer, given, stamp, witnessed, moving)
 
 
 PAUSED_LOOKS_AGAIN = timedelta(minutes=1)
@@ -134,6 +137,7 @@ def _decide_event(
     event: Event,
     stamp: datetime | None,
     witnessed: Sequence[Event],
+    moving: bool,
 ) -> Decision:
     received_at = event.received_at
     assert received_at is not None, "the log stamps every event"
@@ -147,7 +151,8 @@ def _decide_event(
     if erased_at is not None and erasure.is_of_before(erased_at, event):
         erasure.refuse(work, event)
         return Decision(work.finish(), tuple(work.effects), taken_in=False)
-    if (work.state.forward or event.kind == "link") and identity.passes_on(work, event, stamp):
+    is_others = work.state.forward or event.kind == "link"
+    if is_others and identity.passes_on(work, event, stamp, moving=moving):
         return Decision(work.finish(), tuple(work.effects), taken_in=False, passed_on=True)
     if event.kind == "outcome":
         _take_outcome(work, event, stamp)

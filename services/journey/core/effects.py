@@ -64,6 +64,8 @@ class StateConsent(msgspec.Struct, frozen=True):
     at: datetime
     source: str
     event_id: str
+    counts: bool = True
+    """False for one that is only kept in the ledger, since a known one of its instant stays."""
 
 
 class SpillSeen(msgspec.Struct, frozen=True):

@@ -55,11 +55,12 @@ def _tell(work: Walk, event: Event, other: str, *, alias: bool) -> None:
     work.effects.append(Link(other, alias, event.timestamp))
 
 
-def passes_on(work: Walk, event: Event, stamp: datetime) -> bool:
+def passes_on(work: Walk, event: Event, stamp: datetime, *, moving: bool) -> bool:
     """Whether the event is over here: it is a link, or the id belongs to somebody else.
 
     `stamp` is when this log received it, which is later than the event's receipt where it has been
-    forwarded.
+    forwarded. While the id is `moving`, an event that could end a circle here goes round once more:
+    what leaves and what comes back must not meet in one transaction.
     """
     if event.kind == "link":
         _take_link(work, event, stamp)
@@ -67,8 +68,11 @@ def passes_on(work: Walk, event: Event, stamp: datetime) -> bool:
     state = work.state
     if not state.forward:
         return False
-    if _ends_here(work, event):
-        work.state = msgspec.structs.replace(state, forward="")
+    if not moving and _ends_here(work, event):
+        # All that it had taken in before comes back to it; of that it knows just the link, its
+        # last, so that a repetition of it does not send everything round again.
+        link = next(reversed(state.seen))
+        work.state = msgspec.structs.replace(state, forward="", seen={link: state.seen[link]})
         work.effects.append(Belong(""))
         return False
     assert event.received_at is not None

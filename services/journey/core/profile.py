@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from services.journey.core.effects import StateConsent
 from shared.clock import EPOCH
 from shared.event import Event
@@ -42,7 +44,14 @@ def take_traits(
                 new_stated[name] = at
                 own[statement.channel] = statement.granted
         new_traits[_CONSENT] = own
+        if tied:
+            consents = [_weighed(statement, stated, at) for statement in consents]
     return new_traits, new_stated, consents
+
+
+def _weighed(statement: StateConsent, stated: Mapping[str, int], at: int) -> StateConsent:
+    known = stated.get(f"{_CONSENT}.{statement.channel}")
+    return msgspec.structs.replace(statement, counts=known is None or at > known)
 
 
 def write_trait(
