@@ -20,6 +20,7 @@ from services.journey.core.merging import asked_since
 from services.journey.core.state import Customer, State, pack, unpack
 from services.journey.deciding import Deciding, readable
 from shared.event import (
+    HAPPENINGS,
     Event,
     carry_event,
     decode,
@@ -146,7 +147,7 @@ class World:
                 if since is not None
                 and event.received_at is not None
                 and event.received_at > since
-                and event.kind == "track"
+                and event.kind in HAPPENINGS
             ]
             deciding.event(given, stored)
         due = [n for n, row in found.items() if (at := next_due(row)) is not None and at <= reached]

@@ -49,7 +49,15 @@ from services.journey.deciding import NO_HISTORY, emitted_event
 from shared.clock import EPOCH
 from shared.decisions import Decision as DecisionWord
 from shared.decisions import Reason
-from shared.event import Event, decode_unstamped, encode, link_event, merge_event, outcome_event
+from shared.event import (
+    HAPPENINGS,
+    Event,
+    decode_unstamped,
+    encode,
+    link_event,
+    merge_event,
+    outcome_event,
+)
 from shared.workspace import WorkspaceSettings
 
 
@@ -176,7 +184,7 @@ class Life:
         since = asked_since(self.customer, given) if isinstance(given, Event) else None
         if since is None:
             return ()
-        return [e for e in self.taken if e.kind == "track" and _received(e) > since]
+        return [e for e in self.taken if e.kind in HAPPENINGS and _received(e) > since]
 
     def _keep(self, decision: Decision) -> None:
         self.customer = decision.customer

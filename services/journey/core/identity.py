@@ -72,7 +72,9 @@ def passes_on(work: Walk, event: Event, stamp: datetime, *, moving: bool) -> boo
         # All that it had taken in before comes back to it; of that it knows just the link, its
         # last, so that a repetition of it does not send everything round again.
         link = next(reversed(state.seen))
-        work.state = msgspec.structs.replace(state, forward="", seen={link: state.seen[link]})
+        work.state = msgspec.structs.replace(
+            state, forward="", move="", carried=0, seen={link: state.seen[link]}
+        )
         work.effects.append(Belong(""))
         return False
     assert event.received_at is not None
@@ -98,15 +100,21 @@ def _take_link(work: Walk, event: Event, stamp: datetime) -> None:
     if not isinstance(to, str) or not to or to == work.id:
         return
     if isinstance(part, int):
-        if work.state.forward:
-            base = str(event.properties.get("base"))
-            work.effects.append(CarryOn(work.state.forward, base, part, stamp))
+        _carry_on(work, str(event.properties.get("base")), part, stamp)
         return
     message = dedupe.digest_of(event)
     is_users = work.state.known and not event.properties.get("alias")
     if work.state.forward or is_users or dedupe.is_known(work.state.seen, message, stamp):
         return
     _move_out(work, event, to, message, stamp)
+
+
+def _carry_on(work: Walk, base: str, part: int, stamp: datetime) -> None:
+    """Each part once, however often the log reminds of it: its events are named by its number."""
+    state = work.state
+    if state.forward and base == state.move and part == state.carried + 1:
+        work.state = msgspec.structs.replace(state, carried=part)
+        work.effects.append(CarryOn(state.forward, base, part, stamp))
 
 
 def _move_out(work: Walk, link: Event, to: str, message: int, stamp: datetime) -> None:
@@ -135,6 +143,7 @@ def _move_out(work: Walk, link: Event, to: str, message: int, stamp: datetime) -
         known=state.known,
         armed_at=state.armed_at,
         forward=to,
+        move=base,
         links=state.links,
         erased_at=state.erased_at,
     )

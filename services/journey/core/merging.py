@@ -20,7 +20,7 @@ from services.journey.core.merge import AWAITED, Merge, group_of, merge_of, wait
 from services.journey.core.moves import testify
 from services.journey.core.state import Customer, OpenGoal, Run, entry_name
 from services.journey.core.work import Walk
-from shared.event import Event
+from shared.event import HAPPENINGS, Event
 
 MOST_WITNESSED = 1000
 """Events of the customer's own, the newest, that what comes late is held against."""
@@ -104,7 +104,7 @@ def asked_since(customer: Customer | None, event: Event) -> datetime | None:
 
     None where none have to be.
     """
-    if event.kind == "track" and event.passed:
+    if event.passed and event.kind in HAPPENINGS:
         return event.received_at
     if event.kind != "merge":
         return None

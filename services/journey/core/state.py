@@ -161,6 +161,10 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """Journey id → what it knew of the membership in the segment it watches; see `segments.py`."""
     forward: str = ""
     """Whose id this is: what arrives for it is forwarded there; see `identity.py`."""
+    move: str = ""
+    """What the parts of its history are named by that are being sent there."""
+    carried: int = 0
+    """The last of these parts."""
     links: tuple[str, ...] = ()
     """Ids that have been told that they belong to this customer, newest first; a bounded number."""
 
