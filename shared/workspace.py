@@ -34,7 +34,10 @@ def parse_duration(text: object) -> timedelta:
     if any(part is not None and len(part) > 9 for part in match.groups()):
         raise ValueError(f"`{text}` is longer than ten years")
     parts = {u: int(n) for u, n in zip(_UNITS, match.groups(), strict=True) if n is not None}
-    duration = timedelta(**parts)
+    try:
+        duration = timedelta(**parts)
+    except OverflowError:
+        duration = timedelta.max
     if duration > _LONGEST:
         raise ValueError(f"`{text}` is longer than ten years")
     return duration

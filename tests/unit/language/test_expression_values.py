@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.journey.core.flow import Moment
+from services.journey.core.flow import Moment, Past, Scope
 from tests.unit.language.sayings import NOW, scope, value
 
 NAMES = scope(
@@ -253,6 +253,36 @@ def test_an_expression_yields(text: str, expected: Any) -> None:
     found = value(text, NAMES)
     assert found == expected
     assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("text", ["999999999d999999999h", "999999999w", "3661d", "1d ", "\u0667d"])
+def test_a_text_that_is_no_duration_is_just_a_text(text: str) -> None:
+    names = scope({"text": text})
+    assert value("now - event.text", names) is None
+    assert value('now - "2026-01-01" > event.text', names) is False
+
+
+@pytest.mark.parametrize(
+    ("amounts", "total", "average"),
+    [
+        ([0.1] * 10, 1.0, 0.1),
+        ([0.1, 0.2, -0.3], 0.0, 0.0),
+        ([1e300, 1, -1e300], 1.0, 1 / 3),
+        ([2**62, 2**62], None, float(2**62)),
+        ([1e308, 1e308], None, None),
+        ([5, "5", None, True], 5, 5.0),
+        ([], 0, None),
+    ],
+)
+def test_sums_are_those_of_a_pocket_calculator(
+    amounts: list[Any], total: Any, average: Any
+) -> None:
+    past = [Past(NOW, {"x": amount}) for amount in amounts]
+    names = Scope(NOW, {}, history={"Paid": past})
+    for function, wanted in (("sum", total), ("avg", average)):
+        found = value(f'{function}("Paid", of=e.x)', names)
+        assert found == wanted
+        assert type(found) is type(wanted)
 
 
 def test_an_event_that_is_not_there_has_only_nulls() -> None:

@@ -17,32 +17,37 @@ FUNCTIONS = (
 CREATE FUNCTION dangol_instant(value text) RETURNS numeric
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-  part text[];
-  year int; month int; day int;
   at bigint;
+  rest text;
+  zone int;
+  offset_of text;
 BEGIN
-  IF length(value) < 10 OR length(value) > 40 OR left(value, 1) NOT BETWEEN '0' AND '9' THEN
-    RETURN NULL;
-  END IF;
-  part := regexp_match(value, '^([0-9]{4})-([0-9]{2})-([0-9]{2})'
-    '(?:[T ]([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,]([0-9]{1,9}))?)?'
-    '(?:Z|([+-])([01][0-9]|2[0-3])(?::?([0-5][0-9]))?)?)?$');
-  IF part IS NULL THEN RETURN NULL; END IF;
-  year := part[1]; month := part[2]; day := part[3];
-  IF year < 1 OR month NOT BETWEEN 1 AND 12 OR day < 1 OR day > (CASE
-    WHEN month IN (4, 6, 9, 11) THEN 30
-    WHEN month <> 2 THEN 31
-    WHEN year % 4 = 0 AND (year % 100 <> 0 OR year % 400 = 0) THEN 29
-    ELSE 28 END)
+  -- Patterns only test here: taking the parts out by them is ten times as slow.
+  IF value !~ '^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])($|[T ])'
+    OR left(value, 4) = '0000'
+    OR substr(value, 9, 2) > '28' AND substr(value, 9, 2)::int > date_part('days',
+      make_date(left(value, 4)::int, substr(value, 6, 2)::int, 1) + interval '1 month -1 day')
   THEN RETURN NULL; END IF;
-  at := (make_date(year, month, day) - date '1970-01-01')::bigint * 86400000000;
-  IF part[4] IS NOT NULL THEN
-    at := at + (part[4]::bigint * 3600 + part[5]::bigint * 60 + coalesce(part[6], '0')::bigint)
-      * 1000000 + left(rpad(coalesce(part[7], ''), 6, '0'), 6)::bigint;
+  at := (make_date(left(value, 4)::int, substr(value, 6, 2)::int, substr(value, 9, 2)::int)
+    - date '1970-01-01') * 86400000000;
+  IF length(value) = 10 THEN RETURN at; END IF;
+  IF length(value) > 40 OR substr(value, 12) !~ '^([01][0-9]|2[0-3]):[0-5][0-9]'
+    '(:[0-5][0-9]([.,][0-9]{1,9})?)?(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?$'
+  THEN RETURN NULL; END IF;
+  rest := substr(value, 17);
+  zone := greatest(strpos(rest, '+'), strpos(rest, '-'));
+  at := at + substr(value, 12, 2)::bigint * 3600000000 + substr(value, 15, 2)::bigint * 60000000;
+  IF left(rest, 1) = ':' THEN
+    at := at + substr(rest, 2, 2)::bigint * 1000000;
+    IF substr(rest, 4, 1) IN ('.', ',') THEN
+      at := at + left(rpad(rtrim(CASE zone WHEN 0 THEN substr(rest, 5)
+        ELSE substr(rest, 5, zone - 5) END, 'Z'), 6, '0'), 6)::bigint;
+    END IF;
   END IF;
-  IF part[8] IS NOT NULL THEN
-    at := at - (part[8] || '1')::bigint
-      * (part[9]::bigint * 3600 + coalesce(part[10], '0')::bigint * 60) * 1000000;
+  IF zone > 0 THEN
+    offset_of := replace(substr(rest, zone + 1), ':', '') || '00';
+    at := at - (substr(rest, zone, 1) || '60000000')::bigint
+      * (left(offset_of, 2)::int * 60 + substr(offset_of, 3, 2)::int);
   END IF;
   RETURN dangol_calendar(at);
 END $$
@@ -52,19 +57,16 @@ END $$
 CREATE FUNCTION dangol_duration(value text) RETURNS numeric
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
-  part text[];
-  seconds bigint;
+  spelt text;
+  length numeric;
 BEGIN
-  IF length(value) < 2 OR length(value) > 40 OR left(value, 1) NOT BETWEEN '0' AND '9' THEN
-    RETURN NULL;
-  END IF;
-  part := regexp_match(value, '^(?:([0-9]{1,9})w)?(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?'
-    '(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?$');
-  IF part IS NULL THEN RETURN NULL; END IF;
-  seconds := coalesce(part[1], '0')::bigint * 604800 + coalesce(part[2], '0')::bigint * 86400
-    + coalesce(part[3], '0')::bigint * 3600 + coalesce(part[4], '0')::bigint * 60
-    + coalesce(part[5], '0')::bigint;
-  RETURN CASE WHEN seconds <= 3660 * 86400::bigint THEN seconds * 1000000::numeric END;
+  IF value !~ '^[0-9]{1,9}[wdhms]' OR length(value) > 40 OR value !~ '^([0-9]{1,9}w)?([0-9]{1,9}d)?'
+    '([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$'
+  THEN RETURN NULL; END IF;
+  spelt := regexp_replace(value, '([a-z])', '\1 ', 'g');
+  IF NOT pg_input_is_valid(spelt, 'interval') THEN RETURN NULL; END IF;
+  length := extract(epoch FROM spelt::interval) * 1000000;
+  RETURN CASE WHEN length <= 3660 * 86400000000 THEN trunc(length) END;
 END $$
 """,
     # An instant within the years 1 to 9999, or NULL.
