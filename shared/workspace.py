@@ -182,6 +182,83 @@ class IngestSettings(_Model):
     client_context: ClientContext = ClientContext()
 
 
+_HEADER = r"[A-Za-z0-9-]{1,64}"
+_PATH = rf"header:{_HEADER}|[^.\s:]{{1,64}}(\.[^.\s:]{{1,64}}){{0,9}}"
+
+
+def _path(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(_PATH, text):
+        raise ValueError(
+            f"`{str(text)[:60]}` is no place in a webhook: write it as `data.customer.id`,"
+            " or as `header:X-Topic`"
+        )
+    return text
+
+
+def _header(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(_HEADER, text):
+        raise ValueError(f"`{str(text)[:60]}` is no header's name")
+    return text
+
+
+def _source(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", text):
+        raise ValueError(
+            f"`{str(text)[:60]}` cannot be a source's name: write small letters, digits and dashes"
+        )
+    return text
+
+
+WebhookPath = Annotated[str, BeforeValidator(_path)]
+
+
+class WebhookEvent(_Model):
+    """What a delivery is called: always `name`, or by what stands at `from`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    source: WebhookPath | None = Field(default=None, alias="from")
+    names: dict[str, Annotated[str, Field(min_length=1, max_length=512)]] = {}
+    """What they call it → what it is called here; where given, nothing else is taken."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "WebhookEvent":
+        if (self.name is None) == (self.source is None):
+            raise ValueError("an event needs a `name`, or a `from` where its name stands")
+        if self.names and self.source is None:
+            raise ValueError("`names` translates what stands at `from`, and there is none")
+        return self
+
+
+class WebhookSource(_Model):
+    """Another house's webhooks, posted to `/v1/webhook/<name>`; its secret is the environment's."""
+
+    signature: Literal["standard", "hmac-sha256"] = "standard"
+    tolerance: Duration = timedelta(minutes=5)
+    """Of `standard`: how old, or how far ahead, a delivery may be."""
+    header: Annotated[str, BeforeValidator(_header)] | None = None
+    """Of `hmac-sha256`: where the body's HMAC stands."""
+    encoding: Literal["base64", "hex"] = "base64"
+    prefix: str = ""
+    """What stands before the HMAC in its header, such as `sha256=`."""
+    id: WebhookPath | None = None
+    """What names a delivery, so that one that is sent again counts once."""
+    event: WebhookEvent
+    customer: WebhookPath | None = None
+    anonymous: WebhookPath | None = None
+    time: WebhookPath | None = None
+    properties: dict[str, WebhookPath] = {}
+
+    @model_validator(mode="after")
+    def _whole(self) -> "WebhookSource":
+        if self.customer is None and self.anonymous is None:
+            raise ValueError("a source needs `customer` (or `anonymous`): where the id stands")
+        if (self.signature == "hmac-sha256") != (self.header is not None):
+            raise ValueError(
+                "`header` names where the signature of `hmac-sha256` stands, and no other"
+            )
+        return self
+
+
 class WorkspaceSettings(_Model):
     timezone: Zone = "UTC"
     locale: Annotated[str, BeforeValidator(_locale)] | None = None
@@ -191,6 +268,7 @@ class WorkspaceSettings(_Model):
     policies: Policies = Policies()
     channels: dict[str, ChannelSettings] = {}
     ingest: IngestSettings = IngestSettings()
+    sources: dict[Annotated[str, BeforeValidator(_source)], WebhookSource] = {}
 
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)

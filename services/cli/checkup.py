@@ -15,13 +15,13 @@ from aiosmtplib.errors import SMTPException
 from services.cli.environment import read_settings
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
-from services.dispatch.outbound.signature import read_secrets
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
 from shared.db.migrate import HEAD, revision_on
 from shared.db.pgdata import PGDATA
 from shared.errors import ConfigurationError, DangolError
 from shared.settings import Settings
+from shared.standard_webhooks import read_secrets
 from shared.workspace import ChannelSettings
 from shared.workspace_store import Published, newest
 

@@ -21,7 +21,6 @@ from services.console.app import Console, create_app
 from services.console.failures import install_error_handlers
 from services.dispatch.calls.caller import Caller
 from services.dispatch.database import open_dispatch_pool
-from services.dispatch.outbound.signature import read_secrets
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
@@ -44,6 +43,7 @@ from shared.keys import KeyRing
 from shared.lifecycle import pause, run_all
 from shared.log import outbox
 from shared.log.postgres import PostgresLogReader
+from shared.standard_webhooks import read_secrets
 
 Part = Literal["ingest", "journey", "dispatch", "console"]
 _SECRET = "DANGOL_WEBHOOK_SECRET"  # noqa: S105 - its name
@@ -124,7 +124,16 @@ class House:
         self._services["settings"] = lambda stopping: live.run(found.pool, news, stopping)
         return Edge(
             app,
-            IngestContext(self._batching, self._keys, aside, found.clock, metrics, quotas, live),
+            IngestContext(
+                self._batching,
+                self._keys,
+                aside,
+                found.clock,
+                metrics,
+                quotas,
+                live,
+                environment=os.environ,
+            ),
         )
 
     def _add_journey(self) -> None:

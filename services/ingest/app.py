@@ -69,6 +69,8 @@ class Edge:
                 raise answers.MethodNotAllowed(route.methods)
             if route.does in TAKES_EVENTS:
                 return await self._intake.take(route, headers, scope, receive)
+            if route.does is Does.WEBHOOK:
+                return await self._intake.take_webhook(route, headers, receive)
             if method == "POST":
                 with Load(self._intake.hands) as load:
                     await self._intake.body(headers, receive, load)

@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -12,12 +12,12 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope
 
-from services.ingest import answers, posthog
+from services.ingest import answers, lenient, posthog, webhook
 from services.ingest.again import Circumstances
 from services.ingest.answers import Answer
 from services.ingest.body import Hands, Load, Patience, read_body
 from services.ingest.keys import KeyRing, keys_of, known_writer, writer
-from services.ingest.limits import LIMITS, Limits
+from services.ingest.limits import LIMITS, MAX_EVENT_BYTES, Limits
 from services.ingest.live import Live
 from services.ingest.metrics import IngestMetrics
 from services.ingest.normalise import Scene
@@ -27,8 +27,8 @@ from services.ingest.refused import Refused
 from services.ingest.routes import Does, Route
 from services.ingest.stored import SetAside
 from services.ingest.times import as_utc, parse_time
-from shared.clock import Clock
-from shared.errors import Unavailable
+from shared.clock import Clock, wall_clock
+from shared.errors import ConfigurationError, NotFound, Unavailable
 from shared.event import Event
 from shared.keys import Source, need_secret
 from shared.log.port import EventLog
@@ -53,6 +53,10 @@ class IngestContext:
     quotas: Quotas
     live: Live
     limits: Limits = LIMITS
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Where the secrets of webhooks' senders stand."""
+    real_now: Callable[[], datetime] = wall_clock
+    """By which senders of webhooks date their signatures, however fast our own time goes."""
 
 
 class Intake:
@@ -76,10 +80,18 @@ class Intake:
                 error=reason,
             )
 
-    async def body(self, headers: Mapping[bytes, bytes], receive: Receive, load: Load) -> bytes:
+    async def body(
+        self,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        load: Load,
+        *,
+        most: int | None = None,
+    ) -> bytes:
         announced = headers.get(b"content-length", b"")
         size = int(announced) if announced.isdigit() and len(announced) < 20 else 0
-        body = await read_body(receive, size, load, self._patience, self._limits)
+        limits = self._limits if most is None else replace(self._limits, body=most)
+        body = await read_body(receive, size, load, self._patience, limits)
         self._context.metrics.body(len(body))
         return body
 
@@ -126,6 +138,36 @@ class Intake:
         if route.does is Does.POSTHOG_V1:
             stored = frozenset(event.id for event in reading.events)
             return answers.success({"results": posthog.results(parcel.items, stored)})
+        return answers.SUCCESS
+
+    async def take_webhook(
+        self, route: Route, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> Answer:
+        """Answer when the event is durable; one that cannot be used is set aside."""
+        context = self._context
+        received = context.clock.now()
+        if not context.live.loaded:
+            raise Unavailable("The workspace has not been read yet.")
+        settings = context.live.settings.sources.get(route.key)
+        if settings is None:
+            raise NotFound("The workspace names no such source.")
+        try:
+            secrets = webhook.secrets_of(route.key, settings, context.environment)
+        except ConfigurationError as error:  # ours to mend: they send it again
+            raise Unavailable(str(error)) from error
+        with Load(self.hands) as load:
+            body = await self.body(headers, receive, load, most=webhook.MOST_BODY)
+            webhook.verify(settings, secrets, headers, body, context.real_now())
+            content = lenient.parse(body)
+            document = webhook.document_of(route.key, settings, headers, body, content)
+            if document is None:
+                return answers.SUCCESS
+            scene = Scene(received, route.key)
+            reading = read(open_parcel(lenient.write(document), single=True), scene)
+            if reading.refused:
+                whole = lenient.write({**document, "webhook": content})[:MAX_EVENT_BYTES]
+                reading.refused = [replace(item, raw=whole) for item in reading.refused]
+            await self._store(route, reading, Circumstances(scene))
         return answers.SUCCESS
 
     def _admit(self, route: Route, source: Source) -> None:

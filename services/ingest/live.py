@@ -27,11 +27,13 @@ class Live:
     def __init__(self, settings: WorkspaceSettings | None = None) -> None:
         self.settings = settings or WorkspaceSettings()
         self.revision = 0
+        self.loaded = settings is not None
 
     async def refresh(self, pool: Pool) -> None:
         """Raises Unavailable; the settings then stay what they were."""
         async with unavailable_when_lost(), pool.acquire() as connection:
             row = await connection.fetchrow(_NEWEST)
+        self.loaded = True
         if row is None or row["revision"] == self.revision:
             return
         try:

@@ -22,6 +22,8 @@ class Does(Enum):
     """The same, with a Bearer key and an answer that names each event."""
     IMPORT = auto()
     """Takes what happened before: profile and history, and no journey moves by it."""
+    WEBHOOK = auto()
+    """Takes another house's webhook, as the workspace describes it."""
     FORGET = auto()
     """Takes what SDKs tell of themselves, and forgets it."""
     SEGMENT_SETTINGS = auto()
@@ -45,7 +47,7 @@ class Route:
     """The SDKs that call this path send each event once, whatever they are answered."""
     methods: frozenset[str] = frozenset({"POST"})
     key: str = ""
-    """The write key, on a path that holds one."""
+    """The write key, or the webhook's source, on a path that holds one."""
 
 
 _KINDS: Mapping[str, WireKind | None] = {
@@ -93,13 +95,15 @@ ROUTES: Mapping[str, Route] = {
 _SETTINGS = Route("settings", Does.SEGMENT_SETTINGS, methods=_READ)
 _CONFIG = Route("posthog_config", Does.POSTHOG_CONFIG, methods=_READ)
 _SCRIPT = replace(_CONFIG, does=Does.POSTHOG_SCRIPT)
+_WEBHOOK = Route("webhook", Does.WEBHOOK)
 _KEY = r"([A-Za-z0-9_.:-]{1,256})"
 _WITH_KEY = (
+    (re.compile(r"/v1/webhook/([a-z0-9-]{1,40})/?"), _WEBHOOK),
     (re.compile(rf"/(?:v1/)?projects/{_KEY}/settings/?"), _SETTINGS),
     (re.compile(rf"/array/{_KEY}/config/?"), _CONFIG),
     (re.compile(rf"/array/{_KEY}/config\.js"), _SCRIPT),
 )
-_BEFORE_KEYS = ("/v1/projects/", "/projects/", "/array/")
+_BEFORE_KEYS = ("/v1/webhook/", "/v1/projects/", "/projects/", "/array/")
 
 
 def find(path: str) -> Route | None:

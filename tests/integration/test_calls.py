@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 
 from services.dispatch.calls.caller import Caller
 from services.dispatch.database import open_dispatch_pool
-from services.dispatch.outbound.signature import read_secrets
 from services.dispatch.policy.retry import LADDER
 from shared import call
 from shared.clock import wall_clock
 from shared.db.connect import Pool
 from shared.db.wakeups import Wakeups
 from shared.event import Event, answer_event, decode_unstamped
+from shared.standard_webhooks import read_secrets
 from tests.conftest import PARTITIONS
 from tests.integration.dispatching import NOON, WITHIN, HandClock
 from tests.integration.test_identity import USER, elsewhere, guest, identify, relaying, settled

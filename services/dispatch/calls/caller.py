@@ -18,12 +18,12 @@ from services.dispatch.calls import answers, store
 from services.dispatch.calls.answers import Verdict
 from services.dispatch.calls.store import Claimed
 from services.dispatch.outbound.client import OutboundClient, Refused, Unreachable
-from services.dispatch.outbound.signature import headers
 from shared import call
 from shared.clock import Clock, wall_clock
 from shared.db.connect import Pool
 from shared.db.wakeups import Wakeups
 from shared.errors import Unavailable
+from shared.standard_webhooks import headers
 
 logger = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """The adapter `webhook`: the message as a signed request to a system of the shop's own.
 
-The request is a Standard Webhook (`outbound/signature.py`): `webhook-id` is the message's id on
-every try, so a receiver that heeds it acts once, and what may have been taken is sent again. A
+The request is a Standard Webhook (`shared/standard_webhooks.py`): `webhook-id` is the message's id
+on every try, so a receiver that heeds it acts once, and what may have been taken is sent again. A
 template that is a JSON object is the body as it stands; any other text is wrapped in one. The URL
 is the channel's `url:` in dangol.yaml; private addresses are refused.
 """
@@ -16,8 +16,8 @@ import msgspec
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.provider import Answer, meaning_of_status, required
 from services.dispatch.outbound.client import OutboundClient, Refused, Unreachable
-from services.dispatch.outbound.signature import headers, read_secrets
 from shared.errors import ConfigurationError
+from shared.standard_webhooks import headers, read_secrets
 
 _SECRET = "DANGOL_WEBHOOK_SECRET"  # noqa: S105 - its name
 _MOST = 4096

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from services.dispatch.outbound.addresses import is_permitted
-from services.dispatch.outbound.signature import headers, read_secrets
 from shared.errors import ConfigurationError
+from shared.standard_webhooks import headers, read_secrets
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 PRIVATE = [

@@ -1,4 +1,6 @@
-"""Standard Webhooks 1.0: how a receiver knows that a request is ours, and that it came before.
+"""Standard Webhooks 1.0: how a receiver knows that a request is the sender's.
+
+Our own are signed so, and so are those that we take in (`services/ingest/webhook.py`).
 
 `webhook-id` is the same on every try, so a receiver that remembers it acts once;
 `webhook-timestamp` bounds replays; `webhook-signature` holds one `v1,<base64>` for each secret, so
