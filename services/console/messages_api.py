@@ -34,7 +34,10 @@ async def messages(
         str | None, Query(description="From the `Link` header of the page before, or an instant")
     ] = None,
 ) -> list[MessageRow]:
-    """Messages, newest first; `Link: <…>; rel="next"` leads to older ones."""
+    """Messages, newest first; `Link: <…>; rel="next"` leads to older ones.
+
+    Those of a customer are shown with those of the ids that belong to them.
+    """
     place = Before.of(before) if before is not None else None
     async with reading(here.engine) as connection:
         rows = await queries.list_messages(
@@ -61,18 +64,25 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {
 async def customer(
     customer: Annotated[str, Path(examples=["u1"], pattern=_NO_NUL)], here: Here, _caller: Viewer
 ) -> CustomerAnswer:
-    """Traits, live runs with their step, and consents."""
+    """Traits, live runs with their step, and consents.
+
+    An id that belongs to a user, as an anonymous one does after a login, shows that user.
+    """
     async with reading(here.engine) as connection:
-        row = await queries.customer_row(connection, customer)
+        owner = await queries.owner_of(connection, customer)
+        row = await queries.customer_row(connection, owner)
         if row is None:
             raise NotFound(f"there is no customer `{customer}`", hint="ids are case-sensitive")
         runs = runs_of(row)
         sources = await queries.sources(connection, {(r.journey, r.version) for r in runs})
-        queued = await queries.message_times(connection, customer, messages_of(runs))
-        consents = await queries.consents_of(connection, customer)
+        queued = await queries.message_times(connection, owner, messages_of(runs))
+        consents = await queries.consents_of(connection, owner)
+        linked = await queries.linked_to(connection, owner)
     flows = await flows_of(sources)
     times = {m["id"]: m["created_at"] for m in queued}
-    return customer_answer(customer, row, runs, flows, times, consents)
+    answer = customer_answer(owner, row, runs, flows, times, consents)
+    asked_for = customer if customer != owner else None
+    return answer.model_copy(update={"asked_for": asked_for, "linked": linked})
 
 
 @router.get("/reasons")

@@ -236,6 +236,10 @@ class CustomerAnswer(Answer):
     traits: dict[str, Any] = Field(examples=[{"email": "a@example.com", "locale": "ko"}])
     runs: list[RunRow]
     consents: list[ConsentRow]
+    asked_for: str | None = Field(default=None, examples=["anon-17"])
+    """The id that was asked for, where it belongs to this customer."""
+    linked: list[str] = Field(default=[], examples=[["anon-17"]])
+    """Other ids that belong to this customer: at most 100."""
 
 
 class KeyRow(Answer):

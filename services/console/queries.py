@@ -145,8 +145,12 @@ async def list_messages(
         chosen = chosen.where(place < tuple_(literal(before.at), literal(before.id)))
     chosen = chosen.order_by(messages.c.created_at.desc(), messages.c.id.desc()).limit(limit)
     if customer is not None:
-        partition = partition_of(customer, await partitions(connection))
-        chosen = chosen.where(messages.c.partition == partition, messages.c.customer == customer)
+        owner = await owner_of(connection, customer)
+        count = await partitions(connection)
+        # A message with an attempt stays with the id it was made for.
+        ids = [owner, *await linked_to(connection, owner)]
+        places = [(partition_of(one, count), one) for one in ids]
+        chosen = chosen.where(tuple_(messages.c.partition, messages.c.customer).in_(places))
     if journey is not None:
         chosen = chosen.where(messages.c.journey == journey)
     elif customer is None:
@@ -166,6 +170,35 @@ def _of_any_journey(chosen: Select[Any], limit: int) -> Select[Any]:
         .order_by(each.c.created_at.desc(), each.c.id.desc())
         .limit(limit)
     )
+
+
+_MOST_LINKED = 100
+_LONGEST_CHAIN = 64
+
+
+async def owner_of(connection: AsyncConnection, customer: str) -> str:
+    """Whom the id belongs to in the end: mostly itself."""
+    count = await partitions(connection)
+    for _ in range(_LONGEST_CHAIN):
+        query = select(customers.c.forwarded_to).where(
+            customers.c.partition == partition_of(customer, count), customers.c.id == customer
+        )
+        found: str | None = (await connection.execute(query)).scalar_one_or_none()
+        if found is None:
+            break
+        customer = found
+    return customer
+
+
+async def linked_to(connection: AsyncConnection, customer: str) -> list[str]:
+    """Ids that belong to this customer, some of them where there are very many."""
+    query = (
+        select(customers.c.id)
+        .where(customers.c.forwarded_to == customer)
+        .order_by(customers.c.id)
+        .limit(_MOST_LINKED)
+    )
+    return list((await connection.execute(query)).scalars())
 
 
 async def customer_row(connection: AsyncConnection, customer: str) -> RowMapping | None:

@@ -314,6 +314,31 @@ async def test_a_customer_shows_traits_runs_and_consents(
     assert (welcome["since"], welcome["until"]) == ("2026-03-02T13:00:00Z", "2026-03-02T14:00:00Z")
 
 
+async def test_an_anonymous_id_leads_to_the_user_whom_it_belongs_to(
+    api: httpx.AsyncClient, pool: Pool
+) -> None:
+    await publish(api, "welcome")
+    for name, owner in (("u1", None), ("device", "tablet"), ("tablet", "u1")):
+        await pool.execute(
+            "INSERT INTO customers (partition, id, traits, state, forwarded_to)"
+            " VALUES ($1, $2, $3, $4, $5)",
+            partition_of(name, PARTITIONS),
+            name,
+            {} if owner else {"email": "a@example.com"},
+            pack(State(forward=owner or "")),
+            owner,
+        )
+    await store_messages(pool, 1, customer="u1", at=NOON)
+    answer = (await api.get("/api/customers/device")).json()
+    assert (answer["id"], answer["asked_for"]) == ("u1", "device")
+    assert answer["traits"] == {"email": "a@example.com"}
+    answer = (await api.get("/api/customers/u1")).json()
+    assert (answer["asked_for"], answer["linked"]) == (None, ["tablet"])
+    for name in ("u1", "tablet", "device"):
+        rows = (await api.get("/api/messages", params={"customer": name})).json()
+        assert [row["customer"] for row in rows] == ["u1"], name
+
+
 async def test_an_unknown_customer_is_not_found(api: httpx.AsyncClient) -> None:
     response = await api.get("/api/customers/nobody")
     assert response.status_code == 404
