@@ -26,7 +26,7 @@ demo: $(READY)  ## the example shop's day, in about a minute
 	@$(BIN)/dangol demo
 
 test: $(READY)  ## all tests, on real servers that they start themselves
-	@tests/sdks/prepare
+	@PYTHON=$(abspath $(BIN))/python tests/sdks/prepare
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(READY)  ## style, types and the arrows between the parts
@@ -44,6 +44,8 @@ lock:  ## write the lock files anew (needs uv)
 	  --no-header --no-annotate pyproject.toml --group dev -o requirements/dev.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate pyproject.toml -o requirements/runtime.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate requirements/analytics-python.in -o requirements/analytics-python.lock
 
 bench: $(READY)  ## measure the whole pipeline, then ingest beside its yardsticks (several minutes)
 	@$(BIN)/python -m bench.pipeline

@@ -25,6 +25,10 @@ _DRAIN = 1.0
 _DRAIN_HANDED_OVER = 3.0
 
 
+class HeldSocket(socket.socket):
+    """A listening socket that somebody else holds too: it listens on when we have closed it."""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Bind before anything else is started, so that a port that is taken is told at once.
 
@@ -66,7 +70,7 @@ def _passed() -> socket.socket | None:
     if count != "1":
         raise ConfigurationError(f"LISTEN_FDS is {count or 'missing'}, and not 1", hint=hint)
     try:
-        sock = socket.socket(fileno=_FIRST_PASSED)
+        sock = HeldSocket(fileno=_FIRST_PASSED)
     except OSError as error:
         raise ConfigurationError("the passed descriptor is no socket", hint=hint) from error
     if sock.family not in (socket.AF_INET, socket.AF_INET6) or not sock.getsockopt(
@@ -139,6 +143,9 @@ async def serve(
     await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
     farewell.said = True
+    if isinstance(sock, HeldSocket):
+        for listening in server.servers:
+            listening.close()  # who connects now waits for our successor
     drain = _DRAIN
     if handed_over():
         drain = _DRAIN_HANDED_OVER

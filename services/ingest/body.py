@@ -13,11 +13,12 @@ from services.ingest.limits import Limits
 from services.ingest.protocol import TooMuch
 from shared.errors import BadInput, Unavailable
 
-_GZIP = b"\x1f\x8b"
-"""No JSON begins so: told by its content, a body is read right whatever a proxy did to headers."""
-_GZIP_WINDOW = 31
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+"""How gzip and zlib ("deflate") begin, and no JSON does: told by its content, a body is read right
+whatever a proxy did to headers."""
+_EITHER_WINDOW = 47
 _MOST_MEMBERS = 16
-"""Parts of one gzip body. SDKs send one; each costs a copy of what follows it."""
+"""Parts of one compressed body. SDKs send one; each costs a copy of what follows it."""
 
 
 class ClientGone(Exception):
@@ -128,7 +129,7 @@ async def read_body(
         patience.end(place)
         raise
     patience.end(place)
-    return inflate(body, load, limits) if body.startswith(_GZIP) else body
+    return inflate(body, load, limits) if body.startswith(_COMPRESSED) else body
 
 
 async def _receive_all(receive: Receive, load: Load, limits: Limits) -> bytes:
@@ -149,22 +150,22 @@ async def _receive_all(receive: Receive, load: Load, limits: Limits) -> bytes:
 
 
 def inflate(body: bytes, load: Load, limits: Limits) -> bytes:
-    """All gzip members, one after the other, and never more than a byte above the limit."""
+    """All compressed members, one after the other, and never more than a byte above the limit."""
     parts: list[bytes] = []
     size = 0
-    while body.startswith(_GZIP):
+    while body.startswith(_COMPRESSED):
         if len(parts) == _MOST_MEMBERS:
-            raise BadInput("The gzip body has too many members.")
-        member = zlib.decompressobj(_GZIP_WINDOW)
+            raise BadInput("The compressed body has too many members.")
+        member = zlib.decompressobj(_EITHER_WINDOW)
         try:
             part = member.decompress(body, limits.body - size + 1)
         except zlib.error as error:
-            raise BadInput("The body is not valid gzip.") from error
+            raise BadInput("The body is neither valid gzip nor valid deflate.") from error
         size += len(part)
         if size > limits.body:
             raise _too_much(limits)
         if not member.eof:
-            raise BadInput("The gzip body ends too early.")
+            raise BadInput("The compressed body ends too early.")
         load.add(len(part))
         parts.append(part)
         body = member.unused_data

@@ -105,7 +105,7 @@ async def test_each_kind_of_call_is_understood(house: House, sdk: Sdk, start: St
 
     await until(program, said)
     assert await program.leave(within=20) == 0, program.said
-    if sdk in VARIANTS:
+    if sdk in VARIANTS and sdk.runtime == "browser":
         assert await house.batches() > batches
     events = {event.kind: event for event in await house.events(user)}
     assert {event.user_id for event in events.values()} == {user}

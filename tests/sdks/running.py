@@ -17,6 +17,7 @@ DRIVERS = HERE / "drivers"
 PAGES = HERE.parents[1] / "docs" / "sdks"
 
 _OLDEST_NODE = 20
+_OLD_PYTHON = HERE / ".analytics-python" / "bin" / "python"
 
 
 ALL_KINDS = frozenset({"track", "identify", "page", "screen", "group", "alias"})
@@ -36,8 +37,13 @@ class Sdk:
     def missing(self) -> str | None:
         """What this machine lacks to run it."""
         if self.runtime == "python":
-            return None
+            return None if Path(self._python).exists() else "its environment is not installed"
         return _missing_node() or (_missing_chromium() if self.runtime == "browser" else None)
+
+    @property
+    def _python(self) -> str:
+        """The interpreter. The old SDK needs older libraries than the others can live with."""
+        return str(_OLD_PYTHON) if self.name == "analytics-python" else sys.executable
 
     def drive(
         self, *, host: str, key: str, user: str, count: int, pause: int = 0, kinds: bool = False
@@ -51,7 +57,7 @@ class Sdk:
         }  # fmt: skip
         settings = json.dumps(given)
         if self.runtime == "python":
-            return [sys.executable, str(DRIVERS / "run.py"), self.name, settings]
+            return [self._python, str(DRIVERS / "run.py"), self.name, settings]
         if self.runtime == "node":
             return ["node", str(DRIVERS / "run.mjs"), self.name, settings]
         return ["node", str(DRIVERS / "browser.mjs"), f"./{self.name}.mjs", settings]
@@ -87,6 +93,7 @@ SDKS = (
     Sdk("rudderstack-python", "python", "rudderstack-python"),
     Sdk("posthog-python", "python", "posthog-python"),
     Sdk("posthog-python-v1", "python"),
+    Sdk("analytics-python", "python"),
     Sdk("segment-node", "node", "segment-node"),
     Sdk("segment-node-6", "node"),
     Sdk("rudderstack-node", "node", "rudderstack-node"),
@@ -101,6 +108,7 @@ SDKS = (
 )
 
 VARIANTS = (
+    Sdk("posthog-node-v1", "node"),
     Sdk("segment-browser-batching", "browser"),
     Sdk("rudderstack-browser-batching", "browser", kinds=ALL_KINDS - {"screen"}),
     Sdk("rudderstack-browser-beacon", "browser", kinds=ALL_KINDS - {"screen"}),

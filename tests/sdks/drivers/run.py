@@ -28,6 +28,12 @@ def rudderstack_python(host: str, key: str, user: str, lost: Lost) -> Opened:
     return _of_segments_kind(Client, host, key, user, lost)
 
 
+def analytics_python(host: str, key: str, user: str, lost: Lost) -> Opened:
+    from analytics.client import Client  # 1.x, in an environment of its own
+
+    return _of_segments_kind(Client, host, key, user, lost)
+
+
 def _of_segments_kind(
     client_type: Callable[..., Any], host: str, key: str, user: str, lost: Lost
 ) -> Opened:
@@ -63,7 +69,7 @@ def posthog_python(host: str, key: str, user: str, lost: Lost, **options: Any) -
 
 
 def posthog_python_v1(host: str, key: str, user: str, lost: Lost) -> Opened:
-    return posthog_python(host, key, user, lost, capture_mode="v1")
+    return posthog_python(host, key, user, lost, capture_mode="v1", capture_compression="deflate")
 
 
 def main() -> None:

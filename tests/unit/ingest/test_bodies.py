@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,14 @@ class TestBodies:
         assert (await client.post("/v1/b", content=halves, headers=headers)).status_code == 200
         assert len(log.events) == 2
 
+    @pytest.mark.parametrize("level", [0, 1, 5, 6, 9])
+    async def test_deflate_is_undone_too(
+        self, client: httpx.AsyncClient, log: RecordingLog, level: int
+    ) -> None:
+        content = zlib.compress(json.dumps(TRACK).encode(), level)
+        assert (await client.post("/v1/t", content=content, headers=WK)).status_code == 200
+        assert len(log.events) == 1
+
     async def test_plain_json_that_is_called_gzip_is_read(
         self, client: httpx.AsyncClient, log: RecordingLog
     ) -> None:
@@ -37,6 +46,7 @@ class TestBodies:
         "content",
         [
             *(b"", b"{", b"not json", b"[" * 100_000, b'"text"'),
+            *(b"\x78\x9c", b"\x78\x9cnonsense", zlib.compress(b"{}")[:-3]),
             *(b"\x1f\x8b", b"\x1f\x8bnonsense", gzip.compress(b"{}")[:-3]),
             b"".join(gzip.compress(bytes([byte])) for byte in b'{"batch":[]         }'),
         ],
