@@ -217,7 +217,7 @@ async def test_11_over_a_restart_the_socket_listens_and_nobody_is_refused(
     task = asyncio.create_task(send())
     await sending.wait()
     assert await house.dangol.stop() == 0
-    await house.dangol.start()
+    await house.dangol.start(within=60)
     over.set()
     count = await task
     assert await arrived(house, "eleven", count) == list(range(count))

@@ -154,7 +154,7 @@ async def test_over_a_restart_every_event_arrives_once(
     await until(program, under_way)
     assert len(await house.sent(user)) < COUNT
     assert await house.dangol.stop() == 0
-    await house.dangol.start()
+    await house.dangol.start(within=60)
     await all_arrive_once(house, program, user)
 
 

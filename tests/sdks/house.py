@@ -86,6 +86,6 @@ async def open_house(postgres: str, folder: Path) -> AsyncIterator[House]:
             port=sock.getsockname()[1],
             passed=sock,
         )
-        await dangol.start()
+        await dangol.start(within=60)
         stack.push_async_callback(dangol.stop)
         yield House(dangol, pool)
