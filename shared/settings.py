@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     private_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma list of hosts (`crm.internal:8080`) that calls may reach though they are private, and
     by plain http."""
+    public_url: str | None = None
+    """Where customers reach this installation, for the links to unsubscribe and to track. `up`
+    takes its own address where none is given."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -21,6 +21,8 @@ from services.console.app import Console, create_app
 from services.console.failures import install_error_handlers
 from services.dispatch.calls.caller import Caller
 from services.dispatch.database import open_dispatch_pool
+from services.dispatch.doors.api import door_routes
+from services.dispatch.doors.reception import make_reception
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
@@ -55,15 +57,21 @@ Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 @asynccontextmanager
 async def open_house(
-    found: Foundation, parts: frozenset[Part], *, admin_token: str | None, alone: bool
+    found: Foundation,
+    parts: frozenset[Part],
+    *,
+    admin_token: str | None,
+    alone: bool,
+    url: str | None = None,
 ) -> AsyncIterator["House"]:
-    """`alone`: no other process can be at work on this database. Raises DatabaseUnreachable."""
+    """`alone`: no other process can be at work on this database; `url`: where this one listens, for
+    links where no public address is set. Raises DatabaseUnreachable."""
     if "dispatch" not in parts:
-        yield House(found, parts, None, admin_token=admin_token, alone=alone)
+        yield House(found, parts, None, admin_token=admin_token, alone=alone, url=url)
         return
     pool = await open_dispatch_pool(found.dsn)  # its own: its sessions' plans are pinned
     try:
-        yield House(found, parts, pool, admin_token=admin_token, alone=alone)
+        yield House(found, parts, pool, admin_token=admin_token, alone=alone, url=url)
     finally:
         await pool.close()
 
@@ -77,9 +85,11 @@ class House:
         *,
         admin_token: str | None,
         alone: bool,
+        url: str | None,
     ) -> None:
         self._found = found
         self._alone = alone
+        self._public_url = found.settings.public_url or url
         self._keys = KeyRing(
             found.pool,
             write_keys=[key.get_secret_value() for key in found.settings.write_keys],
@@ -112,6 +122,9 @@ class House:
             app = FastAPI(title="Dangol", docs_url=None, redoc_url=None, redirect_slashes=False)
             install_error_handlers(app)
         app.include_router(health_routes(self._checks, REGISTRY))
+        if "dispatch" in parts and self._public_url:
+            reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
+            app.include_router(door_routes(reception))
         if "ingest" not in parts:
             return app
         describe(app)
@@ -177,6 +190,7 @@ class House:
             environment=os.environ,
             concurrency=settings.concurrency,
             lease=settings.lease,
+            public_url=self._public_url,
         )
         self._services["dispatch"] = dispatcher.run
         self._caller = self._add_caller(pool)

@@ -95,7 +95,7 @@ async def serve(
                     await on_ready(running)
 
             async with (
-                open_house(found, ALL, admin_token=token, alone=alone) as house,
+                open_house(found, ALL, admin_token=token, alone=alone, url=url) as house,
                 offering(sock, stopping) as offer,
             ):
                 await house.run(sock, stopping, announce, lambda: offer.taken)

@@ -8,13 +8,14 @@ rendered here: what cannot be rendered is dropped and never counts as an attempt
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
 from services.dispatch import metrics
 from services.dispatch.channels.port import Outgoing
+from services.dispatch.doors.links import Links
 from services.dispatch.pending import Attempt, Key, Pending, Plan, decided, queued
 from services.dispatch.policy import (
     Contact,
@@ -28,12 +29,12 @@ from services.dispatch.policy import (
     decide,
     order_key,
 )
-from services.dispatch.render import render_message
+from services.dispatch.render import Finished, render_message
 from services.dispatch.workspace import Workspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.decisions import Reason
-from shared.templates import Rendered, TemplateFailed
+from shared.templates import TemplateFailed
 
 logger = structlog.get_logger()
 
@@ -70,37 +71,42 @@ def with_suppressions(
     return replace(contact, suppressed=suppressed) if suppressed else contact
 
 
-def decide_group(
-    workspace: Workspace,
-    group: Sequence[Pending],
-    people: Mapping[Key, Contact],
-    now: datetime,
-    paused_until: PausedUntil,
-) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a group is decided in."""
+
+    workspace: Workspace
+    people: Mapping[Key, Contact]
+    hashes: Mapping[Key, Mapping[str, str]]
+    """Message → channel → the hash of the address there."""
+    now: datetime
+    paused_until: PausedUntil
+    links: Links | None
+
+
+def decide_group(group: Sequence[Pending], around: Around) -> Plan:
     plan = Plan()
     customers: dict[tuple[int, str], list[Pending]] = {}
     for pending in group:
         if not pending.journey_paused:
             customers.setdefault((pending.key.partition, pending.customer), []).append(pending)
     for messages in customers.values():
-        _Customer(workspace, messages, people, now, paused_until, plan).decide_all()
+        _Customer(messages, around, plan).decide_all()
     return plan
 
 
 class _Customer:
     def __init__(
         self,
-        workspace: Workspace,
         messages: Sequence[Pending],
-        people: Mapping[Key, Contact],
-        now: datetime,
-        paused_until: PausedUntil,
+        around: Around,
         plan: Plan,
     ) -> None:
-        self._workspace = workspace
-        self._people = people
-        self._now = now
-        self._paused_until = paused_until
+        self._around = around
+        self._workspace = around.workspace
+        self._people = around.people
+        self._now = around.now
+        self._paused_until = around.paused_until
         self._plan = plan
         earliest = min(messages, key=lambda pending: pending.message.decidable_at)
         self._places: list[Place] = list(earliest.places)  # its window reaches back furthest
@@ -140,7 +146,15 @@ class _Customer:
             )
             return
         try:
-            rendered = render_message(self._workspace, pending, verdict.channel, self._now)
+            hashes = self._around.hashes.get(pending.key, {})
+            rendered = render_message(
+                self._workspace,
+                pending,
+                verdict.channel,
+                self._now,
+                self._around.links,
+                hashes.get(verdict.channel, ""),
+            )
         except TemplateFailed as error:
             logger.warning(
                 "a template failed, so its message is dropped",
@@ -155,7 +169,7 @@ class _Customer:
             return
         self._attempt(pending, verdict, rendered)
 
-    def _attempt(self, pending: Pending, verdict: SendBy, rendered: Rendered) -> None:
+    def _attempt(self, pending: Pending, verdict: SendBy, rendered: Finished) -> None:
         message = pending.message
         if verdict.takes_place:
             self._places.append(
@@ -167,8 +181,9 @@ class _Customer:
             channel=verdict.channel,
             address=verdict.address,
             category=message.category,
-            content=rendered,
+            content=rendered.content,
             at=self._now,
+            headers=rendered.headers,
         )
         self._plan.attempts.append(
             Attempt(

@@ -40,3 +40,7 @@ CALL_TRY_SECONDS = Histogram(
     "Time of one try of a call step",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
+# What customers said at the preference page or by one-click unsubscribing.
+DOORS = Counter("dangol_dispatch_statements", "Statements of consent at the doors", ["source"])
+# Clicks and openings; those of machines (scanners, privacy proxies) are counted and not believed.
+RECEIPTS = Counter("dangol_dispatch_receipts", "Receipts", ["channel", "outcome", "by"])

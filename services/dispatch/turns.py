@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from services.dispatch import metrics, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels.port import Outcome, Result
-from services.dispatch.deciding import contacts, decide_group, with_suppressions
+from services.dispatch.deciding import Around, contacts, decide_group, with_suppressions
+from services.dispatch.doors.links import Links, make_links
 from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import Attempt, Change, Key
 from services.dispatch.workspace import CurrentWorkspace
@@ -59,6 +60,7 @@ class Turns:
         dispatcher: str,
         partitions: int,
         lease: timedelta,
+        public_url: str | None = None,
     ) -> None:
         self._pool = pool
         self._clock = clock
@@ -68,6 +70,8 @@ class Turns:
         self._partitions = partitions
         self._lease = lease
         self._address_key = b""
+        self._public_url = public_url
+        self._links: Links | None = None
 
     async def carry_out(self, turn: Turn) -> None:
         """Store what became of calls; claim, decide and store; `turn.attempts` may then be made.
@@ -77,6 +81,8 @@ class Turns:
         """
         if not self._address_key:
             self._address_key = await store.address_key(self._pool)
+            if self._public_url:
+                self._links = make_links(self._public_url, self._address_key)
         async with (
             unavailable_when_lost(),
             self._pool.acquire() as connection,
@@ -111,7 +117,9 @@ class Turns:
             key: with_suppressions(contact, hashes, closed)
             for key, (contact, hashes) in known.items()
         }
-        plan = decide_group(workspace, group, people, now, self._lines.paused_until)
+        hashes = {key: hashes for key, (_, hashes) in known.items()}
+        around = Around(workspace, people, hashes, now, self._lines.paused_until, self._links)
+        plan = decide_group(group, around)
         turn.attempts = plan.attempts
         await store.record_attempts(connection, self._dispatcher, plan.attempts, self._lease)
         decided = await store.store_decisions(connection, plan.changes)

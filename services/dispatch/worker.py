@@ -60,10 +60,12 @@ class Dispatcher:
         environment: Mapping[str, str],
         concurrency: int = 32,
         lease: float = 30.0,
+        public_url: str | None = None,
         dispatcher_id: str | None = None,
         create: Factory = registry.create,
     ) -> None:
         """`lease` in real seconds; `environment` holds the adapters' secrets (`DANGOL_…`).
+        `public_url` is where customers reach the doors; without it messages carry no such links.
 
         `dispatcher_id` must be new with each start of a process; the default is.
         """
@@ -89,6 +91,7 @@ class Dispatcher:
             dispatcher=self.id,
             partitions=partitions,
             lease=self._lease,
+            public_url=public_url,
         )
         self._size = concurrency
         self._most = max(1, concurrency // _LANES)

@@ -1,0 +1,1 @@
+"""The doors that customers come in by: unsubscribing, preferences, clicks and openings."""
