@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from shared.ids import derived_id
+from shared.rfm import Score
 
 Kind = Literal[
     "track",
@@ -29,10 +30,11 @@ Kind = Literal[
     "catalog",
     "receipt",
     "erase",
+    "scored",
 ]
 
 INTERNAL_KINDS = frozenset(
-    {"outcome", "enter", "look", "link", "merge", "catalog", "receipt", "erase"}
+    {"outcome", "enter", "look", "link", "merge", "catalog", "receipt", "erase", "scored"}
 )
 """Kinds that only Dangol's own services append; ingest refuses them."""
 
@@ -282,6 +284,19 @@ def receipt_event(
         user_id=customer,
         properties={**(details or {}), "outcome": outcome, "channel": channel, **(message or {})},
         source="dispatch",
+    )
+
+
+def scored_event(*, customer: str, score: Score | None, at: datetime) -> Event:
+    """Tells a customer's owner the new score; None: no purchase is left in the window."""
+    return Event(
+        id=derived_id("scored", customer, at.isoformat()),
+        kind="scored",
+        timestamp=at,
+        name="$scored",
+        user_id=customer,
+        properties={} if score is None else score.bands,
+        source="journey",
     )
 
 

@@ -9,7 +9,15 @@ from datetime import time, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from shared.decisions import Category
 from shared.local_time import known_zones
@@ -259,6 +267,24 @@ class WebhookSource(_Model):
         return self
 
 
+def _a_day_at_least(window: timedelta) -> timedelta:
+    if window < timedelta(days=1):
+        raise ValueError("this is too short to compare customers by: write at least 1d")
+    return window
+
+
+class RfmSettings(_Model):
+    """Who buys how recently, how often and for how much; scored every night and on demand."""
+
+    event: Annotated[str, Field(min_length=1, max_length=200)]
+    """The event of a purchase."""
+    value: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The property of it that holds what was paid. Unset: there is no `rfm.monetary`."""
+    window: Annotated[Duration, AfterValidator(_a_day_at_least)] = timedelta(days=365)
+    at: TimeOfDay = time(3)
+    """When it is scored, in the workspace's time zone."""
+
+
 class WorkspaceSettings(_Model):
     timezone: Zone = "UTC"
     locale: Annotated[str, BeforeValidator(_locale)] | None = None
@@ -267,6 +293,7 @@ class WorkspaceSettings(_Model):
     """Share of all customers who are sent no marketing at all, so that its effect shows."""
     policies: Policies = Policies()
     channels: dict[str, ChannelSettings] = {}
+    rfm: RfmSettings | None = None
     ingest: IngestSettings = IngestSettings()
     sources: dict[Annotated[str, BeforeValidator(_source)], WebhookSource] = {}
 

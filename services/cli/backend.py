@@ -14,7 +14,7 @@ from services.cli.database import database, has_data
 from services.cli.environment import read_settings
 from services.cli.local import DEFAULT_SERVER, local_token
 from services.cli.remote import NoAnswer, Remote
-from services.console.models import AppliedAnswer, PlanAnswer, StatusAnswer
+from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
 from shared.errors import ConfigurationError
 
 
@@ -28,6 +28,8 @@ class Backend(Protocol):
     ) -> AppliedAnswer: ...
 
     def set_status(self, journey: str, verb: str) -> StatusAnswer: ...
+
+    def score_rfm(self) -> ScoredAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from services.cli.database import Database, prepare
 from services.console import publish
-from services.console.models import AppliedAnswer, PlanAnswer, StatusAnswer
+from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
 from shared.errors import ConfigurationError
+from shared.rfm_scoring import Scored, score_now
 
 T = TypeVar("T")
 
@@ -49,6 +50,12 @@ class Direct:
             return await publish.set_status(pool, journey, _STATUSES[verb], clock)
 
         return StatusAnswer(id=journey, status=_STATUSES[verb], was=self._run(work))
+
+    def score_rfm(self) -> ScoredAnswer:
+        async def work(pool: Pool) -> Scored:
+            return await score_now(pool, await self._clock(pool), patience=0.0)
+
+        return ScoredAnswer.model_validate(self._run(work))
 
     def _run(self, work: Callable[[Pool], Awaitable[T]]) -> T:
         async def whole() -> T:

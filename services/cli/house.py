@@ -45,6 +45,7 @@ from shared.keys import KeyRing
 from shared.lifecycle import pause, run_all
 from shared.log import outbox
 from shared.log.postgres import PostgresLogReader
+from shared.rfm_scoring import Nightly
 from shared.standard_webhooks import read_secrets
 
 Part = Literal["ingest", "journey", "dispatch", "console"]
@@ -178,6 +179,8 @@ class House:
         found, leader = self._found, Leader(self._found.dsn)
         sweeps = Sweeps(found.pool, engine.library, engine.store, found.clock, found.partitions)
         leader.every(sweeps.every, "sweep", sweeps.run)
+        nightly = Nightly(found.pool, found.clock, found.partitions)
+        leader.every(nightly.every, "rfm", nightly.run)
         return leader
 
     def _add_dispatch(self, pool: Pool) -> Dispatcher:

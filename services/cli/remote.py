@@ -8,7 +8,13 @@ from urllib.parse import quote
 
 import httpx
 
-from services.console.models import AppliedAnswer, GraphAnswer, PlanAnswer, StatusAnswer
+from services.console.models import (
+    AppliedAnswer,
+    GraphAnswer,
+    PlanAnswer,
+    ScoredAnswer,
+    StatusAnswer,
+)
 from shared.errors import BadInput, ConfigurationError, DangolError
 
 _CONNECT = httpx.Timeout(5, connect=2)
@@ -66,6 +72,9 @@ class Remote:
     def set_status(self, journey: str, verb: str) -> StatusAnswer:
         path = f"/api/journeys/{quote(journey, safe='')}/{verb}"
         return StatusAnswer.model_validate(self._call("POST", path))
+
+    def score_rfm(self) -> ScoredAnswer:
+        return ScoredAnswer.model_validate(self._call("POST", "/api/rfm/score"))
 
     def traits(self, customer: str) -> dict[str, Any]:
         """Raises Answered: there is no such customer."""

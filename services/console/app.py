@@ -17,6 +17,7 @@ from services.console import (
     keys_api,
     messages_api,
     page,
+    rfm_api,
     set_aside_api,
     workspace_api,
 )
@@ -44,6 +45,7 @@ _APIS = (
     customers_api,
     messages_api,
     keys_api,
+    rfm_api,
     set_aside_api,
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {

@@ -172,6 +172,26 @@ class StatusAnswer(Answer):
     was: Status
 
 
+class RfmSegmentRow(Answer):
+    id: str = Field(examples=["champions"])
+    title_en: str = Field(examples=["Champions"])
+    title_ko: str = Field(examples=["최우수 고객"])
+    customers: int
+    share: float = Field(description="Of all that are scored, 0 to 1")
+
+
+class RfmAnswer(Answer):
+    scored_at: datetime | None = Field(description="When customers were last scored")
+    customers: int = Field(description="Those who have bought within the window")
+    small_sample: bool = Field(description="Too few for the bands to say much")
+    segments: list[RfmSegmentRow]
+
+
+class ScoredAnswer(Answer):
+    at: datetime
+    changed: int = Field(description="Customers whose score is another one")
+
+
 class PassedOver(BaseModel):
     """A channel that was passed over for the next one of `else`."""
 

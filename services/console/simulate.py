@@ -22,10 +22,14 @@ from services.journey.core.history import Needs
 from services.journey.core.state import Customer, State
 from services.journey.language.compile_segments import needs_of_all
 from shared.clock import EPOCH
-from shared.event import Event
+from shared.event import Event, scored_event
+from shared.local_time import next_moment
+from shared.rfm import scores
 from shared.workspace import WorkspaceSettings
 
 ENDLESS = timedelta(days=30)
+_A_MINUTE = timedelta(minutes=1)
+"""A moment lasts as long as the local clock shows its minute."""
 
 
 class Simulation:
@@ -44,13 +48,20 @@ class Simulation:
         segments = segments or {}
         edition = Edition.of(EPOCH, flows.values(), segments, holdout=settings.holdout)
         clocks = by_clock(flows.values())
-        self._needs_end = bool(clocks) or any(watch.segment.timed for watch in edition.watches)
+        self._needs_end = bool(clocks) or any(
+            watch.segment.timed or (settings.rfm is not None and watch.segment.profile)
+            for watch in edition.watches
+        )
         """Whether there is always something to wait for."""
         needs = Needs(needs_of_all(flows.values(), segments))
         book = Book([edition], versions, zone=settings.zone(), needs=needs, segments=segments)
         self._flows = tuple(flows.values())
         self._stage = Stage(book, settings, clocks, observer, stubs=stubs or {})
         self._lives: dict[str, Life] = {}
+        self._rfm = settings.rfm
+        self._zone = settings.zone()
+        self._night: datetime | None = None
+        """When customers are scored next."""
 
     def run(self, events: Iterable[Event], until: datetime | None = None) -> list[Row]:
         """Rows ordered by time, customer, journey, step; runs until nothing waits, or `until`.
@@ -58,18 +69,13 @@ class Simulation:
         Where the clock starts journeys, or time alone changes a segment that a journey watches,
         something always waits: then it runs until `ENDLESS` after the last event.
         """
-        given = list(events)
-        for event in reversed(given):
-            if event.kind != "catalog":
-                self._life(event.customer).events.append(event)
-        for event in given:
-            if event.kind == "catalog":
-                self._announce(event)
-        if until is None and self._needs_end and given:
-            until = max(event.received_at or EPOCH for event in given) + ENDLESS
+        until = self._take(list(events), until)
         queue = [(at, name) for name, life in self._lives.items() if (at := life.next_at())]
         heapq.heapify(queue)
-        while queue and (until is None or queue[0][0] <= until):
+        while self._is_on(queue, until):
+            if self._night is not None and (not queue or self._night < queue[0][0]):
+                self._score(queue)
+                continue
             at = queue[0][0]
             names: list[str] = []
             while queue and queue[0][0] == at:
@@ -79,6 +85,41 @@ class Simulation:
                 if again is not None:
                     heapq.heappush(queue, (max(again, at), name))
         return sorted(self._stage.rows, key=lambda r: (r.at, r.customer, r.journey, r.step))
+
+    def _take(self, given: list[Event], until: datetime | None) -> datetime | None:
+        """Hand the events out; returns where it all ends."""
+        for event in reversed(given):
+            if event.kind != "catalog":
+                self._life(event.customer).events.append(event)
+        for event in given:
+            if event.kind == "catalog":
+                self._announce(event)
+        if given and self._rfm is not None:
+            first = min(map(_received, given))
+            self._night = next_moment(first + _A_MINUTE, self._zone, self._rfm.at)
+        if until is None and self._needs_end and given:
+            until = max(event.received_at or EPOCH for event in given) + ENDLESS
+        return until
+
+    def _is_on(self, queue: list[tuple[datetime, str]], until: datetime | None) -> bool:
+        """Nights alone keep nothing going, unless there is an end for them to come to."""
+        if queue and (until is None or queue[0][0] <= until):
+            return True
+        return self._night is not None and until is not None and self._night <= until
+
+    def _score(self, queue: list[tuple[datetime, str]]) -> None:
+        """A night has come: everybody is scored, and who has another score is told."""
+        assert self._rfm is not None
+        assert self._night is not None
+        at, rfm = self._night, self._rfm
+        self._night = next_moment(at + _A_MINUTE, self._zone, rfm.at)
+        bought = {name: life.purchases(rfm) for name, life in self._lives.items()}
+        found = scores(bought, at, rfm.window, valued=rfm.value is not None)
+        for name, life in self._lives.items():
+            score, known = found.get(name), life.customer.state.rfm
+            if (score and score.bands) != (known and known.bands):
+                life.expect(scored_event(customer=name, score=score, at=at), at)
+                heapq.heappush(queue, (at, name))
 
     def _instant(self, at: datetime, names: dict[str, None]) -> Iterable[str]:
         """First all that arrives, with what customers have for each other; then each by itself."""

@@ -76,6 +76,8 @@ class Batch:
     new_traits: set[str] = field(default_factory=set)
     """Customers whose traits changed, or who are new."""
     new_members: set[str] = field(default_factory=set)
+    rescored: set[str] = field(default_factory=set)
+    """Customers whose RFM score is another one."""
     """Customers who are new, or of whose segments something became known."""
     history: list[tuple[Any, ...]] = field(default_factory=list)
     timers: list[tuple[datetime, str]] = field(default_factory=list)

@@ -69,7 +69,7 @@ class Given:
     """When this partition's log received it: later than its receipt where it was forwarded."""
 
 
-NO_HISTORY = frozenset({"outcome", "look", "link", "merge", "erase"})
+NO_HISTORY = frozenset({"outcome", "look", "link", "merge", "erase", "scored"})
 """Kinds that are nothing the customer did."""
 
 
@@ -209,6 +209,8 @@ class Deciding:
                 self._batch.new_traits.add(name)
             if before is None or before.state.members is not armed.state.members:
                 self._batch.new_members.add(name)
+            if armed.state.rfm is not (None if before is None else before.state.rfm):
+                self._batch.rescored.add(name)
         return self._batch
 
     def _arm(self, customer: Customer, gone: Collection[datetime]) -> Customer:

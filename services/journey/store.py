@@ -59,6 +59,10 @@ FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind IN ('t
   AND name = ANY($3::text[]) AND received_at > $4
 ORDER BY customer, happened_at, received_at
 """
+_RESCORE = """
+UPDATE customers c SET rfm = n.rfm FROM unnest($2::text[], $3::jsonb[]) AS n(id, rfm)
+WHERE c.partition = $1 AND c.id = n.id
+"""
 _UPSERT = """
 INSERT INTO customers (partition, id, traits, state, members)
 SELECT $1, * FROM unnest($2::text[], $3::jsonb[], $4::bytea[], $5::jsonb[])
@@ -278,6 +282,14 @@ async def _store_customers(connection: Connection, batch: Batch) -> None:
             [c.id for c in moved],
             [pack(c.state) for c in moved],
             [_members(c) for c in moved],
+        )
+    if batch.rescored:
+        scores = {name: batch.changed[name].state.rfm for name in batch.rescored}
+        await connection.execute(
+            _RESCORE,
+            batch.partition,
+            list(scores),
+            [None if score is None else score.bands for score in scores.values()],
         )
     if batch.history:
         await connection.copy_records_to_table("history", records=batch.history, columns=_HISTORY)

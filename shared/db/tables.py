@@ -78,6 +78,7 @@ customers = Table(
     Column("id", Text, primary_key=True),
     Column("traits", JSONB, nullable=False),
     Column("state", LargeBinary, nullable=False),
+    Column("rfm", JSONB),
     Column("members", JSONB, nullable=False),
     Column("forwarded_to", Text),
 )

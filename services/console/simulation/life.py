@@ -58,7 +58,8 @@ from shared.event import (
     merge_event,
     outcome_event,
 )
-from shared.workspace import WorkspaceSettings
+from shared.rfm import Purchase, worth
+from shared.workspace import RfmSettings, WorkspaceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,14 @@ class Life:
         """An emitted event: behind everything that the log already has up to that instant."""
         place = bisect_left(self.events, -at.timestamp(), key=_newest_first)
         self.events.insert(place, msgspec.structs.replace(event, received_at=at))
+
+    def purchases(self, rfm: RfmSettings) -> list[Purchase]:
+        """What the customer has bought so far."""
+        return [
+            Purchase(event.timestamp, worth(event.properties.get(rfm.value or "")))
+            for event in self.taken
+            if event.kind == "track" and event.name == rfm.event
+        ]
 
     def next_at(self) -> datetime | None:
         instants = [p.wakes_at for p in self.pending.values()]

@@ -11,11 +11,12 @@ from services.console.simulation.lines import read_events
 from services.console.simulation.stubs import Stub
 from services.journey.core.flow import Call, Flow, OnDate, Schedule
 from services.journey.language.model.fields import Located
-from services.journey.language.model.journey import JourneyTest, TestEvent
+from services.journey.language.model.journey import JourneyTest, TestEvent, TestScore
 from services.journey.language.problems import Problems, nearest
 from services.journey.language.tree import Scalar
 from shared.errors import BadInput
-from shared.event import Event
+from shared.event import Event, scored_event
+from shared.rfm import score_of
 
 ANYBODY = "test-customer"
 """The customer of a test that gives neither `id` nor `anonymous_id`."""
@@ -44,6 +45,8 @@ def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
     writer = _Writer(test, problems)
     if test.customer.traits:
         writer.write(test.customer, start, type="identify", traits=test.customer.traits)
+    if test.customer.rfm is not None:
+        writer.score(test.customer.rfm, start)
     at = start
     for item in test.events:
         at = _moment(item, at, problems)
@@ -102,6 +105,12 @@ class _Writer:
         names = {"userId": who.id, "anonymousId": who.anonymous_id}
         self._who = {name: word.text for name, word in names.items() if word is not None}
         self._who = self._who or {"userId": ANYBODY}
+
+    def score(self, given: TestScore, at: datetime) -> None:
+        score = score_of(given.recency, given.frequency, given.monetary, at)
+        customer = next(iter(self._who.values()))
+        told = scored_event(customer=customer, score=score, at=at)
+        self.events.append(msgspec.structs.replace(told, received_at=at))
 
     def write(self, item: Located, at: datetime, **fields: Any) -> None:
         stamp = at.isoformat()

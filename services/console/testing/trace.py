@@ -143,6 +143,9 @@ class Trace:
             self._say(until, "the test ends here")
 
     def _event(self, at: datetime, event: Event, answers: list[Answer], *, repeated: bool) -> None:
+        if event.kind == "scored":
+            self._say(at, wording.scored(event))
+            return
         if event.kind == "outcome":
             if "call_id" in event.properties and self._is_mine(event):
                 self._say(at, wording.answered(event))

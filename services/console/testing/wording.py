@@ -127,5 +127,9 @@ def answered(given: Event) -> str:
     return f"{told['step']}: the call is {told['outcome']}{why}{said}"
 
 
+def scored(given: Event) -> str:
+    return f"the customer's score: {_short(given.properties)}"
+
+
 def goal(value: float | None) -> str:
     return "the goal is reached" if value is None else f"the goal is reached, value {value:g}"

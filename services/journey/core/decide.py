@@ -25,6 +25,7 @@ from services.journey.core import (
     identity,
     merging,
     receipts,
+    scores,
     segments,
 )
 from services.journey.core.book import Book, Transfer
@@ -157,6 +158,11 @@ def _decide_event(
     if event.kind == "outcome":
         _take_outcome(work, event, stamp)
         _catch_up(work, event, stamp)
+        segments.follow(work, stamp)
+        return Decision(work.finish(), tuple(work.effects))
+    if event.kind == "scored":
+        segments.meet(work, event, stamp)
+        scores.take(work, event)
         segments.follow(work, stamp)
         return Decision(work.finish(), tuple(work.effects))
     if event.kind == "look":

@@ -18,6 +18,7 @@ import msgspec
 
 from services.journey.core.calendar import Cron
 from shared.decisions import Category
+from shared.rfm import Score
 
 _ZERO = timedelta(0)
 Value = Any
@@ -80,6 +81,7 @@ class Scope(msgspec.Struct, frozen=True):
     """Step id (as written, with hyphens) to a mapping with outcome, reason, event, …"""
     segments: "Mapping[str, Segment]" = {}
     """What `in_segment` asks."""
+    rfm: Score | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ MOST_LINKS = 64
 """Ids remembered as told already; one that has been forgotten is told again, which changes nothing.
 """
 MOST_PASSED = 64
-_OF_THE_ID_ITSELF = frozenset({"look"})
+_OF_THE_ID_ITSELF = frozenset({"look", "scored"})
 """Kinds that say nothing about the customer whom the id belongs to."""
 
 

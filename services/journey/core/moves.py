@@ -165,7 +165,8 @@ def _steps_of(work: Walk, goal: OpenGoal) -> dict[str, StepResult]:
 def _goal_scope(work: Walk, goal: OpenGoal, moment: Moment, now: datetime) -> Scope:
     steps = results(_steps_of(work, goal))
     trigger, segments = goal.trigger.moment(), work.book.segments
-    return Scope(now, work.traits, moment, trigger, work.history, steps, segments)
+    rfm = work.state.rfm
+    return Scope(now, work.traits, moment, trigger, work.history, steps, segments, rfm)
 
 
 def _converted(work: Walk, moment: Moment, now: datetime, late: Late | None) -> set[str]:

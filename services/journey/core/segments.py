@@ -126,7 +126,8 @@ def _reads(watch: Watch, event: Event) -> bool:
 
 def _is_changed(work: Walk, watch: Watch) -> bool:
     segment, before = watch.segment, work.followed
-    if segment.profile and work.traits is not before.traits:
+    changed = work.traits is not before.traits or work.state.rfm is not before.state.rfm
+    if segment.profile and changed:
         return True
     if is_nobody(work.before.state) and watch.flow.journey not in work.state.members:
         return True
@@ -209,4 +210,5 @@ def _scope(book: Book, customer: Customer, now: datetime, at: datetime) -> Scope
     """`at` says which segments are in force, `now` what the time is to their conditions."""
     kept: Mapping[str, tuple[Past, ...]] = customer.state.history
     history = {**kept, **customer.loaded} if customer.loaded else kept
-    return Scope(now, customer.traits, history=history, segments=book.segments_at(at))
+    rfm = customer.state.rfm
+    return Scope(now, customer.traits, history=history, segments=book.segments_at(at), rfm=rfm)

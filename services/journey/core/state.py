@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.journey.core.flow import Moment, Past
+from shared.rfm import Score
 
 
 class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -155,6 +156,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether an event has named the customer by a user id."""
     erased_at: datetime | None = None
     """Nothing received at or before this is taken in; kept for the log's retention."""
+    rfm: Score | None = None
+    """None for who has not bought within the window, or has not been scored."""
     armed_at: datetime | None = None
     """The due time of the earliest row in `timers` for this customer, if there is one."""
     members: dict[str, Member] = {}

@@ -62,11 +62,13 @@ class Walk:
             event = run.event.moment()
         trigger = run.trigger.moment()
         steps, segments = results(run.steps), self.book.segments
-        return Scope(now, self.traits, event, trigger, self.history, steps, segments)
+        rfm = self.state.rfm
+        return Scope(now, self.traits, event, trigger, self.history, steps, segments, rfm)
 
     def scope_of_start(self, moment: Moment, now: datetime) -> Scope:
         """`event` and `trigger` are the same while a run is being started."""
-        return Scope(now, self.traits, moment, moment, self.history, {}, self.book.segments)
+        segments, rfm = self.book.segments, self.state.rfm
+        return Scope(now, self.traits, moment, moment, self.history, {}, segments, rfm)
 
     def put(self, run: Run) -> None:
         self.moved = True

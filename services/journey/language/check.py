@@ -1,8 +1,9 @@
 """What a journey names outside itself: channels, templates, segments; and what law forbids."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from services.journey.language.expressions import Node, Path
 from services.journey.language.model import steps as model
 from services.journey.language.model.triggers import ScheduleTrigger, SegmentTrigger
 from services.journey.language.problems import Problems, nearest
@@ -20,10 +21,35 @@ class Known:
     templates: Mapping[str, frozenset[str]]
     """Template folder to the channels that it has files for, good or bad."""
     segments: frozenset[str]
+    rfm: bool = True
+    """Whether dangol.yaml says what a purchase is; True where that cannot be read."""
+
+
+def check_scores(text: Scalar, node: Node, known: bool, problems: Problems) -> None:
+    """A condition on `rfm` where nothing is ever scored would never hold."""
+    if known:
+        return
+    for path in paths_in(node):
+        if path.root == "rfm":
+            problems.add(
+                text.spot_of(*path.root_span),
+                "`rfm` is always null: dangol.yaml does not say what a purchase is",
+                "add to dangol.yaml, for example  rfm: {event: Order Completed, value: total}",
+                code="rfm_not_configured",
+            )
+
+
+def paths_in(node: Node) -> Iterator[Path]:
+    if isinstance(node, Path):
+        yield node
+    for child in node.children():
+        yield from paths_in(child)
 
 
 def check_journey(resolved: Resolved, known: Known, problems: Problems) -> None:
     journey = resolved.journey
+    for text, node in resolved.expressions.items():
+        check_scores(text, node, known.rfm, problems)
     if isinstance(journey.trigger, (SegmentTrigger, ScheduleTrigger)):
         _segment(journey.trigger.segment, known, problems)
     for placed in resolved.steps:

@@ -10,7 +10,7 @@ from services.journey.language.tree import Mapping
 
 TRIGGERS: frozenset[str] = frozenset()
 FUNCTIONS: frozenset[str] = frozenset()
-ROOTS = frozenset({"rfm"})
+ROOTS: frozenset[str] = frozenset()
 
 
 def not_yet(problems: Problems, spot: Spot, name: str) -> None:

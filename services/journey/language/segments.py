@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.journey.language import release
+from services.journey.language.check import check_scores
 from services.journey.language.compile_segments import SegmentSource
 from services.journey.language.documents import Document, read_document
 from services.journey.language.expressions import context as contexts
@@ -30,8 +31,10 @@ class Segments:
     """By name; of use where no file has a problem."""
 
 
-def read_segments(files: Mapping[str, bytes], found: list[Problem]) -> Segments:
-    """All segments; their problems are added to `found`."""
+def read_segments(
+    files: Mapping[str, bytes], found: list[Problem], *, rfm: bool = True
+) -> Segments:
+    """All segments; their problems are added to `found`. `rfm`: whether scores are configured."""
     documents: dict[str, Document[Segment]] = {}
     for file, content in files.items():
         document = read_document(Segment, file, content, found)
@@ -49,7 +52,7 @@ def read_segments(files: Mapping[str, bytes], found: list[Problem]) -> Segments:
         elif name.line:
             documents[name.text] = document
     names = frozenset(documents)
-    graph = {name: _check(document, names) for name, document in documents.items()}
+    graph = {name: _check(document, names, rfm) for name, document in documents.items()}
     before = len(found)
     _refuse_circles(graph, documents)
     if len(found) == before:
@@ -62,12 +65,13 @@ def _source(document: Document[Segment]) -> SegmentSource:
     return SegmentSource(document.model.where.text, "" if title is None else title.text)
 
 
-def _check(document: Document[Segment], names: frozenset[str]) -> list[_Reference]:
+def _check(document: Document[Segment], names: frozenset[str], rfm: bool) -> list[_Reference]:
     text, problems = document.model.where, document.problems
     context = contexts.of_segment().with_segments(names)
     node = read_expression(text, context, problems)
     if node is None:
         return []
+    check_scores(text, node, rfm, problems)
     for span, what in release.unavailable_in(node):
         release.not_yet(problems, text.spot_of(*span), what)
     return [_Reference(name, text.spot_of(*span)) for name, span in segments_in(node)]

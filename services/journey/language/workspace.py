@@ -72,8 +72,9 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
         _below(files, "templates"), found, settings.country if settings else None
     )
     by_folder = {folder: _yaml(_below(files, folder), found) for folder in _FOLDERS}
-    segments = read_segments(by_folder["segments"], found)
-    loader = _Journeys(Known(channels, templates.channels, segments.names), found)
+    rfm = settings is None or settings.rfm is not None
+    segments = read_segments(by_folder["segments"], found, rfm=rfm)
+    loader = _Journeys(Known(channels, templates.channels, segments.names, rfm), found)
     for file, content in by_folder["journeys"].items():
         loader.load(file, content)
     for file, content in by_folder["tests"].items():

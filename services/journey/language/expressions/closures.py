@@ -200,6 +200,7 @@ def _quantifier(node: Quantifier) -> Closure:
         frame = Frame(
             *(scope.now, scope.profile, scope.event, scope.trigger, scope.history, scope.steps),
             scope.segments,
+            scope.rfm,
             dict(outer),
         )
         for item in items[: values.MOST_LOOKED_AT]:

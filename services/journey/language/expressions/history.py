@@ -78,6 +78,7 @@ def _frame(scope: Scope, moment: Moment) -> Frame:
     return Frame(
         *(scope.now, scope.profile, scope.event, scope.trigger, scope.history, scope.steps),
         scope.segments,
+        scope.rfm,
         {**outer, COUNTED: moment},
     )
 

@@ -37,6 +37,8 @@ def look_up(path: Path) -> Closure:
             return _field(_event, way)
         case "steps":
             return _step(keys)
+        case "rfm":
+            return _score(str(way[0]))
     return _variable(path.root, keys)
 
 
@@ -92,6 +94,10 @@ def _step(keys: tuple[Key, ...]) -> Closure:
         return into_event(value, rest) if rest else value
 
     return look
+
+
+def _score(band: str) -> Closure:
+    return lambda scope: None if scope.rfm is None else getattr(scope.rfm, band)
 
 
 def _variable(name: str, keys: tuple[Key, ...]) -> Closure:

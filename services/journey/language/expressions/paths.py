@@ -20,6 +20,7 @@ from services.journey.language.expressions.syntax import (
 )
 from services.journey.language.problems import nearest
 from shared.decisions import CALL_REASONS, MESSAGE_REASONS, CallOutcome, Decision
+from shared.rfm import SEGMENTS
 
 if TYPE_CHECKING:
     from services.journey.language.expressions.checker import Checker
@@ -119,19 +120,28 @@ def hyphenated_step(node: Arithmetic) -> Mistake | None:
 
 def known_values(checker: Checker, node: Node, other: Node) -> None:
     """`steps.x.outcome == "delivered"`: a word that the field never holds."""
-    if not isinstance(node, Path) or node.root != "steps" or len(node.keys) != 2:
+    words = _words_of(checker, node)
+    if not words:
         return
-    step = checker.context.steps.get(step_id(node.keys[0]))
-    words = _WORDS.get((step or "", str(node.keys[1].value)))
-    if words is None:
-        return
+    assert isinstance(node, Path)
     for item in other.items if isinstance(other, Items) else (other,):
         if isinstance(item, Constant) and isinstance(item.value, str) and item.value not in words:
             checker.add(
                 item.span,
-                f"`{node.keys[1].value}` is never `{item.value[:40]}`",
+                f"`{node.keys[-1].value}` is never `{item.value[:40]}`",
                 nearest(item.value, words),
             )
+
+
+def _words_of(checker: Checker, node: Node) -> tuple[str, ...]:
+    if not isinstance(node, Path):
+        return ()
+    if node.root == "rfm" and [key.value for key in node.keys] == ["segment"]:
+        return tuple(SEGMENTS)
+    if node.root != "steps" or len(node.keys) != 2:
+        return ()
+    step = checker.context.steps.get(step_id(node.keys[0]), "")
+    return _WORDS.get((step, str(node.keys[1].value)), ())
 
 
 _WORDS: dict[tuple[str, str], tuple[str, ...]] = {

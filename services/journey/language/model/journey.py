@@ -38,10 +38,22 @@ class Goal(EventCondition):
     value: Condition | None = None
 
 
+Band = Annotated[Whole, Field(ge=1, le=5)]
+
+
+class TestScore(Located):
+    """What a night's scoring would have found."""
+
+    recency: Band
+    frequency: Band
+    monetary: Band | None = None
+
+
 class TestCustomer(Located):
     id: Word | None = None
     anonymous_id: Word | None = None
     traits: dict[str, Data] = Field(default_factory=dict)
+    rfm: TestScore | None = None
 
 
 ReceiptWord = Literal["delivered", "opened", "clicked", "bounced", "complained"]
