@@ -47,6 +47,10 @@ _PATIENCE = 60.0
 """Real seconds that a sweep waits for a partition that is behind."""
 _PAUSE = 0.02
 
+_SETTINGS = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
+"""To compile some hundred small expressions takes longer than to evaluate them; the pass over a
+partition's history is sorted or hashed by customer, in memory where it can be."""
+
 _WAITING = """
 SELECT (SELECT count(*) FROM (SELECT FROM log_outbox LIMIT $2) AS o)
   + greatest(0, (SELECT h.next_offset - 1 - p.log_offset FROM log_heads h
@@ -135,7 +139,12 @@ class Sweeps:
         return sent
 
     async def _find(self, asked: Sweep) -> list[str]:
-        async with unavailable_when_lost(), self._pool.acquire() as connection:
+        async with (
+            unavailable_when_lost(),
+            self._pool.acquire() as connection,
+            connection.transaction(readonly=True),
+        ):
+            await connection.execute(_SETTINGS)
             try:
                 rows = await connection.fetch(asked.text, *asked.arguments, timeout=_LONGEST)
             except asyncpg.StatementTooComplexError:
