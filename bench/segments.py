@@ -94,6 +94,7 @@ FROM (
       ELSE 'Order Completed' END AS name
   FROM customers c CROSS JOIN generate_series(1, $2::int) AS n
 ) AS events
+ORDER BY at
 """
 
 
@@ -127,6 +128,7 @@ async def fill(pool: Pool, customers: int, each: int) -> None:
     async with pool.acquire() as connection:
         for months in range(6):
             await make_months(connection, now - timedelta(days=30 * months))
+    # In the order in which events come in: one customer's lie far apart.
     await pool.execute(_HISTORY, now, each, timeout=1800)
     await pool.execute("VACUUM ANALYZE customers", timeout=600)
     await pool.execute("VACUUM ANALYZE history", timeout=600)

@@ -18,6 +18,7 @@ from services.console import (
     messages_api,
     page,
     rfm_api,
+    segments_api,
     set_aside_api,
     workspace_api,
 )
@@ -41,6 +42,7 @@ _APIS = (
     workspace_api,
     journeys_api,
     graph_api,
+    segments_api,
     enter_api,
     customers_api,
     messages_api,

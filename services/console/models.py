@@ -336,3 +336,23 @@ class KeyWish(BaseModel):
     kind: KeyKind = "secret"
     rate: str | None = Field(default=None, examples=["100/s"])
     daily: int | None = Field(default=None, examples=[1000000])
+
+
+class WatcherRow(Answer):
+    """A journey that entering or leaving a segment starts."""
+
+    journey: str = Field(examples=["win-back"])
+    on: Literal["enter", "exit"]
+
+
+class SegmentRow(Answer):
+    name: str = Field(examples=["lapsed"])
+    title: str = Field(examples=["이탈 위험"])
+    where: str = Field(
+        examples=['did("Order Completed") and not did("Order Completed", within="90d")']
+    )
+    members: int | None = Field(examples=[1284])
+    """Customers inside now; null where they were not counted, or could not be in time."""
+    exact: bool
+    """False where the condition is too intricate for SQL: `members` may then be too many."""
+    watched_by: list[WatcherRow]

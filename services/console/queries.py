@@ -40,7 +40,7 @@ _ENDED = and_(counts.c.what.startswith("ended:"), counts.c.what != "ended:restar
 
 async def newest_workspace(connection: AsyncConnection) -> RowMapping | None:
     w = workspaces.c
-    columns = (w.revision, w.hash, w.active_from, w.applied_by, w.journeys)
+    columns = (w.revision, w.hash, w.active_from, w.applied_by, w.journeys, w.segments)
     found = await connection.execute(select(*columns).order_by(w.revision.desc()).limit(1))
     return found.mappings().one_or_none()
 

@@ -1,4 +1,4 @@
-"""`dangol schema journey`."""
+"""`dangol schema journey` and `dangol schema segment`."""
 
 import json
 
@@ -10,12 +10,11 @@ from services.cli.terminal import say
 def register(app: typer.Typer) -> None:
     schemas = typer.Typer(name="schema", help="JSON Schema for editors.", no_args_is_help=True)
 
-    @schemas.callback()
-    def _group() -> None:  # keeps the name of the one command there is
-        pass
-
     schemas.command("journey", epilog="Example: dangol schema journey > journey.schema.json")(
         journey
+    )
+    schemas.command("segment", epilog="Example: dangol schema segment > segment.schema.json")(
+        segment
     )
     app.add_typer(schemas)
 
@@ -29,3 +28,14 @@ def journey() -> None:
     from services.journey.language.model.journey import journey_schema
 
     say(json.dumps(journey_schema(), ensure_ascii=False, indent=2))
+
+
+def segment() -> None:
+    """Print the JSON Schema of a segment file.
+
+    Editors take it from a first line such as
+    `# yaml-language-server: $schema=../segment.schema.json`.
+    """
+    from services.journey.language.model.journey import segment_schema
+
+    say(json.dumps(segment_schema(), ensure_ascii=False, indent=2))

@@ -304,6 +304,13 @@ def test_the_schema_is_one_that_editors_read(capsys: pytest.CaptureFixture[str])
     assert {"journey", "trigger", "steps"} <= schema["properties"].keys()
 
 
+def test_the_schema_of_a_segment_is_there_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["schema", "segment"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["properties"].keys() == {"segment", "title", "where"}
+    assert set(schema["required"]) == {"segment", "where"}
+
+
 def test_graph_writes_the_picture_twice(workspace: Path, tmp_path: Path) -> None:
     assert call(["graph", "welcome", "--workspace", str(workspace), "-o", str(tmp_path)]) == 0
     assert (tmp_path / "welcome.svg").read_text().startswith("<svg ")

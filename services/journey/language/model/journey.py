@@ -171,5 +171,14 @@ class TestsFile(Located):
 
 def journey_schema() -> dict[str, Any]:
     """JSON Schema of a journey file, for editors."""
-    schema = Journey.model_json_schema()
+    return _schema(Journey)
+
+
+def segment_schema() -> dict[str, Any]:
+    """JSON Schema of a segment file, for editors."""
+    return _schema(Segment)
+
+
+def _schema(model: type[Located]) -> dict[str, Any]:
+    schema = model.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
