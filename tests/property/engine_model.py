@@ -25,10 +25,12 @@ from services.journey.core.effects import (
     WithdrawCall,
     WithdrawMessage,
 )
+from services.journey.core.identity_effects import MoveOut, TakeRecord, TakeRow
+from services.journey.core.merging import asked_since
 from services.journey.core.state import AtTime, Customer, Run, State, pack, unpack
-from services.journey.deciding import Deciding, emitted_event, readable
+from services.journey.deciding import NO_HISTORY, Deciding, emitted_event, readable
 from shared.clock import EPOCH
-from shared.event import Event, answer_event, encode, outcome_event, receipt_event
+from shared.event import HAPPENINGS, Event, answer_event, encode, outcome_event, receipt_event
 from shared.log.port import Record
 from shared.message import pack as pack_context
 from tests.property.engine_journeys import START, Input
@@ -120,34 +122,46 @@ class Alone:
         self.book = book
         self.customer = Customer(name, {}, State(needs=book.needs.id))
         self.told = Told()
-        self.queued: list[QueueMessage] = []
+        self.made: dict[str, QueueMessage | MakeCall] = {}
+        """Every message and call that was decided here."""
+        self.holds: set[str] = set()
+        """Those that are in this customer's name."""
+        self.consents: dict[str, tuple[datetime, bool]] = {}
+        self._taken: list[Event] = []
 
     def record(self, record: Record) -> tuple[Effect, ...]:
         (given,), refused = readable([record])
         assert not refused
         waiting = _due_at(self.customer, record.received_at)
-        decision = self._keep(decide(self.book, self.customer, given.event))
+        since = asked_since(self.customer, given.event)
+        own = [e for e in self._taken if since and e.received_at and e.received_at > since]
+        own = [event for event in own if event.kind in HAPPENINGS]
+        decision = self._keep(decide(self.book, self.customer, given.event, given.stamp, own))
         for run in decision.customer.state.runs:
             # Rule 3: a timer due at T comes after every event received at T.
             assert waiting.get(run.id, run) == run, f"{run} moved before {record}"
-        if decision.taken_in and given.event.kind != "outcome":
+        if decision.taken_in and given.event.kind not in NO_HISTORY:
+            self._taken.append(given.event)
             self.told.history.append(given.event.id)
         return decision.effects
 
     def tick(self, at: datetime) -> tuple[Effect, ...]:
         return self._keep(decide(self.book, self.customer, Tick(at))).effects
 
-    def _keep(self, decision: Decision) -> Decision:
+    def _keep(self, decision: Decision) -> Decision:  # noqa: C901 - one case for each effect
         self.customer = decision.customer
         told = self.told
         for effect in decision.effects:
             match effect:
                 case QueueMessage():
-                    self.queued.append(effect)
+                    self.made[effect.id] = effect
+                    self.holds.add(effect.id)
                     told.messages.append(as_message(effect))
                 case WithdrawMessage():
                     told.withdrawn.append(effect)
                 case MakeCall():
+                    self.made[effect.id] = effect
+                    self.holds.add(effect.id)
                     told.calls.append(effect)
                 case WithdrawCall():
                     told.withdrawn_calls.append(effect)
@@ -155,11 +169,33 @@ class Alone:
                     told.conversions.append(effect)
                 case StateConsent():
                     told.consents.append(effect)
+                    before = self.consents.get(effect.channel)
+                    if effect.counts and (before is None or effect.at >= before[0]):
+                        self.consents[effect.channel] = (effect.at, effect.granted)
                 case EmitEvent():
                     told.emitted.append(encode(emitted_event(self.customer.id, effect)))
                 case Count(journey, version, step, what):
                     told.counts[journey, version, step, what] += 1
+                case TakeRow(event):
+                    self._taken.append(event)
+                    told.history.append(event.id)
+                case TakeRecord(record):
+                    self._take(record.table, record.row)
+                case MoveOut():
+                    over = {effect.message_id for effect in told.withdrawn}
+                    over |= {effect.call_id for effect in told.withdrawn_calls}
+                    self.holds &= over
+                    self._taken, told.history, self.consents = [], [], {}
         return decision
+
+    def _take(self, table: str, row: dict[str, Any]) -> None:
+        if table in ("messages", "calls"):
+            self.holds.add(row["id"])
+        elif table == "consents":
+            at = msgspec.convert(row["stated_at"], datetime)
+            before = self.consents.get(row["channel"])
+            if before is None or at > before[0]:
+                self.consents[row["channel"]] = (at, row["granted"])
 
 
 def _due_at(customer: Customer, at: datetime) -> dict[str, Run]:

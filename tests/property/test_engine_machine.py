@@ -14,8 +14,10 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
+from services.journey.core.effects import MakeCall, QueueMessage
 from services.journey.library import Library
 from shared.clock import EPOCH, Clock, wall_clock
 from shared.db.connect import Pool
@@ -33,6 +35,7 @@ SPEED = 1200
 """A virtual day in 72 seconds: a wait of ten minutes is half a second."""
 STEPS = 70
 CUSTOMERS = [f"u{number}" for number in range(12)]
+DEVICES = {f"u{number}": f"device-{number}" for number in range(6)}
 JOURNEYS = {n: text for n, text in SOURCES.items() if n != "thanks"}  # which waits for the morning
 _DORMANT = """
 journey: dormant
@@ -100,8 +103,17 @@ class Driver:
             skew=chance.choice((0, 0, 0, 5, 30)) * MINUTE,
         )
         customer = chance.choice(CUSTOMERS)
-        self._sent.append(given.event(next(self._numbers), self._house.clock.now(), customer))
+        event = given.event(next(self._numbers), self._house.clock.now(), customer)
+        self._sent.append(self._by_a_device(event, customer))
         return self._sent[-1]
+
+    def _by_a_device(self, event: Event, customer: str) -> Event:
+        """Some customers have a device that tells its own id, and theirs after a login."""
+        device = DEVICES.get(customer)
+        if device is None or self._chance.random() < 0.3:
+            return event
+        user = customer if self._chance.random() < 0.3 else None
+        return msgspec.structs.replace(event, user_id=user, anonymous_id=device)
 
     async def own(self) -> str:
         """Whoever owns it already goes on believing so."""
@@ -189,31 +201,32 @@ async def modelled(house: House) -> dict[str, Any]:
     for model in models.values():
         model.tick(EPOCH + timedelta(days=365 * 200))
         counts += model.told.counts
-    consents = {
-        (name, said.channel): (name, said.channel, said.granted, said.at)
-        for name, model in models.items()
-        for said in sorted(model.told.consents, key=lambda said: said.at)
-    }
     each = [(name, model.told, model.told.end(model.customer)) for name, model in models.items()]
+    made = {one: what for model in models.values() for one, what in model.made.items()}
+    held = [(name, made[one]) for name, model in models.items() for one in model.holds]
     return {
         "traits": {name: in_order(told.traits) for name, told, _ in each},
         "state": {name: without_timers(model.customer.state) for name, model in models.items()},
         "messages": {
             (name, m.journey, m.step, m.id, m.run_id, m.held_out, m.at, pack_context(m.context))
-            for name, model in models.items()
-            for m in model.queued
+            for name, m in held
+            if isinstance(m, QueueMessage)
         },
         "calls": {
             (name, c.journey, c.step, c.id, c.run_id, c.at)
-            for name, told, _ in each
-            for c in told.calls
+            for name, c in held
+            if isinstance(c, MakeCall)
         },
         "withdrawn calls": {
             effect.call_id for _, told, _ in each for effect in told.withdrawn_calls
         },
         "withdrawn": {effect.message_id for _, told, _ in each for effect in told.withdrawn},
         "counts": dict(counts),
-        "consents": set(consents.values()),
+        "consents": {
+            (name, channel, granted, at)
+            for name, model in models.items()
+            for channel, (at, granted) in model.consents.items()
+        },
         "conversions": {
             (name, c.run_id, c.at, c.value): c.variants
             for name, told, _ in each
@@ -234,6 +247,8 @@ async def test_whatever_befalls_the_workers_the_log_decides(house: House, seed: 
         for _ in range(STEPS):
             await driver.step()
         await driver.settle()
+        kinds = Counter(decode(r.payload, r.received_at).kind for r in await house.records())
+        assert kinds["merge"], "no two ids have met"
         found = differences(await modelled(house), await house.stored())
         assert not found, "\n".join(found)
     except BaseException as error:

@@ -96,7 +96,7 @@ def relive(
 
 def _timeline(late: Iterable[Event], own: Iterable[Event]) -> list[tuple[Event, bool]]:
     both = [*((event, True) for event in late), *((event, False) for event in own)]
-    return sorted(both, key=lambda one: _received_at(one[0]))
+    return sorted(both, key=lambda one: (_received_at(one[0]), one[0].timestamp, one[0].id))
 
 
 def asked_since(customer: Customer | None, event: Event) -> datetime | None:
