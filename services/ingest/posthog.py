@@ -46,19 +46,19 @@ def unwrap(body: bytes) -> bytes:
 
 def key_of(document: Any) -> str | None:
     """The project key: the batch's, else the first event's."""
-    if isinstance(document, list):
-        return key_of(document[0]) if document else None
-    if not isinstance(document, dict):
-        return None
-    for field in ("api_key", "token"):
-        if key := as_text(document.get(field)):
-            return key
-    inner = document.get("batch")
-    return key_of(inner) if isinstance(inner, list) else _key_among(document.get("properties"))
+    batch = document.get("batch") if isinstance(document, dict) else document
+    first = batch[0] if isinstance(batch, list) and batch else None
+    for place in (document, first):
+        if not isinstance(place, dict):
+            continue
+        for value in (place.get("api_key"), place.get("token"), _token(place)):
+            if key := as_text(value):
+                return key
+    return None
 
 
-def _key_among(properties: Any) -> str | None:
-    return as_text(properties.get("token")) if isinstance(properties, dict) else None
+def _token(event: Document) -> Any:
+    return _object(event.get("properties")).get("token")
 
 
 def bearer(authorization: bytes) -> tuple[str, ...]:

@@ -9,11 +9,15 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from services.ingest import posthog
 from services.ingest.normalise import Scene
 from services.ingest.protocol import Reading, open_posthog, read
 from services.ingest.refused import Reason
-from shared.event import Event
+from shared.errors import BadInput
+from shared.event import Event, decode_unstamped, encode
 from tests.unit.ingest.doubles import RecordingAside, RecordingLog
 from tests.unit.ingest.sending import NOW
 
@@ -241,3 +245,45 @@ class TestHttp:
             "/i/v1/analytics/events", json=BATCH | {"api_key": None, "batch": [item("E")]}
         )
         assert response.status_code == 401
+
+
+words = st.sampled_from(
+    [
+        *("event", "distinct_id", "uuid", "timestamp", "offset", "options", "properties", "batch"),
+        *("$set", "$set_once", "$unset", "$anon_distinct_id", "$lib", "$group_key", "$group_set"),
+        *("alias", "token", "api_key", "sent_at", "$identify", "$create_alias", "$groupidentify"),
+        *("$pageview", "$screen", "$device_id", "process_person_profile", "E", "u1", "\0", ""),
+    ]
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=8),
+    max_leaves=25,
+)
+odd_items = st.fixed_dictionaries(
+    {"event": words, "distinct_id": words | st.integers()},
+    optional={"properties": anything, "$set": anything, "offset": st.floats(), "uuid": anything},
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(odd_items | anything, max_size=3), anything)
+def test_whatever_comes_is_an_event_or_set_aside(items: list[Any], sent: Any) -> None:
+    reading = taken(*items, sent_at=sent)
+    assert len(reading.refused) <= len(items)
+    assert len(reading.events) + len(reading.refused) >= len(items)
+    posthog.results(items, frozenset(event.id for event in reading.events))
+    for event in reading.events:
+        assert decode_unstamped(encode(event)) == event
+
+
+@pytest.mark.parametrize("body", [b'{"batch":[' * 400, b"[" * 400, b'{"properties":' * 400])
+def test_a_body_that_nests_deeply_is_refused_or_read(body: bytes) -> None:
+    closing = {b"[": b"]", b"{": b"}"}
+    tail = b"".join(closing[bytes([byte])] for byte in reversed(body) if bytes([byte]) in closing)
+    try:
+        parcel = open_posthog(body + b"1" + tail)
+    except BadInput:
+        return
+    parcel.key()
+    assert read(parcel, Scene(NOW, "shop")).events == []
