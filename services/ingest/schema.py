@@ -99,6 +99,11 @@ _ENTRIES = (
         (*_KINDS, "batch"),
     ),
     _Entry("/api/s/s2s/{kind}", "The same, from servers.", _EVENT, (*_KINDS, "batch")),
+    _Entry(
+        "/v1/webhook/{source}",
+        "A webhook that the workspace describes, signed by its sender.",
+        _ANY,
+    ),
     _Entry("/batch", "PostHog's events: one, a list, or a batch.", _POSTHOG),
     _Entry("/capture", "The same.", _POSTHOG),
     _Entry("/e", "The same; also a form whose `data` is Base64.", _POSTHOG),
@@ -165,6 +170,8 @@ def _parameters(entry: _Entry) -> Iterator[Schema]:
         yield _parameter("kind", {"type": "string", "enum": list(entry.kinds)})
     if "{key}" in entry.path:
         yield _parameter("key", {"type": "string"}, "The write key")
+    if "{source}" in entry.path:
+        yield _parameter("source", {"type": "string"}, "Its name in `dangol.yaml`")
 
 
 def _parameter(name: str, schema: Schema, text: str = "") -> Schema:
