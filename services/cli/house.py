@@ -31,6 +31,8 @@ from services.ingest.metrics import IngestMetrics
 from services.ingest.quota import Quotas, StoredUsage
 from services.ingest.schema import describe
 from services.ingest.stored import StoredAside
+from services.journey.firings.fanout import Fanout
+from services.journey.firings.planner import Planner
 from services.journey.leader import Leader
 from services.journey.library import Library
 from services.journey.maintenance import Maintenance
@@ -181,6 +183,10 @@ class House:
         leader.every(sweeps.every, "sweep", sweeps.run)
         nightly = Nightly(found.pool, found.clock, found.partitions)
         leader.every(nightly.every, "rfm", nightly.run)
+        planner = Planner(found.pool, engine.library, found.clock)
+        leader.every(Planner.EVERY, "firings", planner.turn)
+        fanout = Fanout(found.pool, engine.library, found.log, found.clock, found.partitions)
+        leader.every(Fanout.EVERY, "fan-out", fanout.turn)
         return leader
 
     def _add_dispatch(self, pool: Pool) -> Dispatcher:

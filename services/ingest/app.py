@@ -67,14 +67,7 @@ class Edge:
                 return answers.preflight(headers.get(b"access-control-request-headers"))
             if method not in route.methods:
                 raise answers.MethodNotAllowed(route.methods)
-            if route.does in TAKES_EVENTS:
-                return await self._intake.take(route, headers, scope, receive)
-            if route.does is Does.WEBHOOK:
-                return await self._intake.take_webhook(route, headers, receive)
-            if method == "POST":
-                with Load(self._intake.hands) as load:
-                    await self._intake.body(headers, receive, load)
-            return _known_answer(route, headers, scope)
+            return await self._done(route, scope, headers, receive)
         except ClientGone:
             return None
         except BadInput as error:
@@ -85,6 +78,20 @@ class Edge:
         except Exception:
             _logger.exception("A request failed.", action="ingest.failed", route=route.name)
             return answers.trouble()
+
+    async def _done(
+        self, route: Route, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> Answer:
+        if route.does in TAKES_EVENTS:
+            return await self._intake.take(route, headers, scope, receive)
+        if route.does is Does.WEBHOOK:
+            return await self._intake.take_webhook(route, headers, receive)
+        if route.does is Does.CATALOG:
+            return await self._intake.take_catalog(route, headers, scope, receive)
+        if scope["method"] == "POST":
+            with Load(self._intake.hands) as load:
+                await self._intake.body(headers, receive, load)
+        return _known_answer(route, headers, scope)
 
 
 def create_app(context: IngestContext) -> FastAPI:

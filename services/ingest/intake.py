@@ -16,6 +16,7 @@ from services.ingest import answers, lenient, posthog, webhook
 from services.ingest.again import Circumstances
 from services.ingest.answers import Answer
 from services.ingest.body import Hands, Load, Patience, read_body
+from services.ingest.catalog import read_catalog
 from services.ingest.keys import KeyRing, keys_of, known_writer, writer
 from services.ingest.limits import LIMITS, MAX_EVENT_BYTES, Limits
 from services.ingest.live import Live
@@ -170,8 +171,25 @@ class Intake:
             await self._store(route, reading, Circumstances(scene))
         return answers.SUCCESS
 
+    async def take_catalog(
+        self, route: Route, headers: Mapping[bytes, bytes], scope: Scope, receive: Receive
+    ) -> Answer:
+        """Answer when the catalogue events are durable."""
+        context = self._context
+        received = context.clock.now()
+        source = await writer(context.keys, keys_of(headers, scope["query_string"]))
+        self._admit(route, source)
+        with Load(self.hands) as load:
+            body = await self.body(headers, receive, load)
+            events = await asyncio.to_thread(read_catalog, body, source.name, received)
+            await context.log.append(events)
+        context.metrics.took(events, ())
+        if source.limited:
+            context.quotas.took(source, len(events))
+        return answers.SUCCESS
+
     def _admit(self, route: Route, source: Source) -> None:
-        if route.does is Does.IMPORT:
+        if route.does in (Does.IMPORT, Does.CATALOG):
             need_secret(source)
         if source.limited:
             self._context.quotas.admit(source)

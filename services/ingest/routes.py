@@ -24,6 +24,8 @@ class Does(Enum):
     """Takes what happened before: profile and history, and no journey moves by it."""
     WEBHOOK = auto()
     """Takes another house's webhook, as the workspace describes it."""
+    CATALOG = auto()
+    """Takes events that belong to no customer, from servers."""
     FORGET = auto()
     """Takes what SDKs tell of themselves, and forgets it."""
     SEGMENT_SETTINGS = auto()
@@ -34,6 +36,7 @@ class Does(Enum):
 
 
 TAKES_EVENTS = frozenset({Does.EVENTS, Does.IMPORT, Does.POSTHOG, Does.POSTHOG_V1})
+"""From customers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def _paths() -> Iterator[tuple[str, Route]]:
         yield f"/api/s/s2s/{name}", once
     yield "/beacon/v1/batch", Route("batch")
     yield "/v1/import", Route("import", Does.IMPORT)
+    yield "/v1/catalog", Route("catalog", Does.CATALOG)
     for path in ("/v1/m", "/m", "/rsaMetrics"):
         yield path, _FORGET
     yield "/sourceConfig", Route("source_config", Does.RUDDER_SETTINGS, methods=_READ)

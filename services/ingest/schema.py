@@ -45,6 +45,16 @@ _POSTHOG: Schema = {
         }
     ],
 }
+_CATALOG: Schema = {
+    "type": "object",
+    "examples": [
+        {
+            "event": "Product Restocked",
+            "properties": {"sku": "A-1", "stock": 12},
+            "messageId": "erp-5531",
+        }
+    ],
+}
 _ANY: Schema = {"type": "object", "examples": [{}]}
 _SUCCESS: Schema = {
     "type": "object",
@@ -85,6 +95,12 @@ _ENTRIES = (
         "Events of the past: profile and history, and no journey moves by them. Needs a secret "
         "key.",
         _BATCH,
+    ),
+    _Entry(
+        "/v1/catalog",
+        'An event that belongs to no customer (stock, a price), or `{"batch": [event, …]}`; with '
+        "a secret key only. It starts the journeys whose trigger has an `audience`.",
+        _CATALOG,
     ),
     _Entry(
         "/api/public/apps/{kind}",

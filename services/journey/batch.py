@@ -16,6 +16,7 @@ from services.journey.core.effects import (
 )
 from services.journey.core.identity_effects import CarryOn, MoveOut
 from services.journey.core.merge import Record
+from services.journey.core.occasions import Due
 from services.journey.core.state import Customer
 from shared.event import Event
 
@@ -97,6 +98,8 @@ class Batch:
     erased: list[tuple[str, Erase]] = field(default_factory=list)
     forgotten: set[str] = field(default_factory=set)
     """Customers whose rows go."""
+    firings: list[Due] = field(default_factory=list)
+    """What catalogue events start."""
     set_aside: list[tuple[str, bytes]] = field(default_factory=list)
 
     def drop(self, customer: str) -> None:

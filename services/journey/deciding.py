@@ -39,6 +39,7 @@ from services.journey.core.identity_effects import (
     TakeRecord,
     TakeRow,
 )
+from services.journey.core.occasions import due_by_catalog
 from services.journey.core.state import Customer, State
 from shared.event import Event, decode, encode, link_event
 from shared.log.port import Record
@@ -125,6 +126,9 @@ class Deciding:
         they are stored.
         """
         event = given.event
+        if event.kind == "catalog":
+            self._announce(given)
+            return
         late = bool(event.passed) or event.kind == "merge"
         witnessed = self._witnessed(given, stored) if late else stored
         try:
@@ -150,6 +154,15 @@ class Deciding:
             return
         self.new_events += 1
         self._write_history(given.customer, event, given.payload)
+
+    def _announce(self, given: Given) -> None:
+        """A catalogue event belongs to no customer: it makes firings."""
+        try:
+            self._batch.firings += due_by_catalog(self._book, given.event)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._batch.set_aside.append((f"not decided: {error!r}", given.payload))
+            return
+        self.new_events += 1
 
     def _write_history(self, customer: str, event: Event, payload: bytes) -> None:
         self._batch.history.append(

@@ -43,3 +43,11 @@ SWEEP_CHANGED = Counter("dangol_journey_sweep_changed", "Customers who changed s
 SWEEP_LATENESS = Gauge("dangol_journey_sweep_lateness_seconds", "How late the last sweep found")
 # Partitions that a sweep could not ask.
 SWEEP_FAILURES = Counter("dangol_journey_sweep_failures", "Partitions that were not swept")
+# Occasions on which a journey started for many at once; `result` is fired, too_old or paused.
+FIRINGS = Counter("dangol_journey_firings", "Firings planned", ["journey", "kind", "result"])
+# How late the last firing was against the moment for which it was meant.
+FIRING_LATE = Gauge("dangol_journey_firing_late_seconds", "Lateness of the last firing")
+# Customers whom firings have reached; their rate is the rate of the fan-out.
+FANNED_OUT = Counter("dangol_journey_fanned_out", "Customers reached by firings", ["journey"])
+# Firings that have not come to everybody yet.
+FIRINGS_OPEN = Gauge("dangol_journey_firings_open", "Firings under way")

@@ -22,6 +22,7 @@ from services.journey.core import dedupe, history, merging, segments
 from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.deciding import Deciding, Given, readable
+from services.journey.firings import rows as firing_rows
 from services.journey.library import Current, Library
 from services.journey.store import Store, Unstorable, WorkspaceChanged
 from shared.clock import EPOCH, Clock
@@ -177,7 +178,7 @@ class PartitionOwner:
         )
         events, batch.set_aside = self._readable(fetch)
         metrics.EVENTS.labels("set_aside").inc(len(batch.set_aside))
-        names = list(dict.fromkeys(given.customer for given in events))
+        names = list(dict.fromkeys(g.customer for g in events if g.event.kind != "catalog"))
         customers = await self._load(names, current.book, now)
         events = await self._unspilled(events, customers)
         deciding = Deciding(current.book, batch, customers)
@@ -350,6 +351,7 @@ class PartitionOwner:
         for (journey, _version, _step, what), n in batch.counts.items():
             if what != "reached":
                 metrics.RUNS.labels(journey, what).inc(n)
+        firing_rows.told(batch.firings)
         for message in batch.messages:
             metrics.MESSAGES.labels(message.journey, message.channels[0]).inc()
 

@@ -15,6 +15,7 @@ from services.journey import erasing, moving, queues, settling
 from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.core.history import Needs, Row
 from services.journey.core.state import Customer, pack, unpack
+from services.journey.firings import rows as firings
 from shared.clock import EPOCH
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
@@ -239,6 +240,8 @@ class Store:
                 await queues.store_calls(connection, batch)
                 await _store_rest(connection, batch)
                 await moving.send_out(connection, batch)
+                if batch.firings:
+                    await firings.insert(connection, batch.firings)
                 await outbox.put(connection, batch.emitted, batch.partitions)
                 await erasing.rename_conversions(connection, batch)
             except _NEVER as error:

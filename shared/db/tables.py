@@ -259,6 +259,42 @@ suppressions = Table(
     Column("at", Instant, nullable=False),
 )
 
+firings = Table(
+    "firings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("journey", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("fired_at", Instant, nullable=False),
+    Column("missed", Integer, nullable=False),
+    Column("trigger", JSONB, nullable=False),
+    Column("zones", ARRAY(Text)),
+    Column("rest", Boolean, nullable=False),
+    Column("done_at", Instant),
+    Column("skipped", Text),
+)
+
+firing_cursors = Table(
+    "firing_cursors",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("firing", Text, primary_key=True),
+    Column("after", Text, nullable=False),
+    Column("put", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False),
+)
+
+firing_marks = Table(
+    "firing_marks",
+    metadata,
+    Column("journey", Text, primary_key=True),
+    Column("considered", Instant, nullable=False),
+)
+
 workspaces = Table(
     "workspaces",
     metadata,

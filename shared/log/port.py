@@ -27,7 +27,7 @@ or None if something has been appended behind `end` in the meantime (read again)
 lets go. Nothing is lost if it does neither: its commits fail by the epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -73,3 +73,8 @@ class LogReader(Protocol):
 
     async def wait(self, partition: int, timeout: float) -> None:
         """Return when the partition may have news, or after `timeout` real seconds."""
+
+
+class LogEnds(Protocol):
+    async def ends(self) -> Mapping[int, int]:
+        """Partition → the offset of its newest record, 0 without one. Raises Unavailable."""

@@ -110,7 +110,7 @@ HEARTBEAT_LIMIT = 5.0
 
 
 class PostgresLog:
-    """Implements `EventLog`."""
+    """Implements `EventLog` and `LogEnds`."""
 
     def __init__(self, pool: Pool, partitions: int, clock: Clock = REAL) -> None:
         self._pool = pool
@@ -149,6 +149,13 @@ class PostgresLog:
                 columns=("partition", "log_offset", "received_at", "payload"),
                 format="binary",
             )
+
+    async def ends(self) -> Mapping[int, int]:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            rows = await connection.fetch(
+                "SELECT partition, next_offset - 1 AS last FROM log_heads"
+            )
+        return {row["partition"]: row["last"] for row in rows}
 
 
 async def _one_piece(data: bytes) -> AsyncIterator[bytes]:

@@ -5,7 +5,7 @@ here, when their event is taken in: the member is still one, the date is still t
 is not meant is left as they were, so that another firing for the same occasion can still find them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from services.journey.core.anniversaries import is_day, next_date
 from services.journey.core.dedupe import OCCASION
 from services.journey.core.effects import Count
 from services.journey.core.flow import Audience, Flow, Moment, OnDate, Plan, Schedule, Scope
+from services.journey.core.segments import is_nobody
 from services.journey.core.state import Trigger
 from services.journey.core.work import Walk
 from shared.decisions import Refusal
@@ -67,6 +68,10 @@ class _Told(msgspec.Struct, frozen=True):
     after: datetime
     at: datetime
     fired_at: datetime
+
+
+Maker = Callable[[Flow, str, datetime, datetime], Firing]
+"""A flow, a label, the moment that was meant and the moment that it is."""
 
 
 def scheduled(flow: Flow, label: str, at: datetime, fired_at: datetime) -> Firing:
@@ -146,7 +151,8 @@ def meant(work: Walk, event: Event, received_at: datetime) -> Meant | None:
     """None if the journey is gone, or the customer is not (or no longer) among those meant."""
     told = msgspec.convert(event.properties[_KEY], _Told)
     flow = work.book.fired(event.properties["journey"], event.properties["version"], received_at)
-    if flow is None or flow.plan is None:
+    # A customer of whom nothing has been heard may just have been erased: nobody is there to start.
+    if flow is None or flow.plan is None or is_nobody(work.before.state):
         return None
     found = _meant(work, flow, flow.plan, told, event, received_at)
     if found is None:

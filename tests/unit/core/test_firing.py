@@ -40,7 +40,7 @@ def workspace(trigger: str, rest: str = "") -> tuple[Flow, Book]:
 
 
 def person(**traits: Any) -> Customer:
-    return Customer("u", traits, State())
+    return Customer("u", traits, State(seen={1: 0}))
 
 
 def received(event: Event, at: datetime) -> Event:
@@ -165,3 +165,14 @@ def test_a_catalogue_event_is_trigger_and_event() -> None:
     (run,) = told(book, person(sku="A"), fired).customer.state.runs
     assert (run.trigger.name, run.trigger.properties) == ("Restocked", {"sku": "A", "n": 1})
     assert not told(book, person(sku="B"), fired).taken_in
+
+
+def test_nobody_is_meant_who_is_not_there_any_more() -> None:
+    flow, book = workspace("{event: Restocked, audience: 'profile.sku == null'}")
+    event = catalog_event(message_id="m1", name="Restocked", properties={}, at=NOW, source="x")
+    fired = firing.on_catalog(flow, received(event, NOW))
+    assert told(book, person(), fired).taken_in
+    erased = Customer("u", {}, State())
+    decision = told(book, erased, fired)
+    assert decision.customer is erased
+    assert not decision.effects
