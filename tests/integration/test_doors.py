@@ -79,6 +79,22 @@ async def test_one_click_unsubscribes_before_it_answers(
     assert (row["source"], row["wording"]) == ("unsubscribe", "List-Unsubscribe=One-Click")
 
 
+async def test_a_link_from_before_the_login_is_about_the_user(
+    house: House, links: Links, web: httpx.AsyncClient
+) -> None:
+    guest = partition_of("guest", PARTITIONS), "guest"
+    await house.pool.execute(
+        "INSERT INTO customers (partition, id, state, forwarded_to) VALUES ($1, $2, '', $3)",
+        *guest,
+        ANN,
+    )
+    assert (await web.post(leave(links, "guest"), content=ONE_CLICK)).status_code == 200
+    assert await consents(house) == {"email": False, "sms": True}
+    assert await consents(house, "guest") == {}
+    (event,) = await told(house)
+    assert event["customer"] == ANN
+
+
 async def test_looking_changes_nothing(house: House, links: Links, web: httpx.AsyncClient) -> None:
     answer = await web.get(leave(links))
     assert answer.status_code == 200

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.dispatch.doors.links import Leave
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.owners import owner_of
 from shared.event import Event, partition_of, receipt_event
 from shared.ids import derived_id
 from shared.log import outbox
@@ -64,10 +65,11 @@ class Doors:
     async def consents(self, customer: str) -> dict[str, bool]:
         """Channel → the newest statement. Raises Unavailable."""
         async with unavailable_when_lost(), self._pool.acquire() as connection:
+            owner = await owner_of(connection, customer, self._partitions)
             rows = await connection.fetch(
                 "SELECT channel, granted FROM consents WHERE partition = $1 AND customer = $2",
-                self._partition(customer),
-                customer,
+                self._partition(owner),
+                owner,
             )
         return {row["channel"]: row["granted"] for row in rows}
 
@@ -84,8 +86,10 @@ class Doors:
             self._pool.acquire() as connection,
             connection.transaction(),
         ):
-            if await self._is_known(connection, leave.customer):
-                await self._write(connection, leave.customer, statements, source, now)
+            # The message may have gone out before its customer had logged in.
+            owner = await owner_of(connection, leave.customer, self._partitions)
+            if await self._is_known(connection, owner):
+                await self._write(connection, owner, statements, source, now)
             elif not all(statement.granted for statement in statements):
                 await connection.execute(_SUPPRESS, leave.address_hash, now)
 
