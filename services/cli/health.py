@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 Check = Callable[[], Awaitable[str | None]]
@@ -25,7 +25,11 @@ def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> A
         body = {"code": "not_ready", "message": "; ".join(missing.values()), "missing": missing}
         return JSONResponse(body, status_code=503, headers={"Retry-After": "1"})
 
-    @router.get("/metrics", summary="Metrics in the Prometheus text format")
+    @router.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        summary="Metrics in the Prometheus text format",
+    )
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

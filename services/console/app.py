@@ -51,6 +51,7 @@ _APIS = (
     set_aside_api,
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Failure, "description": "The request cannot be used"},
     401: {"model": Failure, "description": "No token, or an unknown or revoked one"},
     403: {"model": Failure, "description": "The token's role does not reach this far"},
     422: {"model": Failure, "description": "A parameter does not fit"},

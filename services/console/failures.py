@@ -5,6 +5,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from services.console.refusal import Refused, problem_row
 from shared.errors import BadInput, DangolError, Unavailable
@@ -52,10 +53,22 @@ def _ours(error: DangolError) -> Response:
     return JSONResponse(content, 503, {"Retry-After": str(RETRY_AFTER)})
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     content = {"code": _CODES.get(error.status_code, "refused"), "message": str(error.detail)}
-    return JSONResponse(content, error.status_code, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return JSONResponse(content, error.status_code, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """All that the path understands: each of its routes alone knows its own method only."""
+    found: set[str] = set()
+    for route in request.app.router.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

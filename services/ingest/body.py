@@ -115,10 +115,11 @@ async def read_body(
     receive: Receive, announced: int, load: Load, patience: Patience, limits: Limits
 ) -> bytes:
     """The whole body, inflated. Raises TooMuch, TooSlow, BadInput, Unavailable or ClientGone."""
-    if announced > limits.body:
-        raise _too_much(limits)
     place = patience.begin()
     try:
+        if announced > limits.body:
+            await _discard(receive, 0, limits)
+            raise _too_much(limits)
         body = await _receive_all(receive, load, limits)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
@@ -142,11 +143,25 @@ async def _receive_all(receive: Receive, load: Load, limits: Limits) -> bytes:
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limits.body:
+            if message.get("more_body", False):
+                await _discard(receive, size, limits)
             raise _too_much(limits)
         load.add(len(chunk))
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _discard(receive: Receive, size: int, limits: Limits) -> None:
+    """Read what comes and drop it, up to twice what may come: an answer that is given while the
+    client still sends is often lost on its way, and a client that hears nothing sends it again."""
+    while size <= 2 * limits.body:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        size += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 def inflate(body: bytes, load: Load, limits: Limits) -> bytes:

@@ -129,6 +129,11 @@ _ENTRIES = (
         "PostHog's newer protocol: a Bearer key, and `results` in the answer that name each event.",
         _POSTHOG,
     ),
+    _Entry(
+        "/v1/webhook/{source}",
+        "Another system's signed webhook, as `sources:` in dangol.yaml describes it.",
+        _ANY,
+    ),
     _Entry("/flags", "PostHog's feature flags: there are none. Also `/decide`.", _ANY),
     _Entry("/v1/m", "What SDKs tell of themselves; forgotten. Also `/rsaMetrics`.", _ANY),
     _Entry("/v1/projects/{key}/settings", "The settings of Segment's SDKs in browsers."),
@@ -167,13 +172,16 @@ def _operation(entry: _Entry, method: str) -> Schema:
         "parameters": list(_parameters(entry)),
         "responses": {"200": _answer("Taken, durably", _SUCCESS)},
     }
+    if "{" in entry.path:
+        operation["responses"]["404"] = _answer("No such path", _FAILURE)
     if entry.body is None:
-        operation["responses"] = {"200": _answer("The settings", _ANY)}
+        operation["responses"]["200"] = _answer("The settings", _ANY)
         return operation
     operation["requestBody"] = {"content": {"application/json": {"schema": entry.body}}}
     operation["responses"] |= {
         "400": _answer("No JSON, or no events", _FAILURE),
         "401": _answer("No key, or an unknown or revoked one", _FAILURE),
+        "403": _answer("A key that may not do this", _FAILURE),
         "413": _answer("Too much for one request", _FAILURE),
         "429": _answer("Over the key's limit: again after `Retry-After`", _FAILURE),
         "503": _answer("Our trouble: again after `Retry-After`", _FAILURE),
@@ -184,6 +192,8 @@ def _operation(entry: _Entry, method: str) -> Schema:
 def _parameters(entry: _Entry) -> Iterator[Schema]:
     if entry.kinds:
         yield _parameter("kind", {"type": "string", "enum": list(entry.kinds)})
+    if "{source}" in entry.path:
+        yield _parameter("source", {"type": "string"}, "Its name in dangol.yaml")
     if "{key}" in entry.path:
         yield _parameter("key", {"type": "string"}, "The write key")
     if "{source}" in entry.path:
