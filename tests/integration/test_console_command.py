@@ -204,6 +204,28 @@ async def test_without_a_server_the_database_is_worked_on_directly(
     assert "did you mean `welcome`?" in missing.err
 
 
+@pytest.mark.parametrize("over", ["server", "database"])
+async def test_customers_are_scored_on_demand(
+    over: str, server: str, database: dict[str, str], folder: Path, run: Run, pool: Pool
+) -> None:
+    where = {"DANGOL_SERVER": server, "DANGOL_ADMIN_TOKEN": ADMIN} if over == "server" else database
+    await run("apply", "workspace", **where)
+    refused = await run("rfm", "score", **where)
+    assert refused.status == 1
+    assert "rfm: {event: Order Completed" in refused.err
+    settings = folder / "workspace/dangol.yaml"
+    settings.write_text(settings.read_text() + "rfm: {event: Order Completed}\n")
+    await run("apply", "workspace", **where)
+    await pool.execute("INSERT INTO customers (partition, id, state) VALUES (0, 'ann', '')")
+    await pool.execute(
+        "INSERT INTO history VALUES (0, 'ann', now() - interval '1 h', 'm', 'track',"
+        " 'Order Completed', now() - interval '1 h', '{}')"
+    )
+    done = await run("rfm", "score", **where)
+    assert done.out == "Scored. 1 customer changed.\n", done.err
+    assert await pool.fetchval("SELECT count(*) FROM log_outbox") == 1
+
+
 async def test_a_log_ahead_of_the_clock_is_where_a_revision_comes_into_force(
     database: dict[str, str], run: Run, pool: Pool
 ) -> None:
