@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -108,14 +109,14 @@ class House:
         self._dsn = dsn
         self._wakeups = wakeups
 
-    async def publish(self, sources: dict[str, str]) -> None:
+    async def publish(self, sources: dict[str, str], in_flight: str = "pin") -> None:
         files = {
             "dangol.yaml": _SETTINGS,
             **{f"templates/{t}/{name}": body for t in "ab" for name, body in _TEMPLATES.items()},
             **{f"journeys/{name}.yaml": text for name, text in sources.items()},
         }
         encoded = {name: text.encode() for name, text in files.items()}
-        await apply(self.pool, encoded, "test", self.clock)
+        await apply(self.pool, encoded, "test", self.clock, in_flight=in_flight)
 
     async def open(self, sources: dict[str, str]) -> None:
         await self.publish(sources)
@@ -195,24 +196,41 @@ class House:
         return len(untold)
 
     async def promise(self) -> None:
-        """Between any two transactions: what is due has a row in `timers` at or before it."""
+        """Between any two transactions: what is due has a row in `timers` at or before it.
+
+        What a pause puts off has one that looks again.
+        """
+        changes = "SELECT journey FROM journey_changes WHERE status = 'paused'"
+        pauses = {row["journey"] for row in await self.pool.fetch(changes)}
         rows = await self.pool.fetch(
             "SELECT c.id, c.state, (SELECT min(due_at) FROM timers t"
             " WHERE t.partition = c.partition AND t.customer = c.id) AS first FROM customers c"
         )
         for row in rows:
-            due = next_due(Customer(row["id"], {}, unpack(row["state"])))
+            state = unpack(row["state"])
+            runs = tuple(run for run in state.runs if run.journey not in pauses)
+            state = msgspec.structs.replace(state, runs=runs)
+            due = next_due(Customer(row["id"], {}, state))
             assert due is None or (row["first"] is not None and row["first"] <= due), dict(row)
 
     async def is_settled(self) -> bool:
         settled: bool = await self.pool.fetchval(
-            "SELECT NOT EXISTS (SELECT FROM timers) AND NOT EXISTS (SELECT FROM log_outbox)"
+            "SELECT NOT EXISTS (SELECT FROM timers WHERE due_at < $1)"
+            " AND NOT EXISTS (SELECT FROM log_outbox)"
             " AND NOT EXISTS (SELECT FROM messages WHERE status = 'staged')"
             " AND NOT EXISTS (SELECT FROM calls WHERE status = 'staged')"
             " AND (SELECT bool_and(p.log_offset = h.next_offset - 1)"
             "      FROM partitions p JOIN log_heads h ON h.partition = p.id)"
+            " AND (SELECT bool_and(settled_revision >= coalesce((SELECT max(revision)"
+            "      FROM workspaces WHERE in_flight <> '{}'), 0)) FROM partitions)",
+            self.end,
         )
         return settled
+
+    @property
+    def end(self) -> datetime:
+        """Behind everything but the last timer of those who were erased."""
+        return self.clock.now() + timedelta(days=3)
 
     # What it came to -------------------------------------------------------------------------
 
@@ -228,12 +246,15 @@ class House:
         customers = await fetch("SELECT id, traits, state FROM customers")
         messages = await fetch(
             "SELECT customer, journey, step, id, run_id, held_out, created_at, context"
-            " FROM messages"
+            " FROM messages WHERE erased IS NOT TRUE"
         )
         calls = await fetch(
             "SELECT customer, journey, step, id, run_id, created_at, outcome FROM calls"
         )
-        withdrawn = await fetch("SELECT id FROM messages WHERE reason = 'run_ended'")
+        withdrawn = await fetch(
+            "SELECT id FROM messages WHERE reason = 'run_ended' AND erased IS NOT TRUE"
+        )
+        erased = await fetch("SELECT id, context, status, reason FROM messages WHERE erased")
         counts = await fetch(
             "SELECT journey, version, step, what, sum(n)::int AS n FROM counts GROUP BY 1, 2, 3, 4"
         )
@@ -247,6 +268,7 @@ class House:
             "calls": {tuple(row)[:-1] for row in calls},
             "withdrawn calls": {row["id"] for row in calls if row["outcome"] == "dropped"},
             "withdrawn": {row["id"] for row in withdrawn},
+            "erased": {tuple(row) for row in erased},
             "counts": {tuple(row)[:4]: row["n"] for row in counts},
             "consents": {tuple(row) for row in consents},
             "conversions": {tuple(row)[:4]: row["variants"] for row in conversions},

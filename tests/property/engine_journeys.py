@@ -19,7 +19,7 @@ from services.journey.core.flow import Flow
 from services.journey.core.history import Needs
 from services.journey.language.compile import compile_journey
 from shared.clock import EPOCH
-from shared.event import Event
+from shared.event import Event, erase_event
 
 START = datetime(2026, 4, 6, 8, 40, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -326,6 +326,8 @@ class Input:
 
     def event(self, number: int, at: datetime, customer: str = "u1") -> Event:
         happened = at - self.skew
+        if self.name == "erase":
+            return erase_event(request=f"{customer}-{number}", customer=customer, at=at)
         if self.name == "identify":
             traits = {"tier": self.total, "due": happened.isoformat(), "plan": self.cart}
             return Event(

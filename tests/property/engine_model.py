@@ -13,12 +13,13 @@ import msgspec
 
 from services.journey.batch import Batch, TimerRow
 from services.journey.core.book import Book
-from services.journey.core.decide import Decision, Tick, decide, next_due
+from services.journey.core.decide import Decision, Tick, decide, due_of
 from services.journey.core.effects import (
     Convert,
     Count,
     Effect,
     EmitEvent,
+    Erase,
     MakeCall,
     QueueMessage,
     StateConsent,
@@ -30,6 +31,7 @@ from services.journey.core.merging import asked_since
 from services.journey.core.state import AtTime, Customer, Run, State, pack, unpack
 from services.journey.deciding import NO_HISTORY, Deciding, emitted_event, readable
 from shared.clock import EPOCH
+from shared.erasure import hash_of_customer
 from shared.event import HAPPENINGS, Event, answer_event, encode, outcome_event, receipt_event
 from shared.log.port import Record
 from shared.message import pack as pack_context
@@ -65,13 +67,25 @@ class Told:
     consents: list[StateConsent] = field(default_factory=list)
     emitted: list[bytes] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
+    erased: bool = False
     counts: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
 
     def end(self, customer: Customer) -> "Told":
         """The customer as a later reader finds her; where timers are armed is its own affair."""
+        if self.erased:
+            known = {message[0] for message in self.messages}
+            self.withdrawn = [w for w in self.withdrawn if w.message_id in known]
+            calls = {call.id for call in self.calls}
+            self.withdrawn_calls = [w for w in self.withdrawn_calls if w.call_id in calls]
         self.traits = as_stored(customer.traits)
         self.state = pack(msgspec.structs.replace(customer.state, armed_at=None))
         return self
+
+    def erase(self) -> None:
+        """What an erasure takes away; what became of goals and the counts stay."""
+        self.erased = True
+        for kept in (self.messages, self.calls, self.consents, self.emitted, self.history):
+            kept.clear()
 
     def lines(self) -> list[str]:
         state = unpack(self.state)
@@ -127,6 +141,9 @@ class Alone:
         self.holds: set[str] = set()
         """Those that are in this customer's name."""
         self.consents: dict[str, tuple[datetime, bool]] = {}
+        self.erased: list[str] = []
+        """Messages of a life before an erasure."""
+        self.erased_at: datetime | None = None
         self._taken: list[Event] = []
 
     def record(self, record: Record) -> tuple[Effect, ...]:
@@ -137,13 +154,21 @@ class Alone:
         own = [e for e in self._taken if since and e.received_at and e.received_at > since]
         own = [event for event in own if event.kind in HAPPENINGS]
         decision = self._keep(decide(self.book, self.customer, given.event, given.stamp, own))
-        for run in decision.customer.state.runs:
+        for run in () if self.book.transfers else decision.customer.state.runs:
             # Rule 3: a timer due at T comes after every event received at T.
-            assert waiting.get(run.id, run) == run, f"{run} moved before {record}"
+            was = waiting.get(run.id, run)
+            assert (was.step, was.waiting) == (run.step, run.waiting), f"{run} moved by {record}"
         if decision.taken_in and given.event.kind not in NO_HISTORY:
             self._taken.append(given.event)
             self.told.history.append(given.event.id)
         return decision.effects
+
+    def hidden(self, at: datetime, key: bytes) -> str:
+        """Under which name something of that instant stands in the tables that count."""
+        name = self.customer.id
+        if self.erased_at is not None and at <= self.erased_at:
+            return hash_of_customer(name, key)
+        return name
 
     def tick(self, at: datetime) -> tuple[Effect, ...]:
         return self._keep(decide(self.book, self.customer, Tick(at))).effects
@@ -153,6 +178,13 @@ class Alone:
         told = self.told
         for effect in decision.effects:
             match effect:
+                case Erase(at=at):
+                    made = [self.made.pop(name) for name in self.holds]
+                    self.erased += [m.id for m in made if isinstance(m, QueueMessage)]
+                    self.erased_at = at
+                    self.holds.clear()
+                    self.consents, self._taken = {}, []
+                    told.erase()
                 case QueueMessage():
                     self.made[effect.id] = effect
                     self.holds.add(effect.id)
@@ -196,6 +228,16 @@ class Alone:
             before = self.consents.get(row["channel"])
             if before is None or at > before[0]:
                 self.consents[row["channel"]] = (at, row["granted"])
+
+
+def next_firing(book: Book, customer: Customer) -> datetime | None:
+    """When the next run moves by itself; pauses put it off."""
+    firings = [
+        book.fires_at(run.journey, due, customer.id)
+        for run in customer.state.runs
+        if (due := due_of(run)) is not None
+    ]
+    return min((at for at in firings if at is not None), default=None)
 
 
 def _due_at(customer: Customer, at: datetime) -> dict[str, Run]:
@@ -247,7 +289,7 @@ def live(book: Book, inputs: Sequence[Input], tellings: Sequence[Telling]) -> Li
     log: list[Record] = []
     while coming:
         at = coming[0][0]
-        due = next_due(model.customer)
+        due = next_firing(book, model.customer)
         if due is not None and due < at:
             effects, at = model.tick(due), due
             dues.append(due)
@@ -261,9 +303,10 @@ def live(book: Book, inputs: Sequence[Input], tellings: Sequence[Telling]) -> Li
             later += 1
             heapq.heappush(coming, (moment, later, event))
     end = (log[-1].received_at if log else START) + timedelta(days=3)
-    while (due := next_due(model.customer)) is not None and due <= end:
+    while (due := next_firing(book, model.customer)) is not None and due <= end:
         model.tick(due)
         dues.append(due)
+    model.tick(end)
     return Life(log, model.told.end(model.customer), sorted(dues), end)
 
 
@@ -352,8 +395,10 @@ class Stored:
     def customer(self) -> Customer:
         return self.load().get(WHO) or Customer(WHO, {}, State(needs=self.book.needs.id))
 
-    def decide(self, records: Sequence[Record], log_time: datetime, rows: int) -> Batch:
-        """As `PartitionOwner._step` does it."""
+    def decide(
+        self, records: Sequence[Record], log_time: datetime, rows: int, settles: bool = False
+    ) -> Batch:
+        """As `PartitionOwner._step` does it; `settles` if an apply's rule is to meet everybody."""
         events, refused = readable(records)
         assert not refused
         batch = Batch(0, 1, 1, 1, 0, log_time, log_time, offered=True)
@@ -367,6 +412,10 @@ class Stored:
             deciding.add(self.load())
         for name in dict.fromkeys([*(r.customer for r in fired), *deciding.due_now(log_time)]):
             deciding.tick(name, log_time)
+        if settles and self.row is not None:
+            if not deciding.knows(WHO):
+                deciding.add(self.load())
+            deciding.tick(WHO, log_time, looks=False)
         return deciding.finish(fired)
 
     def commit(self, batch: Batch) -> None:
@@ -379,12 +428,19 @@ class Stored:
                 assert self.row is not None, "an update of a row that is not there"
                 traits = self.row[0]
             self.row = traits, pack(customer.state)
+        if batch.erased:
+            self.timers.clear()
+        if WHO in batch.forgotten:
+            self.row = None
         for row in batch.fired:
-            self.timers.remove(row)
+            if row in self.timers:
+                self.timers.remove(row)
         for due, name in batch.timers:
             self._number += 1
             self.timers.append(TimerRow(self._number, due, name))
         told = self.told
+        if batch.erased:
+            told.erase()
         told.messages += [as_message(message) for message in batch.messages]
         told.withdrawn += batch.withdrawn
         told.calls += [call for _, call in batch.calls]
@@ -398,7 +454,7 @@ class Stored:
     def check(self) -> None:
         """The promises about timers, between any two batches."""
         state = self.customer.state
-        due = next_due(self.customer)
+        due = next_firing(self.book, self.customer)
         rows = [row.due_at for row in self.timers]
         if due is not None:
             assert any(at <= due for at in rows), f"due at {due}, no row before it: {rows}"
@@ -431,10 +487,10 @@ def in_batches(book: Book, life: Life, cuts: Sequence[Cut]) -> Told:
             reached = max(reached, log_time(last, ends, cut.share, dues))
         for _ in range(cut.failures):
             stored.decide(records, reached, cut.rows)  # never stored
-        stored.commit(stored.decide(records, reached, cut.rows))
+        stored.commit(stored.decide(records, reached, cut.rows, settles=cut.rows == 1))
         stored.check()
         if number > 10 * len(log) + 100:
             break  # cuts without records only
-    stored.commit(stored.decide(log[place:], end, 1000))
+    stored.commit(stored.decide(log[place:], end, 1000, settles=True))
     stored.check()
     return stored.told.end(stored.customer)

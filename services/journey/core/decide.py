@@ -88,7 +88,7 @@ def decide(
     if isinstance(given, Tick):
         work = Walk(book, customer)
         if customer.state.erased_at is not None:
-            erasure.forget(work, given.at)
+            erasure.forget(work, given.at, alone=True)
         if customer.state.forward:  # a timer from before it belonged to somebody else
             return Decision(work.finish(), tuple(work.effects))
         _fire(work, given.at, inclusive=True)
@@ -145,13 +145,9 @@ def _decide_event(
     stamp = stamp or received_at
     work = Walk(book, customer)
     _fire(work, stamp, inclusive=False)
-    if event.kind == "erase" and (not work.state.forward or "of" in event.properties):
-        erased = erasure.take_in(work, event, stamp)
-        return Decision(work.finish(), tuple(work.effects), taken_in=erased)
-    erased_at = work.state.erased_at
-    if erased_at is not None and erasure.is_of_before(erased_at, event):
-        erasure.refuse(work, event)
-        return Decision(work.finish(), tuple(work.effects), taken_in=False)
+    taken_in = _erased(work, event, stamp)
+    if taken_in is not None:
+        return Decision(work.finish(), tuple(work.effects), taken_in=taken_in)
     is_others = work.state.forward or event.kind == "link"
     if is_others and identity.passes_on(work, event, stamp, moving=moving):
         return Decision(work.finish(), tuple(work.effects), taken_in=False, passed_on=True)
@@ -184,6 +180,20 @@ def _decide_event(
     segments.follow(work, stamp, starting=not event.historical)
     _catch_up(work, event, stamp)
     return Decision(work.finish(), tuple(work.effects))
+
+
+def _erased(work: Walk, event: Event, stamp: datetime) -> bool | None:
+    """An erasure, or what one has left nothing for: whether it is taken in. None: neither."""
+    if event.kind == "erase" and (not work.state.forward or "of" in event.properties):
+        return erasure.take_in(work, event, stamp)
+    erased_at = work.state.erased_at
+    if erased_at is None:
+        return None
+    erasure.forget(work, stamp, alone=False)
+    if not erasure.is_of_before(erased_at, event):
+        return None
+    erasure.refuse(work, event)
+    return False
 
 
 def _move(work: Walk, event: Event, stamp: datetime, witnessed: Sequence[Event]) -> None:

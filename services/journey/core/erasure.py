@@ -121,16 +121,19 @@ def _is_after(record: Record, erased_at: datetime) -> bool:
     return isinstance(made, datetime) and made > erased_at
 
 
-def forget(work: Walk, at: datetime) -> None:
-    """Nothing of before can come any more: the last that is kept goes."""
+def forget(work: Walk, at: datetime, *, alone: bool) -> None:
+    """Nothing of before can come any more: the last that is kept goes.
+
+    The row itself goes where nothing else is in it and the customer is `alone`, without an event.
+    """
     state = work.state
     if state.erased_at is None or at < state.erased_at + LOG_RETENTION:
         return
-    recent = {message: second for message, second in state.seen.items()
-              if second > state.erased_at.timestamp()}  # fmt: skip
+    limit = int(state.erased_at.timestamp())
+    recent = {message: second for message, second in state.seen.items() if second > limit}
     work.state = msgspec.structs.replace(state, erased_at=None, seen=recent)
     bare = msgspec.structs.replace(
         work.state, spilled=False, needs="", known=False, armed_at=None, members={}
     )
-    if bare == State() and not work.traits and not work.runs:
+    if alone and bare == State() and not work.traits and not work.runs:
         work.effects.append(Forget())
