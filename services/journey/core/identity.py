@@ -16,6 +16,7 @@ from datetime import datetime
 import msgspec
 
 from services.journey.core import dedupe
+from services.journey.core.effects import SpillSeen
 from services.journey.core.identity_effects import (
     Belong,
     CarryOn,
@@ -131,14 +132,16 @@ def _move_out(work: Walk, link: Event, to: str, message: int, stamp: datetime) -
     base = derived_id(link.id, stamp.isoformat())
     work.effects.append(Belong(to))
     work.effects.append(MoveOut(to, base, packed, stamp))
-    seen, _spilled = dedupe.remember(state.seen, message, stamp)
+    seen, spilled = dedupe.remember(state.seen, message, stamp)
+    if spilled:
+        work.effects.append(SpillSeen(spilled))
     work.traits, work.loaded = {}, {}
     work.runs.clear()
     work.moved = True
     # What it has taken in itself it goes on knowing, so that no repetition of it is forwarded.
     work.state = State(
         seen=seen,
-        spilled=state.spilled,
+        spilled=state.spilled or bool(spilled),
         needs=state.needs,
         known=state.known,
         armed_at=state.armed_at,

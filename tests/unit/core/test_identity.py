@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.journey.core import identity
+from services.journey.core import dedupe, identity
 from services.journey.core.decide import decide
-from services.journey.core.effects import Effect
+from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.identity_effects import Forward, Link, MoveOut
 from services.journey.core.merge import PART_BYTES, Merge, Record, parts
 from services.journey.core.state import Customer, Run, State
@@ -361,3 +361,15 @@ def test_an_id_without_a_past_sends_nothing() -> None:
     effects = decide(book_of([]), Customer("a1", {}, State()), link).effects
     (out,) = [effect for effect in effects if isinstance(effect, MoveOut)]
     assert list(parts(out.packed)) == []
+
+
+def test_an_id_that_knows_many_messages_forgets_none_of_them_when_it_is_linked() -> None:
+    second = int(START.timestamp())
+    full = State(seen=dict.fromkeys(range(dedupe.BOUND), second))
+    link = link_event(anonymous_id="a1", user_id="u1", alias=False, at=START)
+    link = msgspec.structs.replace(link, received_at=START)
+    decision = decide(book_of([]), Customer("a1", {}, full), link)
+    (spilled,) = [effect for effect in decision.effects if isinstance(effect, SpillSeen)]
+    kept = {digest for digest, _ in spilled.ids} | set(decision.customer.state.seen)
+    assert kept >= set(range(dedupe.BOUND))
+    assert decision.customer.state.spilled
