@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from services.cli.foundation import Foundation, calm_garbage_collection
 from services.cli.health import Check, health_routes
-from services.cli.web import serve
+from services.cli.web import behind_proxies, serve
 from services.console.app import Console, create_app
 from services.console.failures import install_error_handlers
 from services.dispatch.calls.caller import Caller
@@ -129,7 +129,7 @@ class House:
             reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
             app.include_router(door_routes(reception))
         if "ingest" not in parts:
-            return app
+            return behind_proxies(app)
         describe(app)
         metrics = IngestMetrics(REGISTRY)
         self._batching = BatchingLog(found.log, metrics)
@@ -139,7 +139,7 @@ class House:
         self._services["quotas"] = quotas.run
         self._services["settings"] = lambda stopping: live.run(found.pool, news, stopping)
         return Edge(
-            app,
+            behind_proxies(app),
             IngestContext(
                 self._batching,
                 self._keys,
@@ -150,6 +150,7 @@ class House:
                 live,
                 environment=os.environ,
             ),
+            behind_proxies,
         )
 
     def _add_journey(self) -> None:

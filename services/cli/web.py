@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.cli.guard import GuardedProtocol, watch_heads
 from shared.errors import ConfigurationError
@@ -82,6 +83,16 @@ def _passed() -> socket.socket | None:
     return sock
 
 
+def behind_proxies(app: ASGIApp) -> ASGIApp:
+    """The app, told by `X-Forwarded-*` of a trusted proxy who called it and by which scheme.
+
+    Not around all there is: on the paths that take events it would cost a twentieth of a request,
+    and there the address alone is asked for, and only if the workspace keeps it.
+    """
+    trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+    return ProxyHeadersMiddleware(app, trusted)  # type: ignore[arg-type, return-value]
+
+
 class _Farewell:
     """Once told to, says with each answer that its connection ends.
 
@@ -127,6 +138,7 @@ async def serve(
     config = uvicorn.Config(
         farewell,
         interface="asgi3",
+        proxy_headers=False,  # see `behind_proxies`
         http=GuardedProtocol,
         ws="none",
         lifespan="off",

@@ -6,7 +6,7 @@ body itself, with a bound. It answers everything on its paths itself, errors and
 always with the CORS headers; other paths go on to the app.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from fastapi import FastAPI
@@ -31,9 +31,17 @@ _logger = structlog.get_logger(__name__)
 class Edge:
     """Answers the SDKs' paths; hands every other request on to `app`."""
 
-    def __init__(self, app: ASGIApp, context: IngestContext) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        context: IngestContext,
+        behind: Callable[[ASGIApp], ASGIApp] | None = None,
+    ) -> None:
+        """`behind` makes a middleware that writes into the scope what trusted proxies tell."""
         self._app = app
         self._metrics = context.metrics
+        self._live = context.live
+        self._look_through = behind(_nothing) if behind is not None else None
         self._intake = Intake(context)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,6 +49,10 @@ class Edge:
         if route is None:
             await self._app(scope, receive, send)
             return
+        if self._look_through is not None and (
+            route.does not in TAKES_EVENTS or self._live.settings.ingest.client_context.address
+        ):
+            await self._look_through(scope, receive, send)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         answer = await self._answer(route, scope, headers, receive)
         if answer is None:
@@ -92,6 +104,10 @@ class Edge:
             with Load(self._intake.hands) as load:
                 await self._intake.body(headers, receive, load)
         return _known_answer(route, headers, scope)
+
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    pass
 
 
 def create_app(context: IngestContext) -> FastAPI:
