@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from services.console import queries
+from services.console.absent import absent_traits
 from services.console.auth import Viewer
 from services.console.context import Here
 from services.console.models import CustomerAnswer, Failure, MessageRow
@@ -64,7 +65,7 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {
 async def customer(
     customer: Annotated[str, Path(examples=["u1"], pattern=_NO_NUL)], here: Here, _caller: Viewer
 ) -> CustomerAnswer:
-    """Traits, live runs with their step, and consents.
+    """Traits, live runs with their step, consents, and which traits count as absent and why.
 
     An id that belongs to a user, as an anonymous one does after a login, shows that user.
     """
@@ -78,11 +79,14 @@ async def customer(
         queued = await queries.message_times(connection, owner, messages_of(runs))
         consents = await queries.consents_of(connection, owner)
         linked = await queries.linked_to(connection, owner)
+        settings = await queries.newest_settings(connection)
     flows = await flows_of(sources)
     times = {m["id"]: m["created_at"] for m in queued}
     answer = customer_answer(owner, row, runs, flows, times, consents)
     asked_for = customer if customer != owner else None
-    return answer.model_copy(update={"asked_for": asked_for, "linked": linked})
+    absent = list(absent_traits(row["traits"], settings.country, settings.timezone))
+    told = {"asked_for": asked_for, "linked": linked, "absent": absent}
+    return answer.model_copy(update=told)
 
 
 @router.get("/reasons")

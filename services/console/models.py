@@ -251,6 +251,13 @@ class ConsentRow(Answer):
     stated_at: datetime
 
 
+class AbsentRow(Answer):
+    """A trait that is there and counts as absent."""
+
+    trait: str = Field(examples=["timezone"])
+    why: str = Field(examples=["`Mars/Olympus` is no IANA time zone; Asia/Seoul is used"])
+
+
 class CustomerAnswer(Answer):
     id: str = Field(examples=["u1"])
     traits: dict[str, Any] = Field(examples=[{"email": "a@example.com", "locale": "ko"}])
@@ -260,6 +267,8 @@ class CustomerAnswer(Answer):
     """The id that was asked for, where it belongs to this customer."""
     linked: list[str] = Field(default=[], examples=[["anon-17"]])
     """Other ids that belong to this customer: at most 100."""
+    absent: list[AbsentRow] = []
+    """Traits that count as absent, and why."""
 
 
 class KeyRow(Answer):

@@ -28,6 +28,7 @@ from shared.db.tables import (
     workspaces,
 )
 from shared.event import partition_of
+from shared.workspace import WorkspaceSettings
 
 UNDECIDED = "undecided"
 """What `decision=` takes besides the decisions."""
@@ -43,6 +44,14 @@ async def newest_workspace(connection: AsyncConnection) -> RowMapping | None:
     columns = (w.revision, w.hash, w.active_from, w.applied_by, w.journeys, w.segments)
     found = await connection.execute(select(*columns).order_by(w.revision.desc()).limit(1))
     return found.mappings().one_or_none()
+
+
+async def newest_settings(connection: AsyncConnection) -> WorkspaceSettings:
+    """The defaults where nothing has been published."""
+    w = workspaces.c
+    found = await connection.execute(select(w.settings).order_by(w.revision.desc()).limit(1))
+    stored = found.scalar_one_or_none()
+    return WorkspaceSettings() if stored is None else WorkspaceSettings.model_validate(stored)
 
 
 async def journeys_with_totals(connection: AsyncConnection, journey: str | None = None) -> Rows:

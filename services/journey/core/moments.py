@@ -7,7 +7,13 @@ from zoneinfo import ZoneInfo
 from services.journey.core.flow import Value
 from shared.local_time import instant_of
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_HOUR, _MINUTE = r"(?:[01][0-9]|2[0-3])", r"[0-5][0-9]"
+_INSTANT = re.compile(
+    rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_HOUR}:{_MINUTE}(?::{_MINUTE}(?:[.,][0-9]{{1,9}})?)?"
+    rf"(?:Z|[+-]{_HOUR}(?::?{_MINUTE})?)?)?"
+)
+_LONGEST = 40
 _DAY = timedelta(days=1)
 
 
@@ -42,12 +48,26 @@ def read_moment(value: Value) -> tuple[date | None, datetime | None]:
     """The date or the aware instant that a value spells; at most one of the two."""
     if isinstance(value, datetime):
         return None, value
-    if not isinstance(value, str) or len(value) > 40:
+    if not isinstance(value, str):
         return None, None
+    instant = spelled_instant(value)
+    if instant is not None and _DATE.fullmatch(value):
+        return instant.date(), None
+    return None, instant
+
+
+def spelled_instant(text: str) -> datetime | None:
+    """The instant that a text spells, by the one rule that conditions, waits and triggers share.
+
+    An ISO date is its midnight; without an offset it is UTC, else with the offset that is written.
+    None for what no calendar holds.
+    """
+    if len(text) > _LONGEST or _INSTANT.fullmatch(text) is None:
+        return None
     try:
-        if _DATE.fullmatch(value):
-            return date.fromisoformat(value), None
-        instant = datetime.fromisoformat(value)
-    except ValueError:
-        return None, None
-    return None, instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+        instant = datetime.fromisoformat(text)
+        instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+        instant.astimezone(UTC)  # what lies beyond the calendar's ends there is none
+    except (ValueError, OverflowError):
+        return None
+    return instant

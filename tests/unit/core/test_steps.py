@@ -61,6 +61,46 @@ def test_wait_until_a_time_of_day(zone: str, at: str, when: str, due: str) -> No
     assert next_due(found.customer) == datetime.fromisoformat(due).replace(tzinfo=UTC)
 
 
+def test_a_customer_who_changes_zone_while_waiting_keeps_the_moment_she_waits_for() -> None:
+    found = person(
+        '- wait_until: {time: "09:00"}\n- wait_until: {time: "10:00"}', zone="Asia/Seoul"
+    )
+    found.take(event())
+    due = next_due(found.customer)
+    assert due == datetime(2026, 4, 7, 0, 0, tzinfo=UTC)
+    moved = msgspec.structs.replace(
+        event("", NOON + HOUR), kind="identify", traits={"timezone": "America/New_York"}
+    )
+    found.take(moved)
+    assert next_due(found.customer) == due
+    found.tick(due)
+    assert next_due(found.customer) == datetime(2026, 4, 7, 14, 0, tzinfo=UTC), "the next is hers"
+
+
+@pytest.mark.parametrize("length", ["365d", "3650d"])
+def test_a_wait_of_years_is_as_long_as_it_says(length: str) -> None:
+    found = person(f"- wait: {length}\n" + SEND % "late")
+    found.take(event())
+    due = NOON + timedelta(days=int(length[:-1]))
+    assert next_due(found.customer) == due
+    found.tick(due)
+    assert reached(found) == ["late"]
+
+
+def test_a_wait_of_a_day_is_24_hours_across_a_clock_change() -> None:
+    start = datetime(2026, 3, 7, 12, tzinfo=UTC)
+    found = person("- wait: 1d", zone="America/New_York")
+    found.take(event(at=start))
+    assert next_due(found.customer) == start + DAY
+
+
+@pytest.mark.parametrize("value", ["20260420", "2026-W17-1", "2026-02-29", "2026-04-20T25:00"])
+def test_a_text_is_a_date_by_the_rule_of_conditions(value: str) -> None:
+    found = person("- wait_until: {date: profile.due}\n" + SEND % "now", due=value)
+    found.take(event())
+    assert reached(found) == ["now"], "absent, so passed over"
+
+
 def test_wait_until_passes_at_once_while_the_clock_reads_that_minute() -> None:
     found = person('- wait_until: {time: "12:00"}\n' + SEND % "now")
     found.take(event(at=NOON + timedelta(seconds=59)))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.journey.core.flow import Value
+from services.journey.core.moments import spelled_instant
 from shared.workspace import parse_duration
 
 MOST_TEXT = 10_000
@@ -23,11 +24,6 @@ MOST_LOOKED_AT = 1_000
 _LARGEST = 2**63
 _DEEPEST = 50
 
-_HOUR, _MINUTE = r"(?:[01][0-9]|2[0-3])", r"[0-5][0-9]"
-_INSTANT = re.compile(
-    rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_HOUR}:{_MINUTE}(?::{_MINUTE}(?:[.,][0-9]{{1,9}})?)?"
-    rf"(?:Z|[+-]{_HOUR}(?::?{_MINUTE})?)?)?"
-)
 _DURATION = re.compile(r"(?:[0-9]+[wdhms])+")
 
 
@@ -35,13 +31,8 @@ def instant_of(value: Value) -> datetime | None:
     """The instant that a value stands for: itself, or the date or instant that a text spells."""
     if isinstance(value, datetime):
         return value
-    if type(value) is not str or len(value) > 40 or _INSTANT.fullmatch(value) is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(value)
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    instant = spelled_instant(value) if type(value) is str else None
+    return None if instant is None else instant.astimezone(UTC)
 
 
 def duration_of(value: Value) -> timedelta | None:
