@@ -387,3 +387,17 @@ async def test_ids_that_belong_to_others_are_left_out(house: House) -> None:
     async with house.running():
         await house.fire()
     assert await house.firings() == [("2026-03-02T10:00", 1, None)]
+
+
+async def test_a_leader_that_has_just_begun_knows_the_workspace(house: House) -> None:
+    await house.publish(journey(SCHEDULE))
+    await house.people(a={"tier": "vip"})
+    house.at(MONDAY)
+    await house.library.refresh()
+    await house.planner.turn()
+    house.at(MONDAY)  # nothing has been loaded
+    async with house.running():
+        await house.fanout.turn()
+        await house.caught_up()
+    assert await house.firings() == [("2026-03-02T10:00", 1, None)]
+    assert await house.entered() == ["a"]

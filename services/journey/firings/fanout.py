@@ -99,12 +99,18 @@ class Fanout:
         for row in done:
             finished.setdefault(row["firing"], set()).add(row["partition"])
         metrics.FIRINGS_OPEN.set(len(found))
+        if any(each.id not in self._streams for each in found):
+            await self._library.refresh()  # the workspace that it comes from may be new here
         streams: dict[str, _Stream] = {}
         for each in found:
-            stream = self._streams.get(each.id) or self._begun(each)
-            if stream is None:
+            flow = self._flow(each)
+            if flow is None:
                 await self._finish(each, _WITHDRAWN)
                 continue
+            stream = self._streams.get(each.id)
+            if stream is None:
+                segments = self._library.current.book.segments
+                stream = _Stream(each, statement(each, flow, segments))
             stream.left = set(range(self._partitions)) - finished.get(each.id, set())
             if stream.left:
                 streams[each.id] = stream
@@ -113,13 +119,10 @@ class Fanout:
         self._streams = streams
         return list(streams.values())
 
-    def _begun(self, found: Open) -> _Stream | None:
+    def _flow(self, found: Open) -> Flow | None:
         """None if the journey is published no more."""
-        book, firing = self._library.current.book, found.firing
-        flow: Flow | None = book.fired(firing.journey, firing.version, self._clock.now())
-        if flow is None:
-            return None
-        return _Stream(found, statement(found, flow, book.segments))
+        firing = found.firing
+        return self._library.current.book.fired(firing.journey, firing.version, self._clock.now())
 
     async def _finish(self, found: Open, skipped: str | None) -> None:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
