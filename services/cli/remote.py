@@ -15,6 +15,7 @@ from services.console.models import (
     ScoredAnswer,
     StatusAnswer,
 )
+from services.console.results_models import ResultsAnswer
 from shared.errors import BadInput, ConfigurationError, DangolError
 
 _CONNECT = httpx.Timeout(5, connect=2)
@@ -75,6 +76,10 @@ class Remote:
 
     def score_rfm(self) -> ScoredAnswer:
         return ScoredAnswer.model_validate(self._call("POST", "/api/rfm/score"))
+
+    def results(self, journey: str, language: str) -> ResultsAnswer:
+        path = f"/api/journeys/{quote(journey, safe='')}/results"
+        return ResultsAnswer.model_validate(self._call("GET", path, query={"lang": language}))
 
     def traits(self, customer: str) -> dict[str, Any]:
         """Raises Answered: there is no such customer."""

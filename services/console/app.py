@@ -17,6 +17,7 @@ from services.console import (
     keys_api,
     messages_api,
     page,
+    results_api,
     rfm_api,
     segments_api,
     set_aside_api,
@@ -41,6 +42,7 @@ trouble and comes with `Retry-After`. Instants are ISO 8601 in UTC.
 _APIS = (
     workspace_api,
     journeys_api,
+    results_api,
     graph_api,
     segments_api,
     enter_api,

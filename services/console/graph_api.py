@@ -42,7 +42,7 @@ async def graph(
     has a run, a few seconds per million.
     """
     async with reading(here.engine) as connection:
-        flow = await _flow(connection, journey)
+        flow = await published_flow(connection, journey)
         reached: Counter[str] = Counter()
         for row in await queries.counts_of(connection, journey):
             if row["what"] == "reached":
@@ -65,7 +65,8 @@ def drawn(flow: Flow, language: Language, counts: Mapping[str, Counts] | None) -
     )
 
 
-async def _flow(connection: AsyncConnection, journey: str) -> Flow:
+async def published_flow(connection: AsyncConnection, journey: str) -> Flow:
+    """The version that new entries start; raises NotFound with the nearest name."""
     workspace = await queries.newest_workspace(connection)
     versions: dict[str, int] = {} if workspace is None else dict(workspace["journeys"])
     if journey not in versions:

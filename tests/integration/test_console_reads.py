@@ -359,3 +359,27 @@ async def test_a_journey_that_is_not_published_has_no_picture(api: httpx.AsyncCl
     answer = await api.get("/api/journeys/welcom/graph")
     assert answer.status_code == 404
     assert "welcome" in answer.json()["hint"]
+
+
+async def test_results_are_read_from_counters_and_conversions(
+    api: httpx.AsyncClient, pool: Pool
+) -> None:
+    await publish(api, "welcome")
+    await count(
+        pool,
+        (0, "welcome", "", "entered", 60),
+        (1, "welcome", "", "entered", 50),
+        (1, "welcome", "", "held_out:workspace", 10),
+    )
+    await pool.executemany(
+        "INSERT INTO conversions (partition, run_id, customer, journey, version, held_out,"
+        " variants, entered_at, at, value)"
+        " VALUES (0, $1, 'u', 'welcome', 1, $2, '{}', $3, $3, $4)",
+        [("r1", False, NOON, 5.0), ("r2", False, NOON, 7.0), ("r3", True, NOON, None)],
+    )
+    found = (await api.get("/api/journeys/welcome/results?lang=ko")).json()
+    assert (found["treated"]["entered"], found["treated"]["converted"]) == (100, 2)
+    assert (found["held_out"]["entered"], found["held_out"]["converted"]) == (10, 1)
+    assert found["treated"]["revenue"] == 12.0
+    assert found["lift"]["verdict"] == "no_goal"
+    assert (await api.get("/api/journeys/nobody/results")).status_code == 404

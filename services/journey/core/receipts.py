@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from services.journey.core.effects import Count
 from services.journey.core.state import ForOutcome, OpenGoal, Run, StepResult
 from services.journey.core.work import Walk
 from shared.decisions import Reason
@@ -28,6 +29,7 @@ def take(work: Walk, event: Event) -> None:
     told = event.properties
     names = ("outcome", "message_id", "run_id", "step")
     receipt = _Receipt(*(str(told.get(name)) for name in names))
+    _count(work, receipt, str(told.get("journey")))
     for run in tuple(work.runs.values()):
         if run.id == receipt.run_id and _is_present(run, receipt):
             before = run.steps.get(receipt.step, StepResult())
@@ -36,6 +38,14 @@ def take(work: Walk, event: Event) -> None:
             work.put(_with(run, receipt.step, told_of(before, receipt.outcome)))
             return
     _tell_goal(work, receipt)
+
+
+def _count(work: Walk, receipt: _Receipt, journey: str) -> None:
+    """Each outcome of a message once: its receipt has an id that tells a repetition."""
+    runs = (run.version for run in work.runs.values() if run.id == receipt.run_id)
+    goals = (goal.version for goal in work.state.goals if goal.run_id == receipt.run_id)
+    version = next(runs, None) or next(goals, 0)
+    work.effects.append(Count(journey, version, receipt.step, f"receipt:{receipt.outcome}"))
 
 
 def _is_present(run: Run, receipt: _Receipt) -> bool:

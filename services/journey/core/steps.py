@@ -81,7 +81,8 @@ def split(work: Walk, run: Run, step: Split) -> tuple[Run, str | None]:
     earlier = run.steps.get(step.id)
     if run.came_with and earlier is not None:  # chosen in an earlier round, under its former id
         chosen = next((v for v in step.variants if v.name == earlier.variant), chosen)
-    work.effects.append(Count(run.journey, run.version, step.id, f"variant:{chosen.name}"))
+    what = "held_variant" if run.held_out else "variant"
+    work.effects.append(Count(run.journey, run.version, step.id, f"{what}:{chosen.name}"))
     told = {**run.steps, step.id: StepResult(variant=chosen.name)}
     return msgspec.structs.replace(run, steps=told), chosen.first
 
