@@ -8,6 +8,7 @@ directives and several documents are refused with the way to do without them.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,11 @@ from ruamel.yaml.events import (
 from services.journey.language.problems import Problems, Source, Spot
 from services.journey.language.tree import Mapping, Node, Scalar, Sequence
 from services.journey.language.yaml_words import reword
+
+try:
+    from _ruamel_yaml import CParser
+except ImportError:  # another Python than CPython
+    CParser = None
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 20_000
@@ -115,13 +121,20 @@ def read_tree(problems: Problems) -> Node | None:
 def _read(problems: Problems, *, pure: bool) -> Node | None:
     reader = _Reader(problems)
     try:
-        for event in YAML(typ="safe", pure=pure).parse("\n".join(problems.source.lines)):
+        for event in _events("\n".join(problems.source.lines), pure=pure):
             reader.take(event)
     except _Stop:
         return None
     if reader.root is None:
         problems.add(Spot(1, 1), "the file is empty", code="empty")
     return reader.root
+
+
+def _events(text: str, *, pure: bool) -> Iterator[Any]:
+    """The parser's events. `YAML.parse` would look for plug-ins in the file system each time."""
+    if pure or CParser is None:
+        return YAML(typ="safe", pure=True).parse(text)  # type: ignore[no-any-return]
+    return iter(CParser(text).get_event, None)
 
 
 def _report(error: YAMLError, problems: Problems) -> None:

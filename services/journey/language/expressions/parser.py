@@ -5,6 +5,7 @@
 A parse ends with a tree or with the first mistake, never with an exception: `parse` is total.
 """
 
+from functools import lru_cache
 from typing import cast
 
 from services.journey.language.expressions import words
@@ -52,7 +53,9 @@ _CONSTANTS = {
 }
 
 
+@lru_cache(maxsize=4_096)
 def parse(text: str) -> Node | Mistake:
+    """Trees do not change, and journeys (and their versions) say the same again and again."""
     if not text.strip():
         return Mistake(Span(0, 1), "a condition is missing here", "such as event.price >= 10000")
     try:

@@ -6,8 +6,8 @@ Every node knows the characters it was written with (`span`) and how high the tr
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 from typing import Literal as OneOf
-from typing import NamedTuple
 
 ROOTS = ("event", "trigger", "profile", "steps", "now", "rfm")
 """The names an expression may begin with; where each is known is for the checker."""
@@ -36,14 +36,18 @@ class Node:
     span: Span
     height: int = 1
 
-    def children(self) -> Iterator["Node"]:
-        # The slots of the subclass alone: span and height, which are no nodes, are the base's.
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if isinstance(value, Node):
-                yield value
-            elif isinstance(value, tuple):
-                yield from (item for item in value if isinstance(item, Node))
+    below: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold a node or several."""
+
+    def children(self) -> list["Node"]:
+        found: list[Node] = []
+        for name in self.below:
+            held = getattr(self, name)
+            if isinstance(held, tuple):
+                found += held
+            else:
+                found.append(held)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class Constant(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Items(Node):
+    below = ("items",)
     items: tuple[Node, ...]
 
 
@@ -69,22 +74,26 @@ class Path(Node):
 class Access(Node):
     """The way into something that is no name: `last("Order Completed").total`."""
 
+    below = ("base",)
     base: Node
     keys: tuple[Key, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Not(Node):
+    below = ("operand",)
     operand: Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Negative(Node):
+    below = ("operand",)
     operand: Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logical(Node):
+    below = ("operands",)
     operator: OneOf["and", "or"]
     operands: tuple[Node, ...]
 
@@ -95,6 +104,7 @@ ComparisonOperator = OneOf["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic(Node):
+    below = ("left", "right")
     operator: ArithmeticOperator
     left: Node
     right: Node
@@ -104,6 +114,7 @@ class Arithmetic(Node):
 class Comparison(Node):
     """`a < b <= c` is one comparison with three operands and two operators."""
 
+    below = ("operands",)
     operators: tuple[ComparisonOperator, ...]
     operands: tuple[Node, ...]
 
@@ -112,6 +123,7 @@ class Comparison(Node):
 class Quantifier(Node):
     """`any(condition for variable in source)`, or `all(…)`."""
 
+    below = ("condition", "source")
     kind: OneOf["any", "all"]
     condition: Node
     variable: str
@@ -123,6 +135,7 @@ class Quantifier(Node):
 class Named(Node):
     """A named argument: `within="30d"`."""
 
+    below = ("value",)
     name: str
     name_span: Span
     value: Node
@@ -130,6 +143,7 @@ class Named(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call(Node):
+    below = ("arguments", "named")
     function: str
     name_span: Span
     arguments: tuple[Node, ...]
