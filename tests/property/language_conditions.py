@@ -214,6 +214,10 @@ _ALONE = (
     *("profile.a * profile.b - profile.c / 3 > 0.5", "profile.a - 0.1 == profile.b"),
     *("(now - profile.a) * 2 > '2d'", "profile.a + profile.b == 'goldgold'", "'o' in profile.a"),
 )  # fmt: skip
+_SCORED = (
+    *("rfm.recency >= 2", "rfm.frequency in [5, profile.a]", 'rfm.segment == "loyal"'),
+    *("rfm.monetary == null", "rfm.monetary < 3 or rfm.segment != null", "rfm.recency == null"),
+)
 _PATTERNS = (
     *("^A[0-9]+$", "a.b", "[^a-z]", "^$", "\\W", "\\d", "sku-\\d{2}", "A+1?", "[A-Z]"),
     "^(gold|vip)$",
@@ -231,7 +235,7 @@ def shapes() -> list[str]:
     """A condition for each combination, so that no meaning is left to chance."""
     found = [f"profile.a {operator} {other}" for operator in _OPERATORS for other in _BESIDE]
     found += [f"{other} {operator} profile.a" for operator in _OPERATORS for other in _BESIDE[:11]]
-    found += _ALONE
+    found += [*_ALONE, *_SCORED]
     found += [f'matches(profile.a, "{pattern}")' for pattern in _PATTERNS]
     for counted_ in _COUNTED:
         found += [f"did({counted_})", f"count({counted_}) > 1", f"count({counted_}) == 0"]

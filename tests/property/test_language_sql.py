@@ -26,6 +26,7 @@ from services.journey.language.sql.row import Row
 from services.journey.language.sql.statements import prepared
 from shared.db.connect import _prepare
 from shared.db.tables import Instant, customers
+from shared.rfm import Score
 from tests.conftest import database_url
 from tests.property.language_conditions import (
     CUSTOMERS,
@@ -114,19 +115,31 @@ class Server:
     async def _insert(self, people: People) -> None:
         await self.connection.copy_records_to_table(
             "customers",
-            records=[(1, f"u{n:03}", traits, b"") for n, (traits, _) in enumerate(people)],
-            columns=("partition", "id", "traits", "state"),
+            records=[
+                (1, f"u{n:03}", traits, b"", _score(events))
+                for n, (traits, events) in enumerate(people)
+            ],
+            columns=("partition", "id", "traits", "state", "rfm"),
         )
         await self.connection.copy_records_to_table(
             "history",
             records=[
-                (1, f"u{n:03}", NOW, str(place), "track", past.name, past.at, _event(past))
+                (1, f"u{n:03}", NOW + place * timedelta(microseconds=1), str(place), "track",
+                 past.name, past.at, _event(past))
                 for n, (_, events) in enumerate(people)
-                for place, past in enumerate(events)
+                for place, past in enumerate(events)  # each with a stamp of its own: in this order
             ],
             columns=("partition", "customer", "received_at", "id", "kind", "name", "happened_at",
                      "event"),
         )  # fmt: skip
+
+
+def _score(events: Sequence[Happened]) -> Score | None:
+    """Of customers with a history; the fewest events have no amounts."""
+    number = min(len(events), 5)
+    return (
+        Score(number, 6 - number, "loyal", NOW, number if number > 1 else None) if events else None
+    )
 
 
 def _event(past: Happened) -> dict[str, Any]:
@@ -172,7 +185,8 @@ def _holds(condition: Condition, person: Person, trigger: Moment) -> bool:
     wanted = history.Needs(needs(node))
     rows = [(past.name, past.at, past.properties, past.context) for past in events]
     customer = history.fill(Customer("u", traits, State()), wanted, rows, NOW)
-    scope = Scope(NOW, traits, trigger, trigger, {**customer.state.history, **customer.loaded})
+    past = {**customer.state.history, **customer.loaded}
+    scope = Scope(NOW, traits, trigger, trigger, past, rfm=_score(events))
     return expression(condition.text, node).holds(scope)
 
 
@@ -293,9 +307,17 @@ def test_every_operator_and_function_on_many_customers(server: Server, part: int
     trigger = Moment("Product Restocked", {"a": _made(random)})
     people = [_person(random) for _ in range(40)]
     every = [_condition(text, trigger) for text in shapes()[part::8]]
-    asked = [found for found in every if found is not None]
+    asked = [each for each in every if each is not None]
     assert not [each.text for each in asked if not each.exact and "= [now]" not in each.text]
     answers = server.run(server.answers(people, asked))
+    grouped = Grouped(Row.of(), sa.literal(1, sa.Integer))
+    found = [_in_one_pass(each.text, trigger, grouped) for each in asked]
+    together = [each for each in found if each is not None]
+    for one, other in zip(
+        server.run(server.answers(people, together, grouped)), answers, strict=True
+    ):
+        pairs = zip(asked, one, other, strict=True)
+        assert not [each.text for each, a, b in pairs if a is not b]
     stored = server.run(server.stored(people))
     seen = set()
     for person, answered in zip(stored, answers, strict=True):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 
 from services.journey.language.sql.kinds import Column
 from shared.db.tables import customers
@@ -20,5 +19,4 @@ class Row:
     @classmethod
     def of(cls, table: sa.FromClause = customers) -> "Row":
         """`customers` or an alias of it."""
-        rfm = table.c.rfm if "rfm" in table.c else sa.cast(sa.null(), JSONB)
-        return cls(table.c.partition, table.c.id, table.c.traits, rfm)
+        return cls(table.c.partition, table.c.id, table.c.traits, table.c.rfm)
