@@ -1,8 +1,8 @@
 """Functions over the history, as aggregates of a customer's rows in `history`.
 
-Order, `first` and `last` go by the client's corrected time, on a tie by arrival: by the log's stamp.
-What one append brought together in the same instant goes by the place in the table, which is the
-order of arrival until rows that were let go make room for new ones.
+Order, `first` and `last` go by the client's corrected time, on a tie by the log's stamp. What one
+append brought together in the same instant goes by the place in the table: the order of arrival,
+until rows that were let go make room for new ones.
 """
 
 from collections.abc import Callable
