@@ -7,14 +7,18 @@ out to belong to; then it is taken customer by customer (`simulation/life.py`).
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.console.simulation.life import Life, Stage
+from services.console.simulation.life import Life
 from services.console.simulation.lines import read_events
 from services.console.simulation.observed import Observer, Row
 from services.console.simulation.planning import by_catalog, by_clock
+from services.console.simulation.record import NOTHING, OnRecord
+from services.console.simulation.stage import Stage
 from services.console.simulation.stubs import Stub
+from services.dispatch.policy import Place
 from services.journey.core.book import Book, Edition
 from services.journey.core.firing import event_for
 from services.journey.core.flow import Flow, Segment
@@ -32,6 +36,27 @@ _A_MINUTE = timedelta(minutes=1)
 """A moment lasts as long as the local clock shows its minute."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What really was: the book with everything that has been in force, and what became of it.
+
+    Nothing is fired by the clock then: what fired in fact stands among the events.
+    """
+
+    book: Book
+    record: OnRecord = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A customer as they are before their first event."""
+
+    customer: Customer
+    consents: Mapping[str, tuple[datetime, bool]] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    """Taken under the caps."""
+
+
 class Simulation:
     """Events in, decided messages out."""
 
@@ -42,33 +67,44 @@ class Simulation:
         observer: Observer | None = None,
         segments: Mapping[str, Segment] | None = None,
         stubs: Mapping[tuple[str, str], Stub] | None = None,
+        past: Past | None = None,
     ) -> None:
-        """`stubs`: journey and step to what that call is answered."""
-        versions = {(flow.journey, flow.version): flow for flow in flows.values()}
+        """`stubs`: journey and step to what that call is answered. With a `past`, its book stands
+        for flows and segments."""
         segments = segments or {}
-        edition = Edition.of(EPOCH, flows.values(), segments, holdout=settings.holdout)
-        clocks = by_clock(flows.values())
+        clocks = () if past is not None else by_clock(flows.values())
+        book = _book(flows, settings, segments) if past is None else past.book
+        record = NOTHING if past is None else past.record
+        self._rfm = None if past is not None else settings.rfm
         self._needs_end = bool(clocks) or any(
-            watch.segment.timed or (settings.rfm is not None and watch.segment.profile)
-            for watch in edition.watches
+            watch.segment.timed or (self._rfm is not None and watch.segment.profile)
+            for watch in book.watches(EPOCH)
         )
         """Whether there is always something to wait for."""
-        needs = Needs(needs_of_all(flows.values(), segments))
-        book = Book([edition], versions, zone=settings.zone(), needs=needs, segments=segments)
         self._flows = tuple(flows.values())
-        self._stage = Stage(book, settings, clocks, observer, stubs=stubs or {})
+        self._stage = Stage(book, settings, clocks, observer, stubs=stubs or {}, record=record)
         self._lives: dict[str, Life] = {}
-        self._rfm = settings.rfm
         self._zone = settings.zone()
         self._night: datetime | None = None
         """When customers are scored next."""
 
-    def run(self, events: Iterable[Event], until: datetime | None = None) -> list[Row]:
+    @property
+    def needs(self) -> str:
+        """Which needs a customer's history is kept for."""
+        return self._stage.book.needs.id
+
+    def run(
+        self,
+        events: Iterable[Event],
+        until: datetime | None = None,
+        begin: Iterable[Begin] = (),
+    ) -> list[Row]:
         """Rows ordered by time, customer, journey, step; runs until nothing waits, or `until`.
 
         Where the clock starts journeys, or time alone changes a segment that a journey watches,
         something always waits: then it runs until `ENDLESS` after the last event.
         """
+        self._set(begin)
         until = self._take(list(events), until)
         queue = [(at, name) for name, life in self._lives.items() if (at := life.next_at())]
         heapq.heapify(queue)
@@ -85,6 +121,15 @@ class Simulation:
                 if again is not None:
                     heapq.heappush(queue, (max(again, at), name))
         return sorted(self._stage.rows, key=lambda r: (r.at, r.customer, r.journey, r.step))
+
+    def _set(self, begin: Iterable[Begin]) -> None:
+        """Nothing of an earlier run is left."""
+        self._night = None
+        self._lives.clear()
+        self._stage.clear()
+        for each in begin:
+            life = self._lives[each.customer.id] = Life(self._stage, each.customer)
+            life.consents, life.places = dict(each.consents), list(each.places)
 
     def _take(self, given: list[Event], until: datetime | None) -> datetime | None:
         """Hand the events out; returns where it all ends."""
@@ -155,6 +200,16 @@ class Simulation:
             state = State(needs=self._stage.book.needs.id)
             life = self._lives[name] = Life(self._stage, Customer(name, {}, state))
         return life
+
+
+def _book(
+    flows: Mapping[str, Flow], settings: WorkspaceSettings, segments: Mapping[str, Segment]
+) -> Book:
+    """One edition, in force from the first."""
+    versions = {(flow.journey, flow.version): flow for flow in flows.values()}
+    edition = Edition.of(EPOCH, flows.values(), segments, holdout=settings.holdout)
+    needs = Needs(needs_of_all(flows.values(), segments))
+    return Book([edition], versions, zone=settings.zone(), needs=needs, segments=segments)
 
 
 def _received(event: Event) -> datetime:

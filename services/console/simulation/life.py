@@ -6,15 +6,15 @@ instant.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
 
-from services.console.simulation.observed import Decided, Held, Observer, Row, Told
+from services.console.simulation.observed import Decided, Held, Row, Told
 from services.console.simulation.planning import Planner
-from services.console.simulation.stubs import TAKEN, Stub
+from services.console.simulation.stage import Pending, Stage, message_of
 from services.dispatch.policy import (
     Contact,
     Drop,
@@ -29,8 +29,7 @@ from services.dispatch.policy import (
 from services.dispatch.policy import (
     decide as decide_message,
 )
-from services.journey.core.book import Book
-from services.journey.core.decide import Decision, Tick, decide, next_due
+from services.journey.core.decide import Decision, Tick, decide, due_of, next_due
 from services.journey.core.effects import (
     Effect,
     EmitEvent,
@@ -39,7 +38,6 @@ from services.journey.core.effects import (
     StateConsent,
     WithdrawMessage,
 )
-from services.journey.core.flow import Flow
 from services.journey.core.identity_effects import Forward, Link, MoveOut, TakeRecord, TakeRow
 from services.journey.core.merge import Record, content
 from services.journey.core.merging import asked_since
@@ -59,38 +57,7 @@ from shared.event import (
     outcome_event,
 )
 from shared.rfm import Purchase, worth
-from shared.workspace import RfmSettings, WorkspaceSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What all customers of one simulation share."""
-
-    book: Book
-    settings: WorkspaceSettings
-    by_clock: Sequence[Flow] = ()
-    """The flows that the clock starts."""
-    observer: Observer | None = None
-    rows: list[Row] = field(default_factory=list)
-    handed: list[Event] = field(default_factory=list)
-    """What one customer has for another, through the log."""
-    travelling: dict[str, "_Pending"] = field(default_factory=dict)
-    """Messages on their way to the customer whom an id belongs to."""
-    stubs: Mapping[tuple[str, str], Stub] = field(default_factory=dict)
-    """Journey and step → what its call is answered; any other is answered with nothing."""
-
-    def answer(self, customer: str, made: MakeCall) -> Event:
-        """Nothing leaves the house: the call is answered in the instant in which it is made."""
-        return self.stubs.get((made.journey, made.step), TAKEN).event(customer, made)
-
-
-@dataclass(slots=True)
-class _Pending:
-    """An undecided message and when it is looked at next."""
-
-    queued: QueueMessage
-    message: Message
-    wakes_at: datetime
+from shared.workspace import RfmSettings
 
 
 @dataclass(slots=True)
@@ -103,7 +70,7 @@ class Life:
     """From the first event on, where the clock starts journeys."""
     events: list[Event] = field(default_factory=list)
     """Still to come, latest first."""
-    pending: dict[str, _Pending] = field(default_factory=dict)
+    pending: dict[str, Pending] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     consents: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     now: datetime = EPOCH
@@ -135,9 +102,18 @@ class Life:
             return min(instants, default=None)
         fires = None if self.plan is None else self.plan.next_at(self.customer)
         change = next_change(self.stage.book, self.customer, self.now)
-        times = next_due(self.customer), change, fires
+        times = self._next_timer(), change, fires
         instants += [at for at in times if at is not None]
         return min(instants, default=None)
+
+    def _next_timer(self) -> datetime | None:
+        """When a run goes on by itself; what is due in a pause waits for its end."""
+        book = self.stage.book
+        if not book.pauses:
+            return next_due(self.customer)
+        dues = ((run, due_of(run)) for run in self.customer.state.runs)
+        fires = (book.fires_at(run.journey, at, self.customer.id) for run, at in dues if at)
+        return min((at for at in fires if at is not None), default=None)
 
     def arrive(self, at: datetime) -> None:
         """Take in what the log has at this instant."""
@@ -200,14 +176,16 @@ class Life:
         for effect in decision.effects:
             match effect:
                 case QueueMessage():
-                    self.pending[effect.id] = _Pending(effect, _message(effect), effect.at)
+                    known = self.stage.record.messages.get(effect.id)
+                    wakes_at = effect.at if known is None else max(known.at, effect.at)
+                    self.pending[effect.id] = Pending(effect, message_of(effect), wakes_at)
                 case WithdrawMessage(message_id, at):
-                    pending = self.pending.pop(message_id, None)
-                    if pending is not None:
-                        self._row(pending.queued, at, None, "dropped", Reason.RUN_ENDED)
+                    self._withdraw(message_id, at)
                 case MakeCall():
-                    self.expect(self.stage.answer(self.customer.id, effect), effect.at)
-                case EmitEvent():
+                    answer = self.stage.answer(self.customer.id, effect)
+                    if answer is not None:
+                        self.expect(*answer)
+                case EmitEvent() if effect.id not in self.stage.record.events:
                     self.expect(emitted_event(self.customer.id, effect), effect.at)
                 case StateConsent(counts=True):
                     before = self.consents.get(effect.channel)
@@ -215,6 +193,16 @@ class Life:
                         self.consents[effect.channel] = (effect.at, effect.granted)
                 case _:
                     self._keep_identity(effect)
+
+    def _withdraw(self, message_id: str, at: datetime) -> None:
+        pending = self.pending.get(message_id)
+        if pending is None:
+            return
+        known = self.stage.record.messages.get(message_id)
+        if known is not None and known.is_past_recall:
+            return  # its attempt had been recorded: it is decided, though nobody waits for it
+        del self.pending[message_id]
+        self._row(pending.queued, at, None, "dropped", Reason.RUN_ENDED)
 
     def _keep_identity(self, effect: Effect) -> None:
         match effect:
@@ -267,8 +255,12 @@ class Life:
                 if before is None or at > before[0]:
                     self.consents[row["channel"]] = (at, row["granted"])
 
-    def _decide_message(self, pending: _Pending, at: datetime) -> None:
+    def _decide_message(self, pending: Pending, at: datetime) -> None:
         message = pending.message
+        known = self.stage.record.messages.get(message.id)
+        if known is not None and known.decision is not None:
+            self._tell(pending, at, known.channel, known.decision, known.reason, known.passed_over)
+            return
         verdict = decide_message(
             message, self._contact(message), self.stage.settings.policies, at, self.places
         )
@@ -299,7 +291,7 @@ class Life:
 
     def _tell(
         self,
-        pending: _Pending,
+        pending: Pending,
         at: datetime,
         channel: str,
         decision: DecisionWord,
@@ -351,20 +343,6 @@ class Life:
         self.stage.rows.append(row)
         if self.stage.observer is not None:
             self.stage.observer(Told(at, queued, row, passed_over))
-
-
-def _message(queued: QueueMessage) -> Message:
-    return Message(
-        id=queued.id,
-        journey=queued.journey,
-        step=queued.step,
-        category=queued.category,
-        priority=queued.priority,
-        channels=queued.channels,
-        created_at=queued.at,
-        decidable_at=queued.at,
-        held_out=queued.held_out,
-    )
 
 
 def _received(event: Event) -> datetime:
