@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.journey.core.book import Book
 from services.journey.core.dedupe import digest
+from services.journey.core.profile import CONSENT_CHANGED
 from services.journey.core.state import ForOutcome, Run
 from shared.event import Event, decode
 from tests.property.engine_journeys import (
@@ -165,7 +166,13 @@ def outcome_of(world: World) -> dict[str, Any]:
         found[f"{user} seen"] = sorted(n for n in range(200) if digest(f"m{n}") in state.seen)
         found[f"{user} links"] = sorted(state.links)
     found["owners"] = {name: world.root(name) for name in OWNERS}
-    found["history"] = world.history()
+    # Whether a consent was news depends on whose it was when it came: the device's, or the user's.
+    found["history"] = {
+        who: sorted(e.id for e in events if e.name != CONSENT_CHANGED)
+        for tables in world.tables
+        for who, events in tables.history.items()
+        if events
+    }
     found["messages"] = sorted(
         (m.customer, m.queued.journey, m.queued.step, repr(m.queued.context.trigger))
         for m in world.messages().values()

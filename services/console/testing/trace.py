@@ -19,6 +19,7 @@ from services.journey.core.decide import Tick, due_of
 from services.journey.core.effects import Convert, Count, EmitEvent
 from services.journey.core.firing import is_by_firing
 from services.journey.core.flow import Branch, Flow, Send
+from services.journey.core.profile import CONSENT_CHANGED
 from services.journey.core.state import Customer, ForEvent, Run
 from shared.decisions import Decision as DecisionWord
 from shared.decisions import Reason
@@ -114,7 +115,9 @@ class Trace:
         match observed.given:
             case Event() as event:
                 repeated = not observed.decision.taken_in and not observed.decision.passed_on
-                if not is_by_firing(event):
+                if self._is_told_in_vain(event, observed, answers):
+                    pass
+                elif not is_by_firing(event):
                     self._event(at, event, answers, repeated=repeated)
                 elif event.properties["journey"] == self._flow.journey:
                     self._event(at, event, answers, repeated=False)
@@ -161,6 +164,13 @@ class Trace:
             elif kind != "branch" and (kind, step) not in held:
                 self._say(at, wording.not_met(question))
 
+    def _is_told_in_vain(self, event: Event, observed: Decided, answers: list[Answer]) -> bool:
+        """A consent of which the journey under test makes nothing: most tests begin with some."""
+        if event.name != CONSENT_CHANGED or event.source != "journey" or answers:
+            return False
+        effects = observed.decision.effects
+        return not any(getattr(e, "journey", None) == self._flow.journey for e in effects)
+
     def _membership(self, observed: Decided) -> None:
         if self._flow.watches is None:
             return
@@ -187,7 +197,7 @@ class Trace:
                     self._count(at, step, what, branches, exits)
                 case Convert(journey=journey, value=value) if journey == self._flow.journey:
                     self._say(at, wording.goal(value))
-                case EmitEvent(name=name):
+                case EmitEvent(name=name) if name != CONSENT_CHANGED:
                     self._say(at, f"an event is emitted: {name}")
                 case _:
                     pass

@@ -33,7 +33,7 @@ from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.identity_effects import GiveBack
 from services.journey.core.merge import merge_of
 from services.journey.core.moves import enter, enter_meant, move
-from services.journey.core.profile import take_traits
+from services.journey.core.profile import consent_changes, take_traits
 from services.journey.core.state import (
     AtTime,
     Customer,
@@ -241,7 +241,7 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
     seen, spilled = dedupe.remember(work.state.seen, message, received_at)
     if spilled:
         work.effects.append(SpillSeen(spilled))
-    stated = work.state.stated
+    before, stated = work.traits, work.state.stated
     if event.kind == "identify" and (event.traits or event.traits_once):
         work.traits, stated, consents = take_traits(work.traits, stated, event)
         work.effects.extend(consents)
@@ -254,6 +254,11 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
         spilled=work.state.spilled or bool(spilled),
         known=work.state.known or (event.user_id is not None and event.kind not in _ADDRESSED),
     )
+    if "consent" in event.traits:
+        changes = consent_changes(
+            work.id, work.state.known, before, work.traits, event, received_at
+        )
+        work.effects.extend(changes)
     work.state, work.loaded = history.take(work.state, work.loaded, work.book.needs, event)
 
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import msgspec
 
-from services.journey.core.effects import StateConsent
+from services.journey.core.effects import EmitEvent, StateConsent
 from shared.clock import EPOCH
 from shared.event import Event
+from shared.ids import derived_id
 
 _CONSENT = "consent"
+CONSENT_CHANGED = "Consent Changed"
+"""The event by which journeys hear of a consent given, refused or withdrawn."""
 
 
 def take_traits(
@@ -37,7 +40,7 @@ def take_traits(
             _set(new_traits, name, value)
     consents = list(_consent_statements(event))
     if consents:
-        own = dict(traits.get(_CONSENT) or {}) if isinstance(traits.get(_CONSENT), Mapping) else {}
+        own = dict(_group(traits.get(_CONSENT)))
         for statement in consents:
             name = f"{_CONSENT}.{statement.channel}"
             if at >= new_stated.get(name, at - tied) + tied:
@@ -47,6 +50,42 @@ def take_traits(
         if tied:
             consents = [_weighed(statement, stated, at) for statement in consents]
     return new_traits, new_stated, consents
+
+
+def consent_changes(
+    customer: str,
+    known: bool,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    event: Event,
+    at: datetime,
+) -> Iterator[EmitEvent]:
+    """An event for each channel whose consent the `identify` has changed, never asked included.
+
+    An import tells of consents that were given long ago: whoever gave them has been told then.
+    """
+    if event.historical:
+        return
+    was, is_now = (_group(traits.get(_CONSENT)) for traits in (before, after))
+    for statement in _consent_statements(event):
+        channel, granted = statement.channel, statement.granted
+        if is_now.get(channel) is granted and was.get(channel) is not granted:
+            yield EmitEvent(
+                id=derived_id("consent", customer, event.id, channel),
+                name=CONSENT_CHANGED,
+                properties={
+                    "channel": channel,
+                    "granted": granted,
+                    "stated_at": event.timestamp.isoformat(),
+                    "source": statement.source,
+                },
+                known=known,
+                at=at,
+            )
+
+
+def _group(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _weighed(statement: StateConsent, stated: Mapping[str, int], at: int) -> StateConsent:
