@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.console import (
     customers_api,
     enter_api,
+    firings_api,
     graph_api,
     journeys_api,
     keys_api,
@@ -45,6 +46,7 @@ _APIS = (
     results_api,
     graph_api,
     segments_api,
+    firings_api,
     enter_api,
     customers_api,
     messages_api,

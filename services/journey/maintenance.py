@@ -24,6 +24,7 @@ SET_ASIDE_RETENTION = timedelta(days=30)
 """What was set aside holds personal data that no customer's page shows: it is not kept long."""
 USAGE_RETENTION = timedelta(days=40)
 _WHO = ("user_id", "userId", "anonymous_id", "anonymousId", "previous_id", "previousId")
+_FIRINGS_KEPT = timedelta(days=100)
 _LONGEST_CAP = timedelta(days=100)
 _EVERY = 3600.0
 _CHUNK = 20_000
@@ -134,6 +135,11 @@ def _names(payload: bytes, customer: str) -> bool:
 
 
 async def _forget(connection: Connection, now: datetime) -> None:
+    await connection.execute("DELETE FROM firings WHERE done_at < $1", now - _FIRINGS_KEPT)
+    await connection.execute(
+        "DELETE FROM firing_cursors c WHERE done AND NOT EXISTS"
+        " (SELECT FROM firings f WHERE f.id = c.firing)"
+    )
     while await connection.execute(_PASSED, now - LOG_RETENTION, _CHUNK) == f"DELETE {_CHUNK}":
         pass
     await connection.execute(

@@ -287,6 +287,9 @@ async def test_instants_fire_within_a_minute_and_once(house: House) -> None:
             await house.fire()
         entered.append(await house.entered())
     assert entered == [[], ["soon"], ["later", "soon"]]
+    assert [put for _label, put, _why in await house.firings() if put] == [1, 1]
+    kept = await house.pool.fetch("SELECT label FROM firings WHERE label LIKE '%/%'")
+    assert len(kept) == 2, "stretches that held nobody are forgotten"
     assert await house.counted("entered") == 2
 
 

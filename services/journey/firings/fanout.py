@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.journey import metrics
-from services.journey.core.firing import event_for
+from services.journey.core.firing import ON_DATE, event_for
 from services.journey.core.flow import Flow
 from services.journey.firings import rows
 from services.journey.firings.candidates import Statement, statement
@@ -26,10 +26,10 @@ from shared.log.port import LogEnds
 
 logger = structlog.get_logger()
 
-IN_FLIGHT = 200
+IN_FLIGHT = 100
 """Records of a partition that may be under way (in the outbox, or in its log and unread) when the
 next chunk is put. It is less than one batch: an event beside a fan-out waits for about one more."""
-CHUNK = 200
+CHUNK = 100
 """Customers of one chunk."""
 SCANNED = 5_000
 """Customers looked at for one chunk, so that no statement runs for long, however few are meant."""
@@ -54,6 +54,10 @@ _LAST = "SELECT max(id) FROM customers WHERE partition = $1 AND id > $2"
 _MOVE = """
 UPDATE firing_cursors SET after = $3, put = put + $4, done = $5
 WHERE partition = $1 AND firing = $2
+"""
+_FORGET = """
+DELETE FROM firings WHERE id = $1
+  AND NOT EXISTS (SELECT FROM firing_cursors WHERE firing = $1 AND put > 0)
 """
 _DONE = """
 UPDATE firings SET done_at = $2, skipped = $3 WHERE id = $1 AND done_at IS NULL
@@ -127,7 +131,10 @@ class Fanout:
     async def _finish(self, found: Open, skipped: str | None) -> None:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             await connection.execute(_DONE, found.id, self._clock.now(), skipped)
-        logger.info(
+            if found.firing.trigger.name == ON_DATE:  # most days and stretches mean nobody
+                await connection.execute(_FORGET, found.id)
+        say = logger.debug if found.firing.trigger.name == ON_DATE else logger.info
+        say(
             "a firing has come to everybody" if skipped is None else "a firing was withdrawn",
             action="firing_done",
             journey=found.firing.journey,
@@ -172,7 +179,9 @@ class Fanout:
             ids, after, done = await self._next(connection, partition, stream, cursor["after"])
             events = [event_for(found.firing, customer) for customer in ids]
             await outbox.put(connection, events, self._partitions)
-            await connection.execute(_MOVE, partition, found.id, after, len(ids), done)
+            # At the end nothing is left of whose turn it was.
+            place = "" if done else after
+            await connection.execute(_MOVE, partition, found.id, place, len(ids), done)
         if done:
             stream.left.discard(partition)
         metrics.FANNED_OUT.labels(found.firing.journey).inc(len(ids))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from services.journey.core.book import Book
+from services.journey.core.firing import ON_DATE
 from services.journey.core.flow import Flow
 from services.journey.core.occasions import Due, due_firings, next_firing
 from services.journey.firings import rows
@@ -108,6 +109,8 @@ def _say(due: Due) -> None:
     firing = due.firing
     late = round(firing.late.total_seconds())
     say = logger.warning if due.skipped or late else logger.info
+    if say == logger.info and firing.trigger.name == ON_DATE:
+        say = logger.debug  # every hour or minute of the day
     text = "a journey fires"
     if due.skipped:
         text = "a firing came too late and starts nobody; `entry.max_age` says how late it may be"
