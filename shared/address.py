@@ -10,6 +10,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import phonenumbers
 
 from shared.channels import CHANNELS, AddressKind
@@ -58,6 +59,24 @@ def push_token(text: str) -> str | None:
     return token if token.isprintable() and 0 < len(token) <= _LONGEST_TOKEN else None
 
 
+def web_push_subscription(value: object) -> str | None:
+    """A browser's subscription as canonical JSON; of a list the last one that is whole."""
+    for found in reversed(value if isinstance(value, list) else [value]):
+        if not isinstance(found, Mapping):
+            continue
+        endpoint, keys = found.get("endpoint"), found.get("keys")
+        if (
+            isinstance(endpoint, str)
+            and endpoint.startswith(("https://", "http://"))
+            and len(endpoint) <= _LONGEST_TOKEN
+            and isinstance(keys, Mapping)
+            and all(isinstance(keys.get(name), str) for name in ("p256dh", "auth"))
+        ):
+            kept = {"endpoint": endpoint, "keys": {n: keys[n] for n in ("auth", "p256dh")}}
+            return msgspec.json.encode(kept).decode()
+    return None
+
+
 def address_of(
     channel: str, customer: str, traits: Mapping[str, Any], country: str | None
 ) -> str | None:
@@ -68,6 +87,8 @@ def address_of(
         return None
     if known.address == "none":
         return customer
+    if known.address == "web_push":
+        return web_push_subscription(traits.get("web_push"))
     value = traits.get(known.address)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)

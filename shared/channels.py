@@ -7,7 +7,7 @@ points (CONTRIBUTING says how). `kind` says which trait holds the address.
 from dataclasses import dataclass
 from typing import Literal
 
-AddressKind = Literal["email", "phone", "push_token", "none"]
+AddressKind = Literal["email", "phone", "push_token", "web_push", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ CHANNELS: dict[str, Channel] = {
         Channel("sms", "phone", ("log",)),
         Channel("alimtalk", "phone", ("log",)),
         Channel("brand_message", "phone", ("log",)),
-        Channel("push", "push_token", ("log",)),
-        Channel("web_push", "none", ("log",)),
+        Channel("push", "push_token", ("apns", "fcm", "log")),
+        Channel("web_push", "web_push", ("log", "web_push")),
         Channel("on_site", "none", ("log",)),
         Channel("webhook", "none", ("log", "webhook")),
         Channel("slack", "none", ("log", "slack")),

@@ -20,9 +20,11 @@ from services.cli.web import behind_proxies, serve
 from services.console.app import Console, create_app
 from services.console.failures import install_error_handlers
 from services.dispatch.calls.caller import Caller
+from services.dispatch.channels.web_push import public_key
 from services.dispatch.database import open_dispatch_pool
 from services.dispatch.doors.api import door_routes
 from services.dispatch.doors.reception import make_reception
+from services.dispatch.doors.web_push import web_push_routes
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
@@ -128,6 +130,9 @@ class House:
         if "dispatch" in parts and self._public_url:
             reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
             app.include_router(door_routes(reception))
+        vapid = public_key(os.environ) if "dispatch" in parts else None
+        if vapid is not None:
+            app.include_router(web_push_routes(vapid))
         if "ingest" not in parts:
             return behind_proxies(app)
         describe(app)

@@ -244,6 +244,16 @@ async def test_slack_says(reply: Any, outcome: Outcome) -> None:
     assert json.loads(there.requests[0].body)["channel"] == "#crm"
 
 
+async def test_an_incoming_webhook_of_slack_is_called_as_it_was_given() -> None:
+    async with receiver() as there:
+        there.otherwise = answer(body=b"ok", kind="text/plain")
+        adapter = made("slack", {"DANGOL_SLACK_WEBHOOK_URL": there.url("/services/T/B/x")}, "slack")
+        result = await adapter.send(outgoing("u1", content=LINE))
+        await adapter.close()
+    assert result.outcome is Outcome.ACCEPTED
+    assert there.requests[0].path == "/services/T/B/x"
+
+
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [

@@ -79,7 +79,9 @@ class Provider:
         *,
         headers: Mapping[str, str] | None = None,
         http2: bool = False,
+        only_http2: bool = False,
     ) -> None:
+        """`only_http2`: also without TLS, where nothing else is spoken."""
         self._timeout = setup.timeout
         limits = httpx.Limits(
             max_connections=setup.concurrency,
@@ -93,13 +95,15 @@ class Provider:
             timeout=httpx.Timeout(setup.timeout, connect=min(5.0, setup.timeout)),
             follow_redirects=False,
             http2=http2,
+            http1=not only_http2,
         )
 
     async def post(self, path: str, **request: Any) -> "Answer | Result":
         return await self.call("POST", path, **request)
 
     async def call(self, method: str, path: str, **request: Any) -> "Answer | Result":
-        """`request`: `json`, `content`, `data`, `headers`, `params`, `auth` of httpx."""
+        """`path` below the base URL, or a whole URL; `request`: `json`, `content`, `data`,
+        `headers`, `params`, `auth` of httpx."""
         sent = False
 
         async def trace(name: str, _info: object) -> None:

@@ -8,19 +8,33 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from services.dispatch.channels import log, resend, sendgrid, ses, slack, smtp, webhook
+from services.dispatch.channels import (
+    apns,
+    fcm,
+    log,
+    resend,
+    sendgrid,
+    ses,
+    slack,
+    smtp,
+    web_push,
+    webhook,
+)
 from services.dispatch.channels.port import Adapter, Factory, Setup
 from shared.errors import ConfigurationError
 
 GROUP = "dangol.channels"
 
 BUILT_IN: Mapping[str, Factory] = {
+    "apns": apns.create,
+    "fcm": fcm.create,
     "log": log.create,
     "resend": resend.create,
     "sendgrid": sendgrid.create,
     "ses": ses.create,
     "slack": slack.create,
     "smtp": smtp.create,
+    "web_push": web_push.create,
     "webhook": webhook.create,
 }
 

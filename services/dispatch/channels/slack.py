@@ -39,15 +39,15 @@ class SlackAdapter:
     name = "slack"
     deduplicates = False
 
-    def __init__(self, provider: Provider, to: str | None, *, bot: bool) -> None:
+    def __init__(self, provider: Provider, to: str | None, hook: str | None = None) -> None:
         self._provider = provider
         self._to = to
-        self._bot = bot
+        self._hook = hook
 
     async def send(self, message: Outgoing) -> Result:
         text = message.content.text
-        if not self._bot:
-            answer = await self._provider.post("", json={"text": text})
+        if self._hook is not None:
+            answer = await self._provider.post(self._hook, json={"text": text})
         else:
             to = message.content.parts.get("to") or self._to
             if not to:
@@ -84,11 +84,11 @@ def create(setup: Setup) -> Adapter:
     if hook and not setup.environment.get("DANGOL_SLACK_BOT_TOKEN"):
         if not hook.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             raise ConfigurationError("DANGOL_SLACK_WEBHOOK_URL is no https:// address")
-        return SlackAdapter(Provider(setup, hook), None, bot=False)
+        return SlackAdapter(Provider(setup, hook), None, hook)
     (token,) = required(setup, "slack", "DANGOL_SLACK_BOT_TOKEN")
     provider = Provider(
         setup,
         base_url(setup, "slack", "https://slack.com"),
         headers={"authorization": f"Bearer {token}"},
     )
-    return SlackAdapter(provider, str(to) if to else None, bot=True)
+    return SlackAdapter(provider, str(to) if to else None)

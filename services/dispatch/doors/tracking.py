@@ -30,8 +30,15 @@ APPLE_PROXY = "Mozilla/5.0"
 
 
 def tracked(content: Rendered, links: Links, customer: str, message_id: str) -> Rendered:
-    if not content.html or content.parts.get("track", "").lower() in _OFF:
+    """With its links led through us: those of an HTML body, and the `link` of a push message."""
+    if content.parts.get("track", "").lower() in _OFF:
         return content
+    if not content.html:
+        link = content.parts.get("link", "")
+        if not link.startswith(("https://", "http://")) or len(link) > LONGEST_URL:
+            return content
+        ours = links.click(Click(customer, message_id, link))
+        return Rendered({**content.parts, "link": ours}, content.body, html=False)
 
     own = tuple(f"{links.base}/{door}/" for door in "uco")
 

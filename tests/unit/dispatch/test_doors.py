@@ -70,6 +70,13 @@ def test_what_is_not_to_be_tracked_stays_as_it_is(content: Rendered) -> None:
     assert tracked(content, LINKS, "u1", "m1") is content
 
 
+def test_the_link_of_a_push_message_leads_through_us() -> None:
+    content = Rendered({"title": "x", "link": "https://shop.example/a"}, "b", html=False)
+    found = tracked(content, LINKS, "u1", "m1")
+    assert LINKS.read(token(found.parts["link"])) == Click("u1", "m1", "https://shop.example/a")
+    assert found.body == "b"
+
+
 def test_our_own_links_are_not_tracked() -> None:
     own = f'<a href="{LINKS.preferences(Leave("u1", "email", "m1", "h"))}">off</a>'
     assert "/c/" not in tracked(Rendered({}, own, html=True), LINKS, "u1", "m1").body
