@@ -20,6 +20,7 @@ _DOMAIN = re.compile(
     r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+"
     r"(?:[a-z][a-z0-9-]{0,61}[a-z0-9])"
 )
+_ABROAD = re.compile(r"\s*00(?=[1-9])")
 _LONGEST_EMAIL = 254
 _LONGEST_TOKEN = 4096
 
@@ -43,12 +44,25 @@ def email_address(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def phone_number(text: str, country: str | None) -> str | None:
-    """`010-1234-5678` in KR → `+821012345678`; None where that is no possible number."""
+    """`010-1234-5678` in KR → `+821012345678`; None where that is no possible number.
+
+    `0082 10…` is how many write `+82 10…`, also where calls abroad begin otherwise.
+    """
+    region = country.upper() if country else None
+    found = _e164(text, region)
+    if found is None and (abroad := _ABROAD.match(text)) is not None:
+        return _e164("+" + text[abroad.end() :], None)
+    return found
+
+
+def _e164(text: str, region: str | None) -> str | None:
     try:
-        number = phonenumbers.parse(text, country.upper() if country else None)
+        number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
-    if number.extension or not phonenumbers.is_possible_number(number):
+    # A number without its area code reaches nobody: it is possible "only locally".
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    if number.extension or reason != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
     formatted: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return formatted

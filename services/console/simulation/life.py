@@ -14,6 +14,7 @@ import msgspec
 
 from services.console.simulation.observed import Decided, Held, Row, Told
 from services.console.simulation.planning import Planner
+from services.console.simulation.sent import Sent, sent
 from services.console.simulation.stage import Pending, Stage, message_of
 from services.dispatch.policy import (
     Contact,
@@ -75,8 +76,8 @@ class Life:
     consents: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     now: datetime = EPOCH
     """The last instant taken."""
-    sent: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Channel → the newest message sent on it, as a receipt names it."""
+    sent: dict[str, Sent] = field(default_factory=dict)
+    """Channel → the newest message sent on it."""
     taken: list[Event] = field(default_factory=list)
     """The history."""
 
@@ -127,10 +128,12 @@ class Life:
         """A receipt belongs to the newest message sent on its channel; None if there is none."""
         if event.kind != "receipt" or "message_id" in event.properties:
             return event
-        sent = self.sent.get(event.properties["channel"])
-        if sent is None:
+        channel = event.properties["channel"]
+        newest = self.sent.get(channel)
+        if newest is None:
             return event if self.customer.state.forward else None
-        return msgspec.structs.replace(event, properties={**event.properties, **sent})
+        self.stage.closed.note(channel, newest.address, event.properties["outcome"])
+        return msgspec.structs.replace(event, properties={**event.properties, **newest.names})
 
     def instant(self, at: datetime) -> None:
         while True:
@@ -231,6 +234,10 @@ class Life:
                 Record("consents", {"channel": channel, "granted": granted, "stated_at": at})
                 for channel, (at, granted) in self.consents.items()
             ),
+            *(
+                Record("sent", {"channel": channel, **msgspec.to_builtins(newest)})
+                for channel, newest in self.sent.items()
+            ),
         ]
         whole = msgspec.structs.replace(
             out.packed, records=tuple(records), events=tuple(self.taken)
@@ -241,6 +248,7 @@ class Life:
         )  # fmt: skip
         self.stage.handed.append(decode_unstamped(encode(merge)))  # as the log would have it
         self.pending, self.places, self.consents, self.taken = {}, [], {}, []
+        self.sent = {}
 
     def _take_record(self, record: Record) -> None:
         row = record.row
@@ -254,11 +262,17 @@ class Life:
                 before = self.consents.get(row["channel"])
                 if before is None or at > before[0]:
                     self.consents[row["channel"]] = (at, row["granted"])
+            case "sent":
+                newest, known = msgspec.convert(row, Sent), self.sent.get(row["channel"])
+                if known is None or newest.at > known.at:
+                    self.sent[row["channel"]] = newest
 
     def _decide_message(self, pending: Pending, at: datetime) -> None:
         message = pending.message
         known = self.stage.record.messages.get(message.id)
         if known is not None and known.decision is not None:
+            if known.decision == "sent":
+                self.sent[known.channel] = sent(pending.queued, at, address="")
             self._tell(pending, at, known.channel, known.decision, known.reason, known.passed_over)
             return
         verdict = decide_message(
@@ -272,15 +286,16 @@ class Life:
                 pending.message = replace(message, decidable_at=until, was_held=True)
             case Drop(reason, channel):
                 self._tell(pending, at, channel, "dropped", reason, verdict.passed_over)
-            case SendBy(channel, _address, takes_place):
+            case SendBy(channel, address, takes_place):
                 if takes_place:
                     self.places.append(
                         Place(message.id, message.decidable_at, message.category, channel)
                     )
+                self.sent[channel] = sent(pending.queued, at, address)
                 self._tell(pending, at, channel, "sent", None, verdict.passed_over)
 
     def _contact(self, message: Message) -> Contact:
-        return contact_of(
+        contact = contact_of(
             self.customer.id,
             self.customer.traits,
             channels=message.channels,
@@ -288,6 +303,8 @@ class Life:
             country=self.stage.settings.country,
             consents={channel: granted for channel, (_at, granted) in self.consents.items()},
         )
+        closed = self.stage.closed.among(contact.addresses.items())
+        return replace(contact, suppressed=closed) if closed else contact
 
     def _tell(
         self,
@@ -301,13 +318,6 @@ class Life:
         """The message is decided: let the waiting run go on."""
         queued = pending.queued
         del self.pending[queued.id]
-        if decision == "sent":
-            self.sent[channel] = {
-                "message_id": queued.id,
-                "run_id": queued.run_id,
-                "journey": queued.journey,
-                "step": queued.step,
-            }
         self._row(queued, at, channel, decision, reason, passed_over)
         told = outcome_event(
             message_id=queued.id,

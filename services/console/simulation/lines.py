@@ -14,11 +14,15 @@ from shared.clock import EPOCH
 from shared.errors import BadInput
 from shared.event import RECEIPTS, Event, catalog_event, receipt_event
 
+_OPTED_OUT = "unsubscribed"
+"""A receipt that states a consent, as an opt-out at the carrier does."""
+
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:
     """Events in the SDK wire format and receipts, one a line, ordered by receipt.
 
-    `timestamp` is the receipt, unless the line has `receivedAt`. Raises BadInput naming the line.
+    `timestamp` is the receipt, unless the line has `receivedAt`: then it is what the client's clock
+    said. Raises BadInput naming the line.
     """
     events = [_event(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     return sorted(events, key=lambda event: event.received_at or EPOCH)
@@ -32,6 +36,8 @@ def _event(number: int, line: bytes) -> Event:
     if not isinstance(fields, dict):
         raise BadInput(f"line {number}: not a JSON object")
     received = _received(number, fields)
+    if fields.get("receivedAt") is None and fields.get("originalTimestamp") is None:
+        fields.pop("sentAt", None)  # the clock of a receipt is our own: there is no skew
     fields.setdefault("messageId", f"line-{number}")
     if fields.get("type") == "catalog":
         return _catalog(number, fields, received)
@@ -45,7 +51,7 @@ def _event(number: int, line: bytes) -> Event:
 
 
 def _received(number: int, fields: dict[str, Any]) -> datetime:
-    stamp = fields.get("receivedAt", fields.get("timestamp"))
+    stamp = fields.get("timestamp") if (at := fields.get("receivedAt")) is None else at
     stated = parse_time(stamp)
     received = None if stated is None else as_utc(stated)
     if received is None:
@@ -77,12 +83,23 @@ def _receipt(number: int, fields: dict[str, Any], received: datetime) -> Event:
     channel, customer, outcome = (fields.get(n) for n in ("channel", "customer", "outcome"))
     if not isinstance(customer, str) or not customer:
         raise BadInput(f"line {number}: a receipt without a `customer`")
-    for name, value, known in (("channel", channel, CHANNELS), ("outcome", outcome, RECEIPTS)):
+    outcomes = (*RECEIPTS, _OPTED_OUT)
+    for name, value, known in (("channel", channel, CHANNELS), ("outcome", outcome, outcomes)):
         if not isinstance(value, str) or value not in known:
             raise BadInput(
                 f"line {number}: a receipt's `{name}` is none of those there are",
                 hint=f"write one of {', '.join(known)}",
             )
+    if outcome == _OPTED_OUT:
+        return Event(
+            id=str(fields["messageId"]),
+            kind="identify",
+            timestamp=received,
+            user_id=customer,
+            traits={"consent": {str(channel): False}},
+            source=f"receipt:{channel}",
+            received_at=received,
+        )
     told = receipt_event(
         receipt_id=str(fields["messageId"]),
         customer=customer,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.console.simulation.observed import Observer, Row
 from services.console.simulation.record import NOTHING, OnRecord
+from services.console.simulation.sent import Closed
 from services.console.simulation.stubs import TAKEN, Stub
 from services.dispatch.policy import Message
 from services.journey.core.book import Book
@@ -40,11 +41,13 @@ class Stage:
     """Journey and step → what its call is answered; any other is answered with nothing."""
     record: OnRecord = NOTHING
     """What has really happened, where the past is replayed."""
+    closed: Closed = field(default_factory=Closed)
 
     def clear(self) -> None:
         self.rows.clear()
         self.handed.clear()
         self.travelling.clear()
+        self.closed.scopes.clear()
 
     def answer(self, customer: str, made: MakeCall) -> tuple[Event, datetime] | None:
         """Nothing leaves the house: the call is answered in the instant in which it is made, or
