@@ -21,6 +21,7 @@ from services.console import (
     results_api,
     rfm_api,
     segments_api,
+    send_api,
     set_aside_api,
     workspace_api,
 )
@@ -50,6 +51,7 @@ _APIS = (
     enter_api,
     customers_api,
     messages_api,
+    send_api,
     keys_api,
     rfm_api,
     set_aside_api,
