@@ -15,7 +15,8 @@ from ruamel.yaml.events import (
 from shared.templates.problems import TemplateInvalid, TemplateProblem
 
 _FENCE = "---"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}|#\{[^{}\n]{1,40}\}")
+"""A part, or a variable of a registered Kakao template: `"#{이름}": "{{ profile.name }}"`."""
 
 
 @dataclass(frozen=True, slots=True)

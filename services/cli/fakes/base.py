@@ -8,7 +8,7 @@ hand, or as a test has put on `plan`. Addresses: `nobody@…` or a number that e
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from starlette.applications import Starlette
@@ -82,7 +82,10 @@ class Fake:
         async def seen(_request: Request) -> Response:
             return HTMLResponse(_page(self))
 
-        return Starlette(routes=[*routes, Route("/", seen)])
+        async def sent(_request: Request) -> Response:
+            return JSONResponse([asdict(taken) for taken in self.taken])
+
+        return Starlette(routes=[*routes, Route("/", seen), Route("/__sent", sent)])
 
 
 Handler = Callable[[Request], Awaitable[Response]]

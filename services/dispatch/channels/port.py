@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.decisions import Category
 from shared.templates import Rendered
@@ -64,6 +64,10 @@ class Outgoing:
     """The instant of the attempt by Dangol's clock."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """For channels whose messages have headers: `List-Unsubscribe` and the like."""
+    token: str | None = None
+    """What the adapter's `prepare` has answered for this message (`Preparing`)."""
+    resumes: bool = False
+    """The token is an earlier attempt's, which may have got further than we know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Result:
     """What the provider said, for the record; the dispatcher bounds it."""
     retry_after: timedelta | None = None
     """The provider's own wish, which wins over ours."""
+    opted_out: bool = False
+    """The provider says that the person has refused advertising from us on this channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,18 @@ class Adapter(Protocol):
     async def send(self, message: Outgoing) -> Result: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """An adapter whose provider sends in two steps, of which the second may be repeated.
+
+    `prepare` makes what the second step names, and sends nothing: a lost answer is `RETRYABLE`.
+    The dispatcher records the token durably before it calls `send`, and hands it to every later
+    attempt, so that these find what an earlier one has left.
+    """
+
+    async def prepare(self, message: Outgoing) -> str | Result: ...
 
 
 Factory = Callable[[Setup], Adapter]

@@ -103,7 +103,7 @@ class Provider:
 
     async def call(self, method: str, path: str, **request: Any) -> "Answer | Result":
         """`path` below the base URL, or a whole URL; `request`: `json`, `content`, `data`,
-        `headers`, `params`, `auth` of httpx."""
+        `headers`, `params` of httpx."""
         sent = False
 
         async def trace(name: str, _info: object) -> None:

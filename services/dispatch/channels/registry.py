@@ -9,14 +9,18 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from services.dispatch.channels import (
+    aligo,
     apns,
     fcm,
     log,
+    nhn,
     resend,
     sendgrid,
     ses,
     slack,
     smtp,
+    solapi,
+    twilio,
     web_push,
     webhook,
 )
@@ -26,14 +30,18 @@ from shared.errors import ConfigurationError
 GROUP = "dangol.channels"
 
 BUILT_IN: Mapping[str, Factory] = {
+    "aligo": aligo.create,
     "apns": apns.create,
     "fcm": fcm.create,
     "log": log.create,
+    "nhn": nhn.create,
     "resend": resend.create,
     "sendgrid": sendgrid.create,
     "ses": ses.create,
     "slack": slack.create,
     "smtp": smtp.create,
+    "solapi": solapi.create,
+    "twilio": twilio.create,
     "web_push": web_push.create,
     "webhook": webhook.create,
 }

@@ -1,0 +1,95 @@
+"""Aligo and Twilio, played: forms are posted, and neither has an idempotency key."""
+
+import base64
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.cli.fakes.base import Taken
+from services.cli.fakes.numbers import CutOff, NumberFake, fate_of
+
+
+class FakeAligo(NumberFake):
+    """`POST /send/`: HTTP 200 with a `result_code`, 1 where it was taken."""
+
+    def __init__(self, key: str, user: str) -> None:
+        super().__init__("aligo")
+        self._account = (key, user)
+
+    def asgi(self) -> Starlette:
+        return self.app(Route("/send/", self._send, methods=["POST"]))
+
+    async def _send(self, request: Request) -> Response:
+        self.requests += 1
+        form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
+        if (form.get("key"), form.get("user_id")) != self._account:
+            self.refused.append("account")
+            return _aligo(-101, "인증오류입니다.")
+        number = form["receiver"]
+        passing = self.passing(number)
+        if passing is not None:
+            headers = {"retry-after": "1"} if passing == 429 else None
+            return Response("says the fake", status_code=passing, headers=headers)
+        if not form.get("sender"):
+            return _aligo(-103, "발신번호 인증 오류")
+        size, kind = len(form["msg"].encode("cp949", "replace")), form["msg_type"]
+        if size > (90 if kind == "SMS" else 2000):
+            return _aligo(-105, "메시지 길이 오류")
+        taken = str(uuid4().int)[:9]
+        self.taken.append(Taken(taken, number, form["msg"], kind, None, dict(form)))
+        if fate_of(number) == "taken-then-cut":
+            return CutOff()
+        more = {"msg_id": taken, "success_cnt": 1, "error_cnt": 0, "msg_type": kind}
+        return _aligo(1, "success", **more)
+
+
+def _aligo(code: int, message: str, **more: object) -> Response:
+    # Its own answers are JSON that is labelled as HTML.
+    body = JSONResponse({"result_code": str(code), "message": message, **more}).body
+    return Response(body, media_type="text/html")
+
+
+class FakeTwilio(NumberFake):
+    """`POST /2010-04-01/Accounts/{sid}/Messages.json` with basic authentication."""
+
+    def __init__(self, account: str, token: str) -> None:
+        super().__init__("twilio")
+        self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
+        self._basic = "Basic " + base64.b64encode(f"{account}:{token}".encode()).decode()
+
+    def asgi(self) -> Starlette:
+        return self.app(Route(self._path, self._send, methods=["POST"]))
+
+    async def _send(self, request: Request) -> Response:
+        self.requests += 1
+        if request.headers.get("authorization") != self._basic:
+            self.refused.append("authentication")
+            return _twilio(401, 20003, "Authenticate")
+        form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
+        number, body = form["To"], form["Body"]
+        passing = self.passing(number)
+        if passing == 429:
+            return _twilio(429, 20429, "Too Many Requests")
+        if passing is not None:
+            return _twilio(passing, 20500, "Internal Server Error")
+        if not (form.get("From") or form.get("MessagingServiceSid")):
+            return _twilio(400, 21603, "A 'From' phone number is required")
+        if fate_of(number) == "nobody":
+            return _twilio(400, 21614, f"'To' number {number} is not a valid mobile number")
+        if fate_of(number) == "opted-out":
+            return _twilio(400, 21610, "Attempt to send to unsubscribed recipient")
+        taken = f"SM{uuid4().hex}"
+        self.taken.append(Taken(taken, number, body, "SMS", None, dict(form)))
+        if fate_of(number) == "taken-then-cut":
+            return CutOff()
+        return JSONResponse({"sid": taken, "status": "queued", "error_code": None}, status_code=201)
+
+
+def _twilio(status: int, code: int, message: str) -> Response:
+    headers = {"retry-after": "1"} if status == 429 else None
+    body = {"code": code, "message": message, "status": status, "more_info": ""}
+    return JSONResponse(body, status_code=status, headers=headers)

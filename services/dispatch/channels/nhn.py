@@ -1,0 +1,216 @@
+"""The adapter `nhn`: texts, AlimTalk and Brand Messages through NHN Cloud.
+
+HTTP is 200 also where nothing was taken: `header.resultCode` speaks for the request, and a code of
+its own for the recipient. AlimTalk takes an idempotency key for ten minutes; the others have none,
+and a lost answer leaves the outcome unknown.
+https://docs.nhncloud.com/en/Notification/SMS/en/api-guide/ (v3.0) and
+https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-api-guide/ (v2.3)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.dispatch.channels.nhn_codes import OPTED_OUT, meaning_of_api_code
+from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
+from services.dispatch.channels.provider import (
+    Answer,
+    Provider,
+    base_url,
+    meaning_of_status,
+    required,
+    words,
+)
+from services.dispatch.channels.texts import (
+    KOREA,
+    first_line,
+    is_ad,
+    number_of,
+    option,
+    sender_of,
+    template_code_of,
+    text_of,
+    variables_of,
+    whole_text,
+)
+from shared.errors import ConfigurationError
+
+_TEXTS = "https://sms.api.nhncloudservice.com"
+_KAKAO = "https://kakaotalk-bizmessage.api.nhncloudservice.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One message as a request."""
+
+    path: str
+    """Behind the app key."""
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Write = Callable[[Outgoing], Written | Result]
+
+
+class NhnAdapter:
+    name = "nhn"
+    deduplicates = False
+
+    def __init__(self, provider: Provider, prefix: str, write: Write) -> None:
+        self._provider = provider
+        self._prefix = prefix
+        self._write = write
+
+    async def send(self, message: Outgoing) -> Result:
+        written = self._write(message)
+        if isinstance(written, Result):
+            return written
+        answer = await self._provider.post(
+            f"{self._prefix}/{written.path}", json=written.body, headers=written.headers
+        )
+        return answer if isinstance(answer, Result) else meaning_of(answer, message)
+
+    async def close(self) -> None:
+        await self._provider.close()
+
+
+def meaning_of(answer: Answer, message: Outgoing) -> Result:
+    fields = answer.fields()
+    header = fields.get("header")
+    code = header.get("resultCode") if isinstance(header, dict) else None
+    if not isinstance(header, dict) or not isinstance(code, int):
+        if answer.ok:
+            return Result(Outcome.UNKNOWN, detail="an answer without a resultCode")
+        return meaning_of_status(answer, message.at, address=message.address)
+    said = f"{code} {header.get('resultMessage', '')}"
+    if code == 0:
+        reference, each = _sent(fields)
+        code = each.get("resultCode", 0)
+        said = f"{code} {each.get('resultMessage', '')}"
+        if code == 0:
+            return Result(Outcome.ACCEPTED, provider_id=reference)
+    detail = words(said, message.address)
+    if not isinstance(code, int):
+        return Result(Outcome.REJECTED_MESSAGE, detail=detail)
+    if not answer.ok and answer.status in (429, 503):
+        return meaning_of_status(answer, message.at, said=said, address=message.address)
+    return Result(meaning_of_api_code(code), detail=detail, opted_out=code == OPTED_OUT)
+
+
+def _sent(fields: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The request's id and what is said of its one recipient, as texts and Kakao answer it."""
+    outer = fields.get("body")
+    inner = outer.get("data") if isinstance(outer, dict) else fields.get("message")
+    if not isinstance(inner, dict):
+        return None, {}
+    results = inner.get("sendResultList") or inner.get("sendResults")
+    first = results[0] if isinstance(results, list) and results else {}
+    return words(inner.get("requestId")) or None, first if isinstance(first, dict) else {}
+
+
+# What one message is ------------------------------------------------------------------------
+
+
+def _text(message: Outgoing, sender: str) -> Written | Result:
+    text = text_of(message.content)
+    if isinstance(text, Result):
+        return text
+    number = number_of(message.address)
+    if number.country != KOREA and text.kind != "SMS":
+        why = f"to +{number.country} NHN Cloud sends short texts alone"
+        return Result(Outcome.REJECTED_MESSAGE, detail=why)
+    if text.image and not text.image.isdecimal():
+        why = "`image` is the number of a file that was uploaded to NHN Cloud"
+        return Result(Outcome.REJECTED_MESSAGE, detail=why)
+    recipient = {
+        "recipientNo": number.national,
+        "countryCode": number.country,
+        "recipientGroupingKey": message.message_id,
+    }
+    body: dict[str, Any] = {"body": text.body, "sendNo": sender, "recipientList": [recipient]}
+    if text.kind != "SMS":
+        body["title"] = first_line(text)
+    if text.image:
+        body["attachFileIdList"] = [int(text.image)]
+    path = "sms" if text.kind == "SMS" else "mms"
+    return Written(f"sender/{'ad-' if is_ad(message) else ''}{path}", body)
+
+
+def _alimtalk(message: Outgoing, profile: str) -> Written | Result:
+    code = template_code_of(message.content)
+    variables = variables_of(message.content)
+    if isinstance(code, Result):
+        return code
+    if isinstance(variables, Result):
+        return variables
+    recipient = _recipient(message)
+    if isinstance(recipient, Result):
+        return recipient
+    if variables:
+        bare = {name.removeprefix("#{").removesuffix("}"): v for name, v in variables.items()}
+        recipient["templateParameter"] = bare
+    else:
+        recipient["content"] = whole_text(message.content, {})
+    body = {"senderKey": profile, "templateCode": code, "recipientList": [recipient]}
+    key = {"x-nc-api-idempotency-key": message.message_id}
+    return Written("messages" if variables else "raw-messages", body, key)
+
+
+def _brand_message(message: Outgoing, profile: str) -> Written | Result:
+    recipient = _recipient(message)
+    if isinstance(recipient, Result):
+        return recipient
+    body = {
+        "senderKey": profile,
+        "chatBubbleType": "TEXT",
+        "pushAlarm": True,
+        "adult": False,
+        "content": message.content.text.strip(),
+        "recipientList": [{**recipient, "targeting": "I"}],
+    }
+    return Written("freestyle-messages", body)
+
+
+def _recipient(message: Outgoing) -> dict[str, Any] | Result:
+    number = number_of(message.address)
+    if number.country != KOREA:
+        why = f"Kakao is reached by Korean numbers alone, not by +{number.country}"
+        return Result(Outcome.REJECTED_MESSAGE, detail=why)
+    return {
+        "recipientNo": number.national,
+        "recipientGroupingKey": message.message_id,
+        # The engine knows what may be sent instead, so NHN Cloud must not.
+        "resendParameter": {"isResend": False},
+    }
+
+
+def create(setup: Setup) -> Adapter:
+    if setup.channel == "sms":
+        sender = sender_of(setup)
+        return _made(
+            setup,
+            ("DANGOL_NHN_SMS_APP_KEY", "DANGOL_NHN_SMS_SECRET_KEY"),
+            (_TEXTS, "/sms/v3.0/appKeys"),
+            lambda message: _text(message, sender),
+        )
+    versions = {
+        "alimtalk": "/alimtalk/v2.3/appkeys",
+        "brand_message": "/brand-message/v1.0/appkeys",
+    }
+    if setup.channel not in versions:
+        raise ConfigurationError(f"NHN Cloud does not carry the channel {setup.channel}")
+    write = _alimtalk if setup.channel == "alimtalk" else _brand_message
+    profile = option(setup, "profile", "the sender key (발신 키) of the Kakao channel")
+    return _made(
+        setup,
+        ("DANGOL_NHN_KAKAO_APP_KEY", "DANGOL_NHN_KAKAO_SECRET_KEY"),
+        (_KAKAO, versions[setup.channel]),
+        lambda message: write(message, profile),
+    )
+
+
+def _made(setup: Setup, names: tuple[str, str], there: tuple[str, str], write: Write) -> Adapter:
+    key, secret = required(setup, "nhn", *names)
+    own, prefix = there
+    provider = Provider(setup, base_url(setup, "nhn", own), headers={"x-secret-key": secret})
+    return NhnAdapter(provider, f"{prefix}/{key}", write)

@@ -1,0 +1,55 @@
+"""What NHN Cloud's codes mean: those of its API (negative), and those of a message's report.
+
+https://docs.nhncloud.com/en/Notification/SMS/en/error-code/ and
+https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-error-code/
+"""
+
+from services.dispatch.channels.port import Outcome
+
+_API: dict[Outcome, tuple[int, ...]] = {
+    # -1005: the idempotency key was used within ten minutes, so an earlier attempt was taken.
+    Outcome.ACCEPTED: (0, -1005),
+    # Wrong app key or secret key, sender profile missing or blocked, the month's quota is used up.
+    Outcome.BROKEN_CONNECTION: (-1000, -1001, -1002, -1003, -1006, -1027, -2052),
+    Outcome.RETRYABLE: (-2021, -9999),
+}
+_TEXT: dict[Outcome, tuple[int, ...]] = {
+    Outcome.DELIVERED: (1000,),
+    Outcome.RETRYABLE: (1001, *range(2000, 2008)),
+    # No subscriber; no such number.
+    Outcome.UNDELIVERABLE_ADDRESS: (3001, 3003),
+    # The sender number is not registered or blocked.
+    Outcome.BROKEN_CONNECTION: (3017, 3018, 3019),
+}
+_KAKAO: dict[Outcome, tuple[int, ...]] = {
+    Outcome.DELIVERED: (1000,),
+    # It was taken once before.
+    Outcome.ACCEPTED: (4131,),
+    # 3022: outside the hours in which Kakao takes advertising.
+    Outcome.RETRYABLE: (3006, 3012, 3022, 9998, 9999),
+    # Kakao does not know whether it has arrived.
+    Outcome.UNKNOWN: (3005,),
+}
+
+
+def _by_code(table: dict[Outcome, tuple[int, ...]]) -> dict[int, Outcome]:
+    return {code: outcome for outcome, codes in table.items() for code in codes}
+
+
+_MEANINGS = {"api": _by_code(_API), "text": _by_code(_TEXT), "kakao": _by_code(_KAKAO)}
+
+OPTED_OUT = -6001
+"""The person has refused advertising by the 080 number."""
+OUTSIDE_HOURS = 3022
+NO_KAKAO = frozenset({3018, 3019, 3020})
+"""Inactive, no Kakao account, or blocked the channel: another channel may do."""
+
+
+def meaning_of_api_code(code: int) -> Outcome:
+    """Total: every other code says that this message is refused."""
+    return _MEANINGS["api"].get(code, Outcome.REJECTED_MESSAGE)
+
+
+def meaning_of_report(code: int, *, kakao: bool) -> Outcome:
+    """Total: every other code says that this message is refused, and nothing of the address."""
+    return _MEANINGS["kakao" if kakao else "text"].get(code, Outcome.REJECTED_MESSAGE)

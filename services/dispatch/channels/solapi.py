@@ -1,0 +1,252 @@
+"""The adapter `solapi`: texts, AlimTalk and Brand Messages through SOLAPI (CoolSMS), API v4.
+
+SOLAPI knows no idempotency key, so a message goes as a group of one: the group is made and its id
+recorded, the message is put into it, and the group is sent. Nothing goes out before the last step,
+and a group goes out once: sending it again is answered with `AlreadySent`. So an answer that was
+lost is asked for again, and nobody gets two. https://developers.solapi.com/references/messages
+(authentication: /references/authentication/api-key; codes: `solapi_codes`)
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any
+
+from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
+from services.dispatch.channels.provider import (
+    Answer,
+    Provider,
+    base_url,
+    meaning_of_status,
+    required,
+    words,
+)
+from services.dispatch.channels.solapi_codes import OPTED_OUT, OUTSIDE_HOURS, meaning_of_code
+from services.dispatch.channels.texts import (
+    is_ad,
+    number_of,
+    option,
+    sender_of,
+    template_code_of,
+    text_of,
+    until_morning,
+    variables_of,
+    whole_text,
+)
+from shared.clock import Clock
+from shared.errors import ConfigurationError
+
+_CALLS = 4
+"""At most so many requests make one `send`."""
+_SENT_ALREADY = frozenset({"AlreadySent", "GroupInProcessing", "InvalidStatus"})
+_GROUPS = "/messages/v4/groups"
+
+Written = dict[str, Any] | Result
+Write = Callable[[Outgoing], Written]
+"""What one message is in SOLAPI's words, or why it is none."""
+
+
+class SolapiAdapter:
+    name = "solapi"
+    deduplicates = True
+
+    def __init__(self, provider: Provider, key: str, secret: str, write: Write) -> None:
+        self._provider = provider
+        self._key = key
+        self._secret = secret
+        self._write = write
+
+    async def prepare(self, message: Outgoing) -> str | Result:
+        """Make the group. As long as it is not sent nothing can go out."""
+        written = self._write(message)
+        if isinstance(written, Result):
+            return written
+        answer = await self._call("POST", f"{_GROUPS}/", json={"allowDuplicates": False})
+        if isinstance(answer, Result):
+            return _nothing_sent(answer)
+        if not answer.ok:
+            return _nothing_sent(meaning_of(answer, message))
+        group = answer.fields().get("groupId")
+        if not isinstance(group, str) or not group.isalnum():
+            return Result(Outcome.RETRYABLE, detail="the answer names no group")
+        return group
+
+    async def send(self, message: Outgoing) -> Result:
+        written = self._write(message)
+        if isinstance(written, Result):
+            return written
+        group = message.token
+        if group is None:
+            made = await self.prepare(message)
+            if isinstance(made, Result):
+                return made
+            group = made
+        found = await self._found(group, message) if message.resumes else None
+        if isinstance(found, Result):
+            return found
+        if found is None:
+            found = await self._put(group, written, message)
+            if isinstance(found, Result):
+                return found
+        answer = await self._call("POST", f"{_GROUPS}/{group}/send")
+        if isinstance(answer, Result):
+            return answer
+        return meaning_of_sending(answer, message, found or group)
+
+    async def close(self) -> None:
+        await self._provider.close()
+
+    async def _put(self, group: str, written: dict[str, Any], message: Outgoing) -> str | Result:
+        """Returns the message's id."""
+        answer = await self._call(
+            "PUT", f"{_GROUPS}/{group}/messages", json={"messages": [written]}
+        )
+        if isinstance(answer, Result):
+            return _nothing_sent(answer)
+        if not answer.ok:
+            return _nothing_sent(meaning_of(answer, message))
+        results = answer.fields().get("resultList")
+        first = results[0] if isinstance(results, list) and results else {}
+        return _registered(first, message)
+
+    async def _found(self, group: str, message: Outgoing) -> str | Result | None:
+        """What became of an earlier attempt: sent, in the group (its id), or not yet in it."""
+        answer = await self._call("GET", f"{_GROUPS}/{group}")
+        if isinstance(answer, Result):
+            # An earlier attempt may have sent it.
+            return replace(answer, outcome=Outcome.UNKNOWN)
+        if not answer.ok:
+            return replace(meaning_of(answer, message), outcome=Outcome.UNKNOWN)
+        if answer.fields().get("status") != "PENDING":
+            return Result(Outcome.ACCEPTED, provider_id=group, detail="sent by an earlier attempt")
+        answer = await self._call("GET", f"{_GROUPS}/{group}/messages")
+        if isinstance(answer, Result):
+            return _nothing_sent(answer)
+        if not answer.ok:
+            return _nothing_sent(meaning_of(answer, message))
+        listed = answer.fields().get("messageList")
+        each = list(listed.values() if isinstance(listed, dict) else listed or [])
+        return _registered(each[0], message) if each else None
+
+    async def _call(self, method: str, path: str, **request: Any) -> Answer | Result:
+        # By the real clock, which SOLAPI compares: 15 minutes apart are too much.
+        date, salt = Clock().now().isoformat(timespec="seconds"), token_hex(16)
+        signature = hmac.new(self._secret.encode(), (date + salt).encode(), sha256).hexdigest()
+        signed = f"HMAC-SHA256 apiKey={self._key}, date={date}, salt={salt}, signature={signature}"
+        return await self._provider.call(method, path, headers={"authorization": signed}, **request)
+
+
+def _nothing_sent(result: Result) -> Result:
+    """Before the group is sent, a lost answer is no unknown."""
+    lost = result.outcome is Outcome.UNKNOWN
+    return replace(result, outcome=Outcome.RETRYABLE) if lost else result
+
+
+def _registered(registered: object, message: Outgoing) -> str | Result:
+    """The id of a message that the group has taken, or what its status code means."""
+    fields = registered if isinstance(registered, dict) else {}
+    code = str(fields.get("statusCode", ""))
+    if meaning_of_code(code) in (Outcome.ACCEPTED, Outcome.DELIVERED):
+        return words(fields.get("messageId"))
+    said = words(f"{code} {fields.get('statusMessage', '')}", message.address)
+    return result_of_code(code, said, message)
+
+
+def result_of_code(code: str, said: str, message: Outgoing) -> Result:
+    wish = until_morning(message.at) if code == OUTSIDE_HOURS else None
+    outcome = meaning_of_code(code)
+    return Result(outcome, detail=said, retry_after=wish, opted_out=code == OPTED_OUT)
+
+
+def meaning_of_sending(answer: Answer, message: Outgoing, reference: str) -> Result:
+    if answer.ok:
+        return Result(Outcome.ACCEPTED, provider_id=reference)
+    code = str(answer.fields().get("errorCode", ""))
+    if code in _SENT_ALREADY:
+        return Result(Outcome.ACCEPTED, provider_id=reference, detail=words(code))
+    return meaning_of(answer, message)
+
+
+def meaning_of(answer: Answer, message: Outgoing) -> Result:
+    """Of an answer that is no success."""
+    fields = answer.fields()
+    code = str(fields.get("errorCode", ""))
+    said = f"{code}: {fields.get('errorMessage', '')}" if code else ""
+    detail = f"{answer.status} {words(said, message.address)}".strip()
+    if code == "DuplicatedSignature":
+        return Result(Outcome.RETRYABLE, detail=detail)
+    if code == "RequestTimeTooSkewed":
+        hint = "set this machine's clock: it differs from SOLAPI's by more than 15 minutes"
+        return Result(Outcome.BROKEN_CONNECTION, detail=f"{detail}; {hint}")
+    if code == "ResourceNotFound":
+        return Result(Outcome.REJECTED_MESSAGE, detail=detail)
+    return meaning_of_status(answer, message.at, said=said, address=message.address)
+
+
+# What one message is ------------------------------------------------------------------------
+
+
+def _writer(setup: Setup) -> Write:
+    """Raises ConfigurationError."""
+    match setup.channel:
+        case "sms":
+            sender = sender_of(setup)
+            return lambda message: _text(message, sender)
+        case "alimtalk":
+            profile = option(setup, "profile", "the Kakao channel's id at SOLAPI, `KA01PF…`")
+            return lambda message: _alimtalk(message, profile)
+        case "brand_message":
+            profile = option(setup, "profile", "the Kakao channel's id at SOLAPI, `KA01PF…`")
+            return lambda message: _brand_message(message, profile)
+        case _:
+            raise ConfigurationError(f"SOLAPI does not carry the channel {setup.channel}")
+
+
+def _addressed(message: Outgoing) -> dict[str, Any]:
+    number = number_of(message.address)
+    fields = {"message_id": message.message_id}
+    return {"to": number.national, "country": number.country, "customFields": fields}
+
+
+def _text(message: Outgoing, sender: str) -> Written:
+    text = text_of(message.content)
+    if isinstance(text, Result):
+        return text
+    longer = {"subject": text.title} if text.title and text.kind != "SMS" else {}
+    image = {"imageId": text.image} if text.image else {}
+    written = {"from": sender, "text": text.body, "type": text.kind, **longer, **image}
+    return {**_addressed(message), **written}
+
+
+def _alimtalk(message: Outgoing, profile: str) -> Written:
+    code = template_code_of(message.content)
+    variables = variables_of(message.content)
+    if isinstance(code, Result):
+        return code
+    if isinstance(variables, Result):
+        return variables
+    # The engine knows what may be sent instead, so SOLAPI must not.
+    kakao = {"pfId": profile, "templateId": code, "disableSms": True}
+    whole = (
+        {"kakaoOptions": {**kakao, "variables": variables}}
+        if variables
+        else {"text": whole_text(message.content, {}), "kakaoOptions": kakao}
+    )
+    return {**_addressed(message), "type": "ATA", **whole}
+
+
+def _brand_message(message: Outgoing, profile: str) -> Written:
+    bubble = {"targeting": "I", "chatBubbleType": "TEXT", "adult": False}
+    kakao = {"pfId": profile, "disableSms": True, "adFlag": is_ad(message), "bms": bubble}
+    text = message.content.text.strip()
+    return {**_addressed(message), "type": "BMS_FREE", "text": text, "kakaoOptions": kakao}
+
+
+def create(setup: Setup) -> Adapter:
+    key, secret = required(setup, "solapi", "DANGOL_SOLAPI_API_KEY", "DANGOL_SOLAPI_API_SECRET")
+    write = _writer(setup)
+    each = replace(setup, timeout=setup.timeout / _CALLS)
+    provider = Provider(each, base_url(setup, "solapi", "https://api.solapi.com"))
+    return SolapiAdapter(provider, key, secret, write)
