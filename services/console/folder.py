@@ -12,6 +12,7 @@ from pathlib import Path
 from shared.errors import BadInput
 
 SETTINGS = "dangol.yaml"
+TRACKING = "events.yaml"
 FOLDERS = ("journeys", "segments", "templates", "tests")
 MOST_FILES = 5_000
 MOST_BYTES = 64 * 2**20
@@ -19,7 +20,7 @@ MOST_BYTES = 64 * 2**20
 
 
 def belongs(path: str) -> bool:
-    if path == SETTINGS:
+    if path in (SETTINGS, TRACKING):
         return True
     parts = path.split("/")
     return len(parts) > 1 and parts[0] in FOLDERS and not any(p.startswith(".") for p in parts)
@@ -44,7 +45,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
             found[path] = file.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {error.filename or folder}: {error.strerror}") from error
-    if not found:
+    if not found.keys() - {TRACKING}:
         raise BadInput(
             f"{folder} is no workspace: there is neither {SETTINGS} nor journeys/ in it",
             hint=_nearby(folder) or f"name the folder that holds {SETTINGS}",
@@ -53,8 +54,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    if (folder / SETTINGS).is_file():
-        yield SETTINGS, folder / SETTINGS
+    for name in (SETTINGS, TRACKING):
+        if (folder / name).is_file():
+            yield name, folder / name
     for top in FOLDERS:
         for place, folders, names in os.walk(folder / top):
             folders[:] = sorted(name for name in folders if not name.startswith("."))

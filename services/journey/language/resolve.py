@@ -43,6 +43,18 @@ class Placed:
     """Whether it stands in a `then`, where `event` is the event that was waited for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A parsed expression, where it stands."""
+
+    text: Scalar
+    node: Node
+    context: Context
+    expected: Expected
+    events: tuple[str, ...]
+    """What the event behind `event` may be called; none: there is none, or it may be any."""
+
+
 @dataclass(slots=True)
 class Resolved:
     journey: Journey
@@ -50,6 +62,8 @@ class Resolved:
     """In the order of the file."""
     expressions: dict[Scalar, Node] = field(default_factory=dict)
     """The conditions, and those values of `with` and the like that are expressions."""
+    asked: list[Asked] = field(default_factory=list)
+    """The same, with what may be named where they stand."""
 
     @property
     def first(self) -> str:
@@ -183,22 +197,23 @@ class _Expressions:
         self._trigger(journey.trigger)
         entry = contexts.of_entry()
         if journey.entry is not None:
-            self._read(journey.entry.key, entry, "value")
-            self._read(journey.entry.where, entry)
+            begun = events_of(journey.trigger)
+            self._read(journey.entry.key, entry, "value", begun)
+            self._read(journey.entry.where, entry, events=begun)
         run = contexts.of_run_event("`exit`", self._kinds)
         for each in journey.exit:
-            self._read(each.where, run)
+            self._read(each.where, run, events=events_of(each))
         if journey.goal is not None:
             goal = contexts.of_run_event("`goal`", self._kinds)
-            self._read(journey.goal.where, goal)
-            self._read(journey.goal.value, goal, "number")
+            self._read(journey.goal.where, goal, events=events_of(journey.goal))
+            self._read(journey.goal.value, goal, "number", events_of(journey.goal))
         for placed in self._resolved.steps:
             self._step(placed)
 
     def _trigger(self, trigger: Located) -> None:
         if isinstance(trigger, EventTrigger) and trigger.audience is not None:
-            self._read(trigger.where, contexts.of_catalog())
-            self._read(trigger.audience, contexts.of_audience())
+            self._read(trigger.where, contexts.of_catalog(), events=events_of(trigger))
+            self._read(trigger.audience, contexts.of_audience(), events=events_of(trigger))
         elif isinstance(trigger, (EventTrigger, AnyTrigger)):
             self._events(trigger, contexts.of_trigger())
         if isinstance(trigger, ScheduleTrigger):
@@ -209,7 +224,7 @@ class _Expressions:
     def _events(self, holder: Located, context: Context) -> None:
         several: tuple[EventCondition, ...] = getattr(holder, "any", None) or ()
         for each in (holder, *several):
-            self._read(getattr(each, "where", None), context)
+            self._read(getattr(each, "where", None), context, events=events_of(each))
 
     def _step(self, placed: Placed) -> None:
         context = contexts.of_step(self._kinds, after_event=placed.after_event)
@@ -236,16 +251,33 @@ class _Expressions:
                 self._read(value, context, "value")
 
     def _read(
-        self, text: Scalar | None, context: Context, expected: Expected = "condition"
+        self,
+        text: Scalar | None,
+        context: Context,
+        expected: Expected = "condition",
+        events: tuple[str, ...] = (),
     ) -> None:
         if text is None:
             return
-        node = read_expression(text, self._with_segments(context), self._problems, expected)
+        context = self._with_segments(context)
+        node = read_expression(text, context, self._problems, expected)
         if node is not None:
             self._resolved.expressions[text] = node
+            self._resolved.asked.append(Asked(text, node, context, expected, events))
 
     def _with_segments(self, context: Context) -> Context:
         return context if self._segments is None else context.with_segments(self._segments)
+
+
+def event_words(holder: object) -> tuple[Scalar, ...]:
+    """The names of the events that a trigger, an exit, a goal or a `wait_for` listens to."""
+    several: tuple[EventCondition, ...] = getattr(holder, "any", None) or ()
+    words = [getattr(each, "event", None) for each in (holder, *several)]
+    return tuple(word for word in words if isinstance(word, Scalar))
+
+
+def events_of(holder: object) -> tuple[str, ...]:
+    return tuple(word.text for word in event_words(holder))
 
 
 def membership(segment: str) -> Node:

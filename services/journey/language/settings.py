@@ -24,14 +24,14 @@ def read_settings(problems: Problems) -> tuple[WorkspaceSettings | None, frozens
     try:
         settings = WorkspaceSettings.model_validate(data(tree))
     except ValidationError as error:
-        add_errors(error, tree, problems, _places(tree, WorkspaceSettings))
+        add_errors(error, tree, problems, places_of(tree, WorkspaceSettings))
     _check_names(tree, problems)
     channels = tree.get("channels") if isinstance(tree, Mapping) else None
     names = frozenset(channels) if isinstance(channels, Mapping) else frozenset()
     return settings if len(problems.found) == before else None, names
 
 
-def _places(tree: Node, model: type[BaseModel]) -> Places:
+def places_of(tree: Node, model: type[BaseModel]) -> Places:
     """Which model reads which mapping, so that unknown fields get a hint."""
     places: Places = {}
     if not isinstance(tree, Mapping):
@@ -48,7 +48,7 @@ def _places(tree: Node, model: type[BaseModel]) -> Places:
         elif isinstance(value, Mapping) and not _is_model(field.annotation):
             nodes = list(value.values())
         for node in nodes:
-            places |= _places(node, inner)
+            places |= places_of(node, inner)
     return places
 
 

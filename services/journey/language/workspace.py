@@ -22,8 +22,10 @@ from services.journey.language.segments import read_segments
 from services.journey.language.settings import read_settings
 from services.journey.language.template_files import read_templates
 from services.journey.language.template_warnings import template_warnings
+from services.journey.language.tracking import Checked, check_tracking, read_tracking
 from shared.decisions import Category
 from shared.templates import Template
+from shared.tracking import TrackingPlan
 from shared.workspace import WorkspaceSettings
 
 SETTINGS = "dangol.yaml"
@@ -62,6 +64,8 @@ class Workspace:
     """Compiled; empty where a file has a problem."""
     warnings: tuple[Problem, ...] = ()
     """What is probably not meant and refuses nothing; only where there is no problem."""
+    tracking: TrackingPlan | None = None
+    """What events.yaml says; None where there is none, or it cannot be used."""
 
 
 def load_workspace(files: Mapping[str, bytes]) -> Workspace:
@@ -81,6 +85,14 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
         loader.check_tests(file, content)
     if settings is not None:
         check_packs(files, settings, templates.parsed.values(), loader.flows.values(), found)
+    tracking = read_tracking(files, found)
+    warnings: list[Problem] = []
+    if tracking is not None:
+        sink = found if tracking.mode == "enforce" else warnings
+        check_tracking(tracking, files, by_folder["segments"], loader.checked, sink)
+        loader.forget_those_with_problems()
+    if not found:
+        warnings += template_warnings(files, templates.parsed.values(), loader.flows.values())
     return Workspace(
         problems=tuple(sorted(set(found))),
         settings=settings or WorkspaceSettings(),
@@ -89,9 +101,8 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
         templates=templates.parsed,
         segment_sources=segments.sources,
         segments={} if found else compile_segments(segments.sources),
-        warnings=()
-        if found
-        else template_warnings(files, templates.parsed.values(), loader.flows.values()),
+        warnings=() if found else tuple(sorted(set(warnings))),
+        tracking=tracking,
     )
 
 
@@ -102,6 +113,7 @@ class _Journeys:
         self._files: dict[str, str] = {}
         self.flows: dict[str, Flow] = {}
         self.sources: dict[str, JourneySource] = {}
+        self.checked: list[Checked] = []
 
     def load(self, file: str, content: bytes) -> None:
         before = len(self._found)
@@ -114,10 +126,16 @@ class _Journeys:
         )
         check_journey(resolved, self._known, document.problems)
         refuse_unavailable(resolved, document.problems)
+        self.checked.append(Checked(resolved, document.problems.source))
         if len(self._found) == before:
             flow = compile_flow(resolved, 0)
             self.flows[flow.journey] = flow
             self.sources[flow.journey] = _source(flow, document)
+
+    def forget_those_with_problems(self) -> None:
+        files = {problem.file for problem in self._found}
+        for name in [name for name, source in self.sources.items() if source.file in files]:
+            del self.flows[name], self.sources[name]
 
     def _note_id(self, document: Document[Journey]) -> None:
         name, file = document.model.journey, document.problems.source.file

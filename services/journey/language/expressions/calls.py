@@ -85,10 +85,12 @@ def _history(checker: Checker, call: Call, function: Function) -> None:
     event = call.arguments[0]
     if not isinstance(event, Constant) or not event.value:
         checker.add(event.span, "an event's name stands here, in quotes", f"as in {function.usage}")
+    elif checker.context.plan is not None and not checker.context.plan.knows(str(event.value)):
+        checker.add(event.span, *checker.context.plan.unknown(str(event.value)), "unknown_event")
     known = ("within", "where", "of") if function.of else ("within", "where")
     for named in call.named:
         if named.name in known:
-            _named(checker, named)
+            _named(checker, named, event.value if isinstance(event, Constant) else None)
         else:
             hint = nearest(named.name, known)
             checker.add(named.name_span, f"`{call.function}` takes no `{named.name[:40]}=`", hint)
@@ -96,11 +98,11 @@ def _history(checker: Checker, call: Call, function: Function) -> None:
         checker.add(call.span, f"`{call.function}` needs `of=`", f"as in {function.usage}")
 
 
-def _named(checker: Checker, named: Named) -> None:
+def _named(checker: Checker, named: Named, event: object) -> None:
     if named.name == "within":
         _window(checker, named.value)
         return
-    found = checker.kind(named.value, checker.context.knowing(COUNTED))
+    found = checker.kind(named.value, checker.context.counting(COUNTED, event))
     if named.name == "where":
         checker.holds(named.value, found, "the condition of `where=`")
     elif found not in (Kind.ANY, Kind.NUMBER, Kind.TEXT):

@@ -61,7 +61,7 @@ class Checker:
             Constant: lambda node: of_constant(node.value),
             Items: self._items,
             Path: partial(paths.kind, self),
-            Access: lambda node: paths.into(self, self.kind(node.base), node.keys),
+            Access: self._access,
             Not: self._not,
             Negative: self._negative,
             Logical: self._logical,
@@ -93,6 +93,12 @@ class Checker:
         if isinstance(node, Constant) and kind is Kind.TEXT:
             hint = 'repeat the name: x == "a" or x == "b"; or write x in ["a", "b"]'
         self.add(node.span, f"{what} is {kind.value}, so it would never hold", hint)
+
+    def _access(self, node: Access) -> Kind:
+        base, shape = node.base, None
+        if isinstance(base, Call) and base.arguments and isinstance(base.arguments[0], Constant):
+            shape = self.context.shape_of(base.arguments[0].value)
+        return paths.into(self, self.kind(base), node.keys, shape)
 
     def _items(self, node: Items) -> Kind:
         for item in node.items:

@@ -1,7 +1,9 @@
 """What an expression may name where it stands."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from services.journey.language.expressions.shapes import Shape, Shapes
 
 STEP_FIELDS: dict[str, tuple[str, ...]] = {
     "send": ("outcome", "reason", "opened", "clicked"),
@@ -24,9 +26,22 @@ class Context:
     segments: frozenset[str] | None = None
     """None where the workspace is not at hand, as for one stored version."""
     variables: frozenset[str] = frozenset()
+    plan: Shapes | None = None
+    """None where there is no tracking plan, or it does not matter yet."""
+    held: Mapping[str, Shape | None] = field(default_factory=dict)
+    """What the plan says of the event behind `event`, `trigger`, `e` or `steps.<id>.event`."""
 
     def knowing(self, *variables: str) -> "Context":
         return replace(self, variables=self.variables | set(variables))
+
+    def counting(self, variable: str, event: object) -> "Context":
+        """`variable` is an event of this name, which is being counted."""
+        inner = self.knowing(variable)
+        return replace(inner, held={**self.held, variable: self.shape_of(event)})
+
+    def shape_of(self, event: object) -> Shape | None:
+        known = self.plan is not None and isinstance(event, str)
+        return self.plan.of((str(event),)) if self.plan is not None and known else None
 
     def with_segments(self, segments: frozenset[str]) -> "Context":
         return replace(self, segments=segments)

@@ -24,6 +24,7 @@ from shared.rfm import SEGMENTS
 
 if TYPE_CHECKING:
     from services.journey.language.expressions.checker import Checker
+    from services.journey.language.expressions.shapes import Shape
 
 _FIELD_KINDS = {"outcome": Kind.TEXT, "reason": Kind.TEXT, "variant": Kind.TEXT}
 _FIELD_KINDS |= {"opened": Kind.BOOL, "clicked": Kind.BOOL, "event": Kind.EVENT}
@@ -50,7 +51,8 @@ _ALIASES = {
 def kind(checker: Checker, path: Path) -> Kind:
     context, root = checker.context, path.root
     if root in context.variables:
-        return into(checker, Kind.EVENT if root == "e" else Kind.ANY, path.keys)
+        kept = Kind.EVENT if root == "e" else Kind.ANY
+        return into(checker, kept, path.keys, context.held.get(root))
     if root not in ROOTS:
         _unknown_root(checker, path)
         return Kind.ANY
@@ -73,17 +75,22 @@ def kind(checker: Checker, path: Path) -> Kind:
         return _step(checker, path)
     if root == "rfm":
         return _rfm(checker, path)
-    return into(checker, Kind.EVENT, path.keys) if root == "event" else Kind.ANY
+    shape = context.held.get(root)
+    if root == "event":
+        return into(checker, Kind.EVENT, path.keys, shape)
+    return Kind.ANY if shape is None else _property(checker, shape, path.keys)
 
 
-def into(checker: Checker, whole: Kind, keys: tuple[Key, ...]) -> Kind:
-    """The kind of `.x` of something."""
+def into(checker: Checker, whole: Kind, keys: tuple[Key, ...], shape: Shape | None = None) -> Kind:
+    """The kind of `.x` of something; `shape` is what the tracking plan says of an event."""
     for at, key in enumerate(keys):
         if whole is Kind.EVENT:
             if isinstance(key.value, int):
                 checker.add(key.span, "an event is no list", "name a field")
-            named = {"name": Kind.TEXT, "context": Kind.MAP}
-            whole = Kind.ANY if key.quoted else named.get(str(key.value), Kind.ANY)
+            named = {} if key.quoted else {"name": Kind.TEXT, "context": Kind.MAP}
+            if shape is not None and key.value not in named:
+                return _property(checker, shape, keys)
+            whole = named.get(str(key.value), Kind.ANY)
         elif whole in (Kind.ANY, Kind.MAP):
             return Kind.ANY
         elif whole is Kind.LIST and isinstance(key.value, int):
@@ -92,6 +99,16 @@ def into(checker: Checker, whole: Kind, keys: tuple[Key, ...]) -> Kind:
             checker.add(keys[at].span, f"{whole.value} has no fields")
             return Kind.ANY
     return whole
+
+
+def _property(checker: Checker, shape: Shape, keys: tuple[Key, ...]) -> Kind:
+    name = str(keys[0].value)
+    kind = shape.kind(name)
+    if kind is None:
+        message, hint = shape.said(name)
+        checker.add(keys[0].span, message, hint, "unknown_property")
+        return Kind.ANY
+    return into(checker, kind, keys[1:])
 
 
 def taken_name(variable: str, context: Context) -> str:
@@ -191,7 +208,8 @@ def _step(checker: Checker, path: Path) -> Kind:
             "unknown_name",
         )
         return Kind.ANY
-    return into(checker, _FIELD_KINDS.get(str(field.value), Kind.ANY), path.keys[2:])
+    kind = _FIELD_KINDS.get(str(field.value), Kind.ANY)
+    return into(checker, kind, path.keys[2:], context.held.get(f"steps.{step}"))
 
 
 def _rfm(checker: Checker, path: Path) -> Kind:
