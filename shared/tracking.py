@@ -3,7 +3,7 @@
 The language checks conditions against it, ingest holds events to it. Both without I/O.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -76,6 +76,11 @@ class Judge:
         """Empty for an event that keeps the plan."""
         rules = self._events.get(name)
         return [Violation("unknown_event")] if rules is None else rules.broken_by(properties)
+
+
+def first_harm(violations: Iterable[Violation]) -> Violation | None:
+    """The first for which an enforced plan sets the event aside."""
+    return next((each for each in violations if each.breach not in HARMLESS), None)
 
 
 class _Rules:

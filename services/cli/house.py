@@ -33,6 +33,7 @@ from services.ingest.metrics import IngestMetrics
 from services.ingest.quota import Quotas, StoredUsage
 from services.ingest.schema import describe
 from services.ingest.stored import StoredAside
+from services.ingest.violations import StoredViolations, Violations
 from services.journey.firings.fanout import Fanout
 from services.journey.firings.planner import Planner
 from services.journey.leader import Leader
@@ -140,8 +141,10 @@ class House:
         self._batching = BatchingLog(found.log, metrics)
         aside = StoredAside(found.pool, found.clock)
         quotas, live = Quotas(StoredUsage(found.pool), found.clock), Live()
+        violations = Violations(StoredViolations(found.pool), found.clock)
         news = found.wakeups.listen(workspace_store.CHANNEL)
         self._services["quotas"] = quotas.run
+        self._services["violations"] = violations.run
         self._services["settings"] = lambda stopping: live.run(found.pool, news, stopping)
         return Edge(
             behind_proxies(app),
@@ -153,6 +156,7 @@ class House:
                 metrics,
                 quotas,
                 live,
+                violations=violations,
                 environment=os.environ,
             ),
             behind_proxies,

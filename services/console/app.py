@@ -23,6 +23,7 @@ from services.console import (
     segments_api,
     send_api,
     set_aside_api,
+    tracking_api,
     workspace_api,
 )
 from services.console.context import Console
@@ -55,6 +56,7 @@ _APIS = (
     keys_api,
     rfm_api,
     set_aside_api,
+    tracking_api,
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Failure, "description": "The request cannot be used"},

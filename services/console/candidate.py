@@ -8,6 +8,7 @@ from services.console.refusal import Refused
 from services.journey.core.flow import Flow
 from services.journey.language.compile_segments import SegmentSource
 from services.journey.language.workspace import JourneySource, load_workspace
+from shared.tracking import TrackingPlan
 from shared.workspace import WorkspaceSettings
 
 
@@ -19,6 +20,7 @@ class Candidate:
     journeys: Mapping[str, JourneySource]
     flows: Mapping[str, Flow] = field(default_factory=dict)
     segments: Mapping[str, SegmentSource] = field(default_factory=dict)
+    tracking: TrackingPlan | None = None
 
 
 def read_candidate(files: Mapping[str, bytes]) -> Candidate:
@@ -33,6 +35,7 @@ def read_candidate(files: Mapping[str, bytes]) -> Candidate:
         loaded.journeys,
         loaded.flows,
         loaded.segment_sources,
+        loaded.tracking,
     )
 
 

@@ -279,7 +279,8 @@ async def _store_revision(
         active_from = max(active_from + _AHEAD * clock.speed, base.active_from + _INSTANT)
     await connection.execute(
         "INSERT INTO workspaces (revision, hash, files, settings, journeys, active_from,"
-        " applied_by, segments, in_flight) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        " applied_by, segments, in_flight, tracking)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         base.revision + 1,
         candidate.hash,
         packed,
@@ -289,6 +290,7 @@ async def _store_revision(
         by,
         stored_sources(candidate.segments),
         rules,
+        None if candidate.tracking is None else candidate.tracking.model_dump(mode="json"),
     )
     for change in changes:
         if change.change in ("added", "removed"):

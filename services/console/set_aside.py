@@ -13,11 +13,13 @@ import msgspec
 
 from services.ingest.again import Circumstances, read_again, record_again
 from services.ingest.limits import MAX_EVENT_BYTES
+from services.ingest.live import judge_of
 from services.ingest.normalise import Scene
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import BadInput, NotFound
 from shared.event import Event
 from shared.log import outbox
+from shared.tracking import Judge
 
 MOST_AT_ONCE = 1000
 
@@ -135,7 +137,7 @@ async def replay(
         content = await _read(connection, _ONE + " FOR UPDATE", number)
         if content.record.replayed_at is not None and payload is None:
             return Replayed(number, ())
-        events = understood(content, payload)
+        events = understood(content, payload, await newest_judge(connection))
         partitions: int = await connection.fetchval(
             "SELECT value::int FROM meta WHERE key = 'partitions'"
         )
@@ -160,7 +162,16 @@ async def replay_waiting(
     return done, left
 
 
-def understood(content: Content, payload: bytes | None = None) -> Sequence[Event]:
+async def newest_judge(connection: Connection) -> Judge | None:
+    """Of the tracking plan that is published now."""
+    return judge_of(
+        await connection.fetchval("SELECT tracking FROM workspaces ORDER BY revision DESC LIMIT 1")
+    )
+
+
+def understood(
+    content: Content, payload: bytes | None = None, judge: Judge | None = None
+) -> Sequence[Event]:
     """The events of a record, or of the payload in its stead. Raises StillUnusable."""
     raw = content.payload if payload is None else payload
     if content.circumstances is None and (record := _record(raw)) is not None:
@@ -169,7 +180,7 @@ def understood(content: Content, payload: bytes | None = None) -> Sequence[Event
         Scene(content.record.at, content.record.source)
     )
     try:
-        reading = read_again(raw, circumstances, content.record.id)
+        reading = read_again(raw, circumstances, content.record.id, judge)
     except BadInput as error:
         raise StillUnusable(f"it cannot be read: {error}", hint=_HINT) from error
     if reading.refused:

@@ -6,6 +6,7 @@ from services.ingest import lenient
 from services.ingest.normalise import Scene
 from services.ingest.protocol import Reading, open_parcel, open_posthog, read
 from shared.event import Event, decode_unstamped
+from shared.tracking import Judge
 
 
 class Circumstances(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -19,13 +20,15 @@ class Circumstances(msgspec.Struct, frozen=True, omit_defaults=True):
     historical: bool = False
 
 
-def read_again(payload: bytes, circumstances: Circumstances, number: int) -> Reading:
-    """The event as it is understood now. Raises BadInput for what is no JSON.
+def read_again(
+    payload: bytes, circumstances: Circumstances, number: int, judge: Judge | None = None
+) -> Reading:
+    """The event as it is understood, and held to the plan, now. Raises BadInput for no JSON.
 
     An event without an id gets one of its record's number: replayed twice, it still counts once.
     """
     opened = open_posthog if circumstances.posthog else open_parcel
-    reading = read(opened(payload), circumstances.scene)
+    reading = read(opened(payload), circumstances.scene, judge)
     named = _has_id(payload)
     reading.events = [
         msgspec.structs.replace(

@@ -4,6 +4,7 @@ Unlike the SDKs' events they are read strictly, and a body is taken whole or not
 sends them can mend them, and is told what is wrong.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from services.ingest.refused import Unusable
 from services.ingest.times import as_utc, parse_time
 from shared.errors import BadInput
 from shared.event import Event, catalog_event
+from shared.tracking import Judge, Violation, first_harm
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
@@ -47,6 +49,24 @@ def read_catalog(body: bytes, source: str, received: datetime) -> list[Event]:
     return [
         _event(bytes(raw), source, received, f"batch[{place}]: ") for place, raw in enumerate(batch)
     ]
+
+
+def held_to_plan(events: Sequence[Event], judge: Judge) -> list[tuple[str, Violation]]:
+    """What they break of the tracking plan. Raises BadInput if it is enforced."""
+    broken = [
+        (event.name, violation)
+        for event in events
+        for violation in judge.violations(event.name, event.properties)
+    ]
+    if judge.enforces:
+        for name, violation in broken:
+            if first_harm([violation]) is not None:
+                of = f", property `{violation.property[:60]}`" if violation.property else ""
+                raise BadInput(
+                    f"event `{name[:60]}`{of} breaks the tracking plan: {violation.breach}",
+                    hint="mend the event, or events.yaml",
+                )
+    return broken
 
 
 def _event(text: bytes, source: str, received: datetime, where: str) -> Event:

@@ -16,7 +16,7 @@ from services.ingest import answers, lenient, posthog, webhook
 from services.ingest.again import Circumstances
 from services.ingest.answers import Answer
 from services.ingest.body import Hands, Load, Patience, read_body
-from services.ingest.catalog import read_catalog
+from services.ingest.catalog import held_to_plan, read_catalog
 from services.ingest.keys import KeyRing, keys_of, known_writer, writer
 from services.ingest.limits import LIMITS, MAX_EVENT_BYTES, Limits
 from services.ingest.live import Live
@@ -28,11 +28,13 @@ from services.ingest.refused import Refused
 from services.ingest.routes import Does, Route
 from services.ingest.stored import SetAside
 from services.ingest.times import as_utc, parse_time
-from shared.clock import Clock, wall_clock
+from services.ingest.violations import Violations
+from shared.clock import REAL, Clock, wall_clock
 from shared.errors import ConfigurationError, NotFound, Unavailable
 from shared.event import Event
 from shared.keys import Source, need_secret
 from shared.log.port import EventLog
+from shared.tracking import Violation
 from shared.workspace import ClientContext
 
 _logger = structlog.get_logger(__name__)
@@ -54,6 +56,7 @@ class IngestContext:
     quotas: Quotas
     live: Live
     limits: Limits = LIMITS
+    violations: Violations = field(default_factory=lambda: Violations(None, REAL))
     environment: Mapping[str, str] = field(default_factory=dict)
     """Where the secrets of webhooks' senders stand."""
     real_now: Callable[[], datetime] = wall_clock
@@ -123,7 +126,12 @@ class Intake:
             allowed = context.live.settings.ingest.client_context
             peer = scope.get("client")
             scene = scene_of(parcel, route, headers, peer, source, received, allowed)
-            reading = read(parcel, scene) if small else await asyncio.to_thread(read, parcel, scene)
+            judge = context.live.judge
+            reading = (
+                read(parcel, scene, judge)
+                if small
+                else await asyncio.to_thread(read, parcel, scene, judge)
+            )
             if source.kind == "browser":
                 _withhold(reading.events, scene, allowed)
             historical = route.does is Does.IMPORT and _STARTS not in scope["query_string"]
@@ -164,7 +172,8 @@ class Intake:
             if document is None:
                 return answers.SUCCESS
             scene = Scene(received, route.key)
-            reading = read(open_parcel(lenient.write(document), single=True), scene)
+            parcel = open_parcel(lenient.write(document), single=True)
+            reading = read(parcel, scene, context.live.judge)
             if reading.refused:
                 whole = lenient.write({**document, "webhook": content})[:MAX_EVENT_BYTES]
                 reading.refused = [replace(item, raw=whole) for item in reading.refused]
@@ -182,6 +191,8 @@ class Intake:
         with Load(self.hands) as load:
             body = await self.body(headers, receive, load)
             events = await asyncio.to_thread(read_catalog, body, source.name, received)
+            if context.live.judge is not None:
+                self._broke(source.name, held_to_plan(events, context.live.judge))
             await context.log.append(events)
         context.metrics.took(events, ())
         if source.limited:
@@ -207,6 +218,12 @@ class Intake:
         else:
             await context.log.append(reading.events)
         context.metrics.took(reading.events, reading.refused)
+        if reading.broken:
+            self._broke(around.scene.source, reading.broken)
+
+    def _broke(self, source: str, broken: Sequence[tuple[str, Violation]]) -> None:
+        self._context.metrics.broke(source, broken)
+        self._context.violations.count(source, broken)
 
     async def _put_aside(self, refused: Sequence[Refused], around: Circumstances) -> None:
         async with asyncio.timeout(self._limits.put_aside_within):

@@ -12,13 +12,19 @@ from shared.db.connect import Pool, unavailable_when_lost
 from shared.db.wakeups import ring_or_timeout
 from shared.errors import Unavailable
 from shared.lifecycle import unless_stopping
+from shared.tracking import Judge, TrackingPlan
 from shared.workspace import WorkspaceSettings
 
 _logger = structlog.get_logger(__name__)
 
 _LONGEST_WAIT = 5.0
 """Real seconds after which it looks for itself, should a wake-up have been lost."""
-_NEWEST = "SELECT revision, settings FROM workspaces ORDER BY revision DESC LIMIT 1"
+_NEWEST = "SELECT revision, settings, tracking FROM workspaces ORDER BY revision DESC LIMIT 1"
+
+
+def judge_of(tracking: object) -> Judge | None:
+    """Of a plan as a revision keeps it. Raises ValidationError."""
+    return None if tracking is None else Judge(TrackingPlan.model_validate(tracking))
 
 
 class Live:
@@ -26,6 +32,8 @@ class Live:
 
     def __init__(self, settings: WorkspaceSettings | None = None) -> None:
         self.settings = settings or WorkspaceSettings()
+        self.judge: Judge | None = None
+        """Of the tracking plan; None where there is none."""
         self.revision = 0
         self.loaded = settings is not None
 
@@ -37,7 +45,9 @@ class Live:
         if row is None or row["revision"] == self.revision:
             return
         try:
-            self.settings = WorkspaceSettings.model_validate(row["settings"])
+            settings = WorkspaceSettings.model_validate(row["settings"])
+            self.judge = judge_of(row["tracking"])
+            self.settings = settings
         except ValidationError:  # written by a newer release
             _logger.warning(
                 "The workspace's settings cannot be read; the ones before stay.",

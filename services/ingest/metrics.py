@@ -1,4 +1,5 @@
-"""The metrics of ingest: every name in one place. No label carries a key, an id or a text."""
+"""The metrics of ingest: every name in one place. No label carries a key, an id or a
+customer's text."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
@@ -10,6 +11,7 @@ from prometheus_client.registry import Collector
 from services.ingest.refused import Refused
 from services.ingest.wire import WireKind
 from shared.event import Event
+from shared.tracking import Violation
 
 _APPEND_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
@@ -53,6 +55,13 @@ class IngestMetrics:
         self._refused = Tally(
             "dangol_ingest_events_refused", "Events put aside.", ["reason"], registry
         )
+        # What events break of the tracking plan, by the write key's name: keys are few.
+        self._broken = Tally(
+            "dangol_ingest_plan_violations",
+            "What events break of the tracking plan.",
+            ["source", "violation"],
+            registry,
+        )
         # Bytes of request bodies, inflated.
         self._body_bytes = Tally(
             "dangol_ingest_body_bytes", "Bytes of bodies, inflated.", [], registry
@@ -83,6 +92,10 @@ class IngestMetrics:
 
     def body(self, size: int) -> None:
         self._body_bytes.add((), size)
+
+    def broke(self, source: str, broken: Iterable[tuple[str, Violation]]) -> None:
+        for _event, violation in broken:
+            self._broken.add((source, violation.breach))
 
     def took(self, events: Iterable[Event], refused: Iterable[Refused]) -> None:
         for event in events:

@@ -27,6 +27,7 @@ from services.ingest.times import as_utc, parse_time
 from services.ingest.wire import Wire, decode_envelope, decode_event, decode_loose_envelope
 from shared.errors import BadInput
 from shared.event import Event
+from shared.tracking import Judge, Violation, first_harm
 
 _NOT_STRICT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What the strict decoder raises for bodies that the lenient parser may yet read."""
@@ -43,6 +44,8 @@ class TooMuch(BadInput):
 class Reading:
     events: list[Event] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    broken: list[tuple[str, Violation]] = field(default_factory=list)
+    """Names of events, and what each breaks of the tracking plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +101,42 @@ def open_posthog(body: bytes) -> Parcel:
     return replace(_batch(body, items, fields), of_posthog=True)
 
 
-def read(parcel: Parcel, scene: Scene) -> Reading:
-    """The events of a parcel. Never raises for a single event: it is put aside with its reason."""
+def read(parcel: Parcel, scene: Scene, judge: Judge | None = None) -> Reading:
+    """The events of a parcel, held to the tracking plan if there is one.
+
+    Never raises for a single event: it is put aside with its reason.
+    """
     if parcel.wires is not None:
         try:
-            return Reading([event_of(wire, scene) for wire in parcel.wires])
+            reading = Reading([event_of(wire, scene) for wire in parcel.wires])
+            if judge is not None:
+                _hold(reading.events, judge, reading)
+            return reading
         except Unusable:
             parcel = _loose(parcel.body)
     reading = Reading()
     for item in parcel.items:
         try:
-            if parcel.of_posthog:
-                reading.events.extend(_posthog_events(item, scene))
-            else:
-                reading.events.append(_event(item, scene))
+            events = _posthog_events(item, scene) if parcel.of_posthog else [_event(item, scene)]
+            if judge is not None:
+                _hold(events, judge, reading)
+            reading.events += events
         except Unusable as unusable:
             raw = _raw(item)[:MAX_EVENT_BYTES]
             reading.refused.append(Refused(raw, unusable.reason, scene.source))
     return reading
+
+
+def _hold(events: Sequence[Event], judge: Judge, reading: Reading) -> None:
+    """Note what the events break of the plan. Raises Unusable if one may not pass."""
+    for event in events:
+        if event.kind != "track":
+            continue
+        violations = judge.violations(event.name, event.properties)
+        reading.broken += [(event.name, violation) for violation in violations]
+        refused = first_harm(violations) if judge.enforces else None
+        if refused is not None:
+            raise Unusable(Reason(f"plan_{refused.breach}"))
 
 
 def _has_nul(text: bytes) -> bool:

@@ -18,6 +18,11 @@ class Reason(StrEnum):
     NAME_TOO_LONG = "name_too_long"
     TOO_LARGE = "too_large"
     TOO_DEEP = "too_deep"
+    # It breaks the tracking plan, and the plan is enforced.
+    PLAN_UNKNOWN_EVENT = "plan_unknown_event"
+    PLAN_MISSING_PROPERTY = "plan_missing_property"
+    PLAN_WRONG_TYPE = "plan_wrong_type"
+    PLAN_UNLISTED_VALUE = "plan_unlisted_value"
 
 
 class Unusable(Exception):

@@ -307,6 +307,7 @@ workspaces = Table(
     Column("applied_by", Text, nullable=False),
     Column("segments", JSONB, nullable=False),
     Column("in_flight", JSONB, nullable=False),
+    Column("tracking", JSONB),
 )
 
 journey_versions = Table(
@@ -381,6 +382,18 @@ set_aside = Table(
     Column("scene", JSONB),
     Column("replayed_at", Instant),
     Column("replayed_by", Text),
+)
+
+plan_violations = Table(
+    "plan_violations",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("property", Text, primary_key=True),
+    Column("violation", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
 )
 
 meta = Table(
