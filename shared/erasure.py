@@ -5,6 +5,8 @@ from hashlib import blake2b
 
 LOG_RETENTION = timedelta(days=7)
 """How long the log keeps a record. An erasure is complete when it has passed."""
+HISTORY_RETENTION = timedelta(days=400)
+"""How long what customers did is kept, by whole months."""
 
 
 def hash_of_customer(customer: str, key: bytes) -> str:

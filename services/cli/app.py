@@ -13,6 +13,7 @@ import typer
 from services.cli.commands import (
     apply,
     doctor,
+    explain,
     graph,
     import_,
     infer,
@@ -46,6 +47,7 @@ for commands in (
     validate,
     simulate,
     test,
+    explain,
     graph,
     preview,
     results,

@@ -14,7 +14,9 @@ from services.cli.database import database, has_data
 from services.cli.environment import read_settings
 from services.cli.local import DEFAULT_SERVER, local_token
 from services.cli.remote import NoAnswer, Remote
+from services.console.explaining.answer import ExplainAnswer
 from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
+from services.console.words import Language
 from shared.errors import ConfigurationError
 
 
@@ -30,6 +32,8 @@ class Backend(Protocol):
     def set_status(self, journey: str, verb: str) -> StatusAnswer: ...
 
     def score_rfm(self) -> ScoredAnswer: ...
+
+    def explain(self, customer: str, journey: str, language: Language) -> ExplainAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,11 @@ from typing import TypeVar
 
 from services.cli.database import Database, prepare
 from services.console import publish
+from services.console.explaining import replay
+from services.console.explaining.answer import ExplainAnswer, answer_of
+from services.console.explaining.stored import read
 from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
+from services.console.words import Language
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
 from shared.errors import ConfigurationError
@@ -56,6 +60,14 @@ class Direct:
             return await score_now(pool, await self._clock(pool), patience=0.0)
 
         return ScoredAnswer.model_validate(self._run(work))
+
+    def explain(self, customer: str, journey: str, language: Language) -> ExplainAnswer:
+        async def work(pool: Pool) -> ExplainAnswer:
+            stored = await read(pool, customer, journey)
+            now = (await self._clock(pool)).now()
+            return answer_of(replay.explain(stored, customer, journey, now), language)
+
+        return self._run(work)
 
     def _run(self, work: Callable[[Pool], Awaitable[T]]) -> T:
         async def whole() -> T:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from services.console.explaining.answer import ExplainAnswer
 from services.console.models import (
     AppliedAnswer,
     GraphAnswer,
@@ -91,6 +92,11 @@ class Remote:
         path = f"/api/journeys/{quote(journey, safe='')}/graph"
         query = {"lang": language, "live": "true"}
         return GraphAnswer.model_validate(self._call("GET", path, query=query))
+
+    def explain(self, customer: str, journey: str, language: str) -> ExplainAnswer:
+        path = f"/api/customers/{quote(customer, safe='')}/explain"
+        query = {"journey": journey, "lang": language}
+        return ExplainAnswer.model_validate(self._call("GET", path, query=query))
 
     def _call(
         self,

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.console import (
     customers_api,
     enter_api,
+    explain_api,
     firings_api,
     graph_api,
     journeys_api,
@@ -50,6 +51,7 @@ _APIS = (
     segments_api,
     firings_api,
     enter_api,
+    explain_api,
     customers_api,
     messages_api,
     send_api,

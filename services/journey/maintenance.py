@@ -13,13 +13,12 @@ import structlog
 
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
-from shared.erasure import LOG_RETENTION
+from shared.erasure import HISTORY_RETENTION, LOG_RETENTION
 from shared.errors import Unavailable
 from shared.lifecycle import pause
 
 logger = structlog.get_logger()
 
-HISTORY_RETENTION = timedelta(days=400)
 SET_ASIDE_RETENTION = timedelta(days=30)
 """What was set aside holds personal data that no customer's page shows: it is not kept long."""
 USAGE_RETENTION = timedelta(days=40)

@@ -44,6 +44,8 @@ from services.journey.core.merge import Record, content
 from services.journey.core.merging import asked_since
 from services.journey.core.segments import next_change
 from services.journey.core.state import Customer
+from services.journey.core.transfer import transfer_of
+from services.journey.core.work import Walk
 from services.journey.deciding import NO_HISTORY, emitted_event
 from shared.clock import EPOCH
 from shared.decisions import Decision as DecisionWord
@@ -108,13 +110,18 @@ class Life:
         return min(instants, default=None)
 
     def _next_timer(self) -> datetime | None:
-        """When a run goes on by itself; what is due in a pause waits for its end."""
+        """When a run goes on by itself, or an apply moves it; what is due in a pause waits."""
         book = self.stage.book
-        if not book.pauses:
+        if not book.pauses and not book.transfers:
             return next_due(self.customer)
-        dues = ((run, due_of(run)) for run in self.customer.state.runs)
-        fires = (book.fires_at(run.journey, at, self.customer.id) for run, at in dues if at)
-        return min((at for at in fires if at is not None), default=None)
+        walk, dues = Walk(book, self.customer), list[datetime | None]()
+        for run in self.customer.state.runs:
+            due, transfer = due_of(run), transfer_of(walk, run)
+            if due is not None:
+                dues.append(book.fires_at(run.journey, due, self.customer.id))
+            if transfer is not None:
+                dues.append(transfer.at)
+        return min((at for at in dues if at is not None), default=None)
 
     def arrive(self, at: datetime) -> None:
         """Take in what the log has at this instant."""

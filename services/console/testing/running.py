@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from services.console.simulate import Simulation
+from services.console.simulation.listening import Answer, listening
 from services.console.testing.expecting import Difference, compare
-from services.console.testing.listening import Answer, listening
 from services.console.testing.suites import Case, Stop, Suite
 from services.console.testing.trace import MOST_DECISIONS, Endless, Line, Trace
 from services.journey.language.workspace import Workspace

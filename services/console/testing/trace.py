@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
+from services.console.simulation.listening import Answer
 from services.console.simulation.observed import Decided, Held, Observed, Told
 from services.console.testing import wording
-from services.console.testing.listening import Answer
 from services.console.testing.times import Local
 from services.journey.core.decide import Tick, due_of
 from services.journey.core.effects import Convert, Count, EmitEvent

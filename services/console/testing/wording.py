@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from services.console.simulation.listening import Question
 from services.console.simulation.observed import Told
-from services.console.testing.listening import Question
 from services.console.testing.times import Local
 from services.dispatch.policy import Hold
 from services.journey.core.effects import QueueMessage

@@ -1,0 +1,1 @@
+"""Why a customer did, or did not, get it: the stored past through the core, and in words."""

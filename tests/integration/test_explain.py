@@ -1,0 +1,224 @@
+"""Explaining what a real engine has decided, from what it has stored."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from services.console.explaining.answer import ExplainAnswer, answer_of
+from services.console.explaining.replay import explain
+from services.console.explaining.stored import read
+from services.console.publish import apply, set_status
+from shared.clock import REAL, wall_clock
+from shared.event import outcome_event
+from tests.integration.consoling import client
+from tests.integration.test_identity import elsewhere, guest, identify, relaying, settled
+from tests.integration.test_journey_worker import House, house, track, workspace
+
+__all__ = ["house"]
+
+CART = """
+journey: cart
+title: Carts
+trigger: {event: Added, where: event.price >= 10000}
+entry: {key: event.cart, where: profile.email != null}
+exit: [{event: Bought, where: event.cart == trigger.cart}]
+steps:
+  - {send: email, template: hello, id: nudge}
+  - branch:
+      - when: profile.tier == "gold" or steps.nudge.outcome != "sent"
+        steps: [{exit: told}]
+  - wait: 1h
+  - {send: email, template: hello, id: again}
+"""
+USER = "user-1"
+
+
+async def decide(house: House, decision: str, reason: str | None = None) -> None:
+    """What dispatch does: the message's record, and its outcome through the log."""
+    await house.until("SELECT count(*) = 1 FROM messages WHERE decision IS NULL")
+    at = wall_clock()
+    row = await house.pool.fetchrow(
+        "UPDATE messages SET status = 'decided', decision = $1, reason = $2, decided_at = $3,"
+        " channel = 'email', attempts = 1 WHERE decision IS NULL"
+        " RETURNING id, customer, run_id, step",
+        decision,
+        reason,
+        at,
+    )
+    assert row is not None
+    told = outcome_event(
+        message_id=row["id"], customer=row["customer"], at=at, step=row["step"],
+        run_id=row["run_id"], decision=decision, reason=reason, channel="email",
+    )  # fmt: skip
+    await house.log.append([told])
+
+
+async def explained(
+    house: House, customer: str, journey: str = "cart", later: timedelta = timedelta(0)
+) -> ExplainAnswer:
+    stored = await read(house.pool, customer, journey)
+    return answer_of(explain(stored, customer, journey, wall_clock() + later), "en")
+
+
+def said(answer: ExplainAnswer, *kinds: str) -> list[str]:
+    return [fact.text for fact in answer.facts if fact.kind in kinds]
+
+
+async def test_an_entry_its_message_and_its_exit_are_told_with_what_they_saw(house: House) -> None:
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([identify(USER, None, email="a@shop.example", tier="silver")])
+        await house.log.append([track("Added", USER, cart="c1", price=38000)])
+        await decide(house, "sent")
+        await house.caught_up()
+        await house.log.append([track("Bought", USER, cart="c2")])
+        await house.log.append([track("Bought", USER, cart="c1")])
+        await house.caught_up()
+    answer = await explained(house, USER)
+    assert [fact.kind for fact in answer.facts] == [
+        "event", "entered", "reached", "message", "reached", "waits", "event", "no_exit", "event",
+        "ended",
+    ]  # fmt: skip
+    assert "the event's price was 38,000" in said(answer, "entered")[0]
+    assert "the customer's email was “a@shop.example”" in said(answer, "entered")[0]
+    assert "the customer's tier was “silver”" in said(answer, "reached")[1]
+    assert said(answer, "message") == ["The message of nudge was sent by email."]
+    (message,) = [fact for fact in answer.facts if fact.kind == "message"]
+    assert message.detail["on_record"] is True
+    assert message.at == await house.pool.fetchval("SELECT decided_at FROM messages")
+    assert "the event's cart was “c2”" in said(answer, "no_exit")[0]
+    assert "an exit's condition held" in said(answer, "ended")[0]
+    assert answer.summary[0].startswith("The customer entered this journey once.")
+    assert answer.live == []
+    assert answer.notes == []
+
+
+async def test_a_message_that_was_really_dropped_is_dropped_in_the_replay(house: House) -> None:
+    """Consent is assumed there, so the policies alone would send it."""
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([identify(USER, None, email="a@shop.example")])
+        await house.log.append([track("Added", USER, cart="c1", price=38000)])
+        await decide(house, "dropped", "suppressed")
+        await house.caught_up()
+    answer = await explained(house, USER)
+    (why,) = said(answer, "message")
+    assert why.startswith("The message of nudge was not sent (email). The address is blocked")
+    assert said(answer, "ended") == ["The journey ended at exit-2-1-1: told."]
+    assert answer.summary[-1] == why
+
+
+async def test_who_never_entered_learns_why(house: House) -> None:
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([track("Added", USER, cart="c1", price=8000)])
+        await house.log.append([track("Added", USER, cart="c1", price=20000)])
+        await house.log.append([track("Viewed", "u2")])
+        await house.caught_up()
+    answer = await explained(house, USER)
+    matched, entry = said(answer, "refused")
+    assert "`event.price >= 10000` does not hold: the event's price was 8,000." in matched
+    assert "The customer does not meet the entry condition." in entry
+    assert "`profile.email != null` does not hold: the customer's email was missing." in entry
+    assert [fact.detail["reason"] for fact in answer.facts if fact.kind == "refused"] == [
+        "not_matched",
+        "entry_condition",
+    ]
+    assert answer.summary[0] == "The customer has never entered this journey."
+    (check,) = [
+        fact.checks[0] for fact in answer.facts if fact.detail.get("reason") == "not_matched"
+    ]
+    assert check.values == [{"what": "event.price", "value": 8000}]
+    nothing = await explained(house, "u2")
+    assert nothing.facts == []
+    assert nothing.summary[-1] == "Nothing that begins it has come of this customer."
+
+
+async def test_a_guest_who_merged_is_explained_by_either_id(house: House) -> None:
+    await house.publish(cart=CART)
+    anon = elsewhere(USER)
+    async with relaying(house), house.running(house.worker("w1"), house.worker("w2")):
+        said_by = identify(USER, None, email="a@shop.example")
+        said_by = msgspec.structs.replace(said_by, user_id=None, anonymous_id=anon)
+        await house.log.append([said_by, guest("Added", anon, cart="c1", price=20000)])
+        await settled(house)
+        await house.log.append([identify(USER, anon, tier="gold")])
+        await settled(house)
+        await decide(house, "sent")
+        await settled(house)
+    by_user, by_guest = await explained(house, USER), await explained(house, anon)
+    assert by_guest.customer == USER
+    assert [note.code for note in by_guest.notes] == ["belongs_to"]
+    assert by_guest.facts == by_user.facts
+    kinds = [fact.kind for fact in by_user.facts]
+    assert kinds[:5] == ["event", "entered", "reached", "linked", "merged"]
+    assert said(by_user, "message") == ["The message of nudge was sent by email."]
+    assert "the customer's tier was “gold”" in said(by_user, "reached")[-1]
+
+
+async def test_each_event_meets_the_version_and_pause_of_its_receipt(house: House) -> None:
+    await house.publish(cart=CART)
+    pool = house.pool
+    async with house.running():
+        await house.log.append([identify(USER, None, email="a@shop.example")])
+        await house.log.append([track("Added", USER, cart="c1", price=8000)])
+        await house.caught_up()
+        await apply(pool, workspace(cart=CART.replace("10000", "5000")), "test", REAL)
+        in_force = await pool.fetchval("SELECT max(active_from) FROM workspaces")
+        while wall_clock() < in_force:
+            await asyncio.sleep(0.02)
+        await house.log.append([track("Added", USER, cart="c2", price=8000)])
+        await decide(house, "sent")
+        await house.caught_up()
+        await set_status(pool, "cart", "paused", REAL)
+        paused = await pool.fetchval("SELECT max(at) FROM journey_changes")
+        while wall_clock() < paused:
+            await asyncio.sleep(0.02)
+        await house.log.append([track("Added", USER, cart="c3", price=8000)])
+        await house.caught_up()
+    answer = await explained(house, USER, later=timedelta(hours=3))
+    reasons = [fact.detail.get("reason") for fact in answer.facts if fact.kind == "refused"]
+    assert reasons == ["not_matched", "paused"]
+    entered = [fact for fact in answer.facts if fact.kind == "entered"]
+    assert [(fact.detail["key"], fact.detail["version"]) for fact in entered] == [("c2", 2)]
+    assert not said(answer, "timed_out", "ended"), "the pause holds the wait"
+    assert "paused" in [note.code for note in answer.notes]
+
+
+async def test_what_has_been_dropped_is_said_and_the_record_still_tells(house: House) -> None:
+    await house.publish(cart=CART)
+    pool = house.pool
+    async with house.running():
+        await house.log.append([identify(USER, None, email="a@shop.example")])
+        await house.log.append([track("Added", USER, cart="c1", price=38000)])
+        await decide(house, "sent")
+        await house.caught_up()
+    await pool.execute("DELETE FROM history")
+    await pool.execute("UPDATE journey_versions SET created_at = created_at - interval '3 years'")
+    answer = await explained(house, USER)
+    assert {note.code for note in answer.notes} == {"dropped", "not_replayed"}
+    assert said(answer, "message") == ["The message of nudge was sent by email."]
+    assert [run.step for run in answer.live] == ["wait-3"]
+
+
+async def test_the_api_answers_in_korean_and_refuses_what_there_is_not(
+    house: House, dsn: str
+) -> None:
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([track("Added", USER, cart="c1", price=8000)])
+        await house.caught_up()
+    async with client(dsn, house.pool) as api:
+        path: Any = {"journey": "cart", "lang": "ko"}
+        answer = await api.get(f"/api/customers/{USER}/explain", params=path)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["facts"][1]["text"] == (
+            "고객이 여정에 들어가지 않았습니다. 이벤트가 시작 조건에 맞지 않습니다."
+            " 이벤트의 price 값이 8,000: `event.price >= 10000` 조건을 충족하지 않습니다."
+        )
+        assert (await api.get("/api/customers/u9/explain", params=path)).status_code == 404
+        nowhere = await api.get(f"/api/customers/{USER}/explain", params={"journey": "none"})
+        assert nowhere.status_code == 404
+        assert (await api.get(f"/api/customers/{USER}/explain")).status_code == 422
