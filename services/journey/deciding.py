@@ -14,6 +14,7 @@ from services.journey.batch import Batch, TimerRow
 from services.journey.core.book import Book
 from services.journey.core.decide import Decision, Tick, decide, next_due, next_look
 from services.journey.core.effects import (
+    IN_A_ROW,
     Convert,
     Count,
     Effect,
@@ -55,6 +56,7 @@ def emitted_event(customer: str, effect: EmitEvent) -> Event:
         user_id=customer if effect.known else None,
         anonymous_id=None if effect.known else customer,
         properties=effect.properties,
+        context={IN_A_ROW: effect.in_a_row} if effect.in_a_row else {},
         source="journey",
     )
 

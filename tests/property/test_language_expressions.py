@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from services.journey.core.flow import Moment, Scope
 from services.journey.language.expressions import Mistake, check, expression, parse
 from services.journey.language.expressions import context as contexts
-from services.journey.language.release import unavailable_in
 
 STEPS = {"first-nudge": "send", "first-order": "wait_for"}
 RUN = contexts.of_run_event("`exit`", STEPS)
@@ -77,7 +76,7 @@ def test_any_text_is_a_tree_or_mistakes(text: str) -> None:
 @given(SENTENCES, SCOPES)
 def test_what_is_accepted_yields_a_value_of_the_language(text: str, scope: Scope) -> None:
     node = parse(text)
-    if isinstance(node, Mistake) or check(node, RUN, "value") or unavailable_in(node):
+    if isinstance(node, Mistake) or check(node, RUN, "value"):
         return
     _assert_value(expression(text, node).evaluate(scope))
 

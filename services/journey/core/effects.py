@@ -84,6 +84,10 @@ class Count(msgspec.Struct, frozen=True):
     what: str
 
 
+IN_A_ROW = "emitted_in_a_row"
+"""The name of `EmitEvent.in_a_row` in the event's context."""
+
+
 class EmitEvent(msgspec.Struct, frozen=True):
     """An event of the same customer, through the log; the id derives from run, step and visit."""
 
@@ -93,6 +97,8 @@ class EmitEvent(msgspec.Struct, frozen=True):
     known: bool
     """Whether the customer is named by a user id."""
     at: datetime
+    in_a_row: int = 0
+    """How many events led here, each emitted by a run that had just begun with the one before."""
 
 
 class Convert(msgspec.Struct, frozen=True):

@@ -1,12 +1,12 @@
 """What each kind of step does with a run that has come to it."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from services.journey.core.effects import Count, EmitEvent, MakeCall, QueueMessage
+from services.journey.core.effects import IN_A_ROW, Count, EmitEvent, MakeCall, QueueMessage
 from services.journey.core.flow import (
     Branch,
     Call,
@@ -109,6 +109,10 @@ def write(work: Walk, run: Run, step: Set, at: datetime, event: Moment | None) -
 
 def emit(work: Walk, run: Run, step: Emit, at: datetime, event: Moment | None) -> Run:
     run, visit = _visited(run, step.id)
+    in_a_row = _in_a_row(run, at)
+    if in_a_row > MOST_IN_A_ROW:
+        work.effects.append(Count(run.journey, run.version, step.id, "circle"))
+        return run
     scope = work.scope(run, at, event)
     work.effects.append(
         EmitEvent(
@@ -117,9 +121,23 @@ def emit(work: Walk, run: Run, step: Emit, at: datetime, event: Moment | None) -
             properties=evaluated(step.properties, scope),
             known=work.state.known,
             at=at,
+            in_a_row=in_a_row,
         )
     )
     return run
+
+
+MOST_IN_A_ROW = 20
+"""Events that beget each other without a wait: past it they are taken for a circle."""
+_JUST_BEGUN = timedelta(minutes=1)
+"""In production an event takes its way through the log, and a message before it is sent."""
+
+
+def _in_a_row(run: Run, at: datetime) -> int:
+    before = run.trigger.context.get(IN_A_ROW)
+    if not isinstance(before, int) or at - run.entered_at >= _JUST_BEGUN:
+        return 1
+    return before + 1
 
 
 def evaluated(values: Mapping[str, Expression], scope: Scope) -> dict[str, Any]:

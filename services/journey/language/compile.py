@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.journey.core import flow as core
-from services.journey.language import release
 from services.journey.language.documents import read_document
 from services.journey.language.expressions import constant, expression, segments_in
 from services.journey.language.expressions.history import needs
@@ -24,7 +23,7 @@ from services.journey.language.model.triggers import (
     ScheduleTrigger,
     SegmentTrigger,
 )
-from services.journey.language.problems import Problem, Problems
+from services.journey.language.problems import Problem
 from services.journey.language.resolve import Placed, Resolved, resolve
 from services.journey.language.tree import Node, Scalar, data
 from shared.errors import ConfigurationError
@@ -58,24 +57,14 @@ def compile_journey(source: str, version: int) -> core.Flow:
     if document is None or not document.whole:
         raise JourneyRefused(found)
     resolved = resolve(document.model, document.problems, segments=None)
-    refuse_unavailable(resolved, document.problems)
     if found:
         raise JourneyRefused(found)
     return compile_flow(resolved, version)
 
 
 def compile_flow(resolved: Resolved, version: int) -> core.Flow:
-    """The flow of a journey that has no problems, those of `refuse_unavailable` included."""
+    """The flow of a journey that has no problems."""
     return _Compiler(resolved, version).flow()
-
-
-def refuse_unavailable(resolved: Resolved, problems: Problems) -> None:
-    """Adds a problem for everything that this release does not compile."""
-    journey = resolved.journey
-    release.add_unavailable_keys(problems, journey.trigger.node, release.TRIGGERS)
-    for text, node in resolved.expressions.items():
-        for span, name in release.unavailable_in(node):
-            release.not_yet(problems, text.spot_of(*span), name)
 
 
 def _content(placed: Placed) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.journey.language import release
 from services.journey.language.check import check_scores
 from services.journey.language.compile_segments import SegmentSource
 from services.journey.language.documents import Document, read_document
@@ -72,8 +71,6 @@ def _check(document: Document[Segment], names: frozenset[str], rfm: bool) -> lis
     if node is None:
         return []
     check_scores(text, node, rfm, problems)
-    for span, what in release.unavailable_in(node):
-        release.not_yet(problems, text.spot_of(*span), what)
     return [_Reference(name, text.spot_of(*span)) for name, span in segments_in(node)]
 
 

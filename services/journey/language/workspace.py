@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from services.journey.core.flow import Flow, Segment
 from services.journey.language.check import Known, check_journey
-from services.journey.language.compile import compile_flow, refuse_unavailable
+from services.journey.language.circles import refuse_circles
+from services.journey.language.compile import compile_flow
 from services.journey.language.compile_segments import SegmentSource, compile_segments
 from services.journey.language.documents import Document, read_document
 from services.journey.language.model.journey import Journey, TestsFile
@@ -81,6 +82,7 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
     loader = _Journeys(Known(channels, templates.channels, segments.names, rfm), found)
     for file, content in by_folder["journeys"].items():
         loader.load(file, content)
+    refuse_circles(loader.read)
     for file, content in by_folder["tests"].items():
         loader.check_tests(file, content)
     if settings is not None:
@@ -114,6 +116,8 @@ class _Journeys:
         self.flows: dict[str, Flow] = {}
         self.sources: dict[str, JourneySource] = {}
         self.checked: list[Checked] = []
+        self.read: list[tuple[Journey, Problems]] = []
+        """The journeys of which the model holds all."""
 
     def load(self, file: str, content: bytes) -> None:
         before = len(self._found)
@@ -125,8 +129,9 @@ class _Journeys:
             document.model, document.problems, self._known.segments, document.partial_tree
         )
         check_journey(resolved, self._known, document.problems)
-        refuse_unavailable(resolved, document.problems)
         self.checked.append(Checked(resolved, document.problems.source))
+        if document.whole:
+            self.read.append((document.model, document.problems))
         if len(self._found) == before:
             flow = compile_flow(resolved, 0)
             self.flows[flow.journey] = flow
