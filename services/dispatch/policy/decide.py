@@ -35,9 +35,15 @@ PROMPT = timedelta(minutes=1)
 """How late a dispatcher may come to a hold that ended in time before the message is expired."""
 
 
-def order_key(message: Message) -> tuple[datetime, int, str, str, str]:
-    """One customer's messages are decided in ascending order of this key."""
-    return (message.decidable_at, -message.priority, message.journey, message.step, message.id)
+def order_key(message: Message) -> tuple[datetime, int, str, str, datetime, str]:
+    """One customer's messages are decided in ascending order of this key.
+
+    Of one step's messages for several keys, the one that has waited longer is first.
+    """
+    return (
+        *(message.decidable_at, -message.priority, message.journey, message.step),
+        *(message.created_at, message.id),
+    )
 
 
 def decide(

@@ -95,7 +95,10 @@ def carry_out(work: Walk, admission: Admission, moment: Moment, event: Event, at
 def start(work: Walk, admission: Admission, moment: Moment, event: Event, at: datetime) -> None:
     flow = admission.flow
     if admission.restarts is not None:
-        work.end(admission.restarts, "restart", at)
+        # The same event may have woken it: what it has made since is withdrawn with it.
+        live = work.runs.get((flow.journey, admission.key))
+        if live is not None:
+            work.end(live, "restart", at)
     else:
         work.effects.append(Count(flow.journey, flow.version, "", "entered"))
         if admission.held_by:
