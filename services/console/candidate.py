@@ -7,6 +7,7 @@ from hashlib import sha256
 from services.console.refusal import Refused
 from services.journey.core.flow import Flow
 from services.journey.language.compile_segments import SegmentSource
+from services.journey.language.problems import Problem
 from services.journey.language.workspace import JourneySource, load_workspace
 from shared.tracking import TrackingPlan
 from shared.workspace import WorkspaceSettings
@@ -21,6 +22,8 @@ class Candidate:
     flows: Mapping[str, Flow] = field(default_factory=dict)
     segments: Mapping[str, SegmentSource] = field(default_factory=dict)
     tracking: TrackingPlan | None = None
+    warnings: tuple[Problem, ...] = ()
+    """What refuses nothing."""
 
 
 def read_candidate(files: Mapping[str, bytes]) -> Candidate:
@@ -36,6 +39,7 @@ def read_candidate(files: Mapping[str, bytes]) -> Candidate:
         loaded.flows,
         loaded.segment_sources,
         loaded.tracking,
+        loaded.warnings,
     )
 
 

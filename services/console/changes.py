@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:  # what is only named here would make every command slow to start
     from services.console.candidate import Candidate
     from services.journey.language.workspace import JourneySource
+    from shared.workspace import WorkspaceSettings
 
 Kind = Literal["added", "changed", "removed", "unchanged"]
 
@@ -22,6 +23,8 @@ class Base:
     active_from: datetime | None
     files: Mapping[str, bytes]
     journeys: Mapping[str, int]
+    settings: "WorkspaceSettings | None" = None
+    """None where nothing has been published, or a newer release has written what there is."""
 
 
 NOTHING = Base(0, "", None, {}, {})

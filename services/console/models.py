@@ -90,6 +90,10 @@ class PlanAnswer(Answer):
     """True if an apply would change nothing."""
     journeys: list[JourneyChangeRow]
     files: list[FileChangeRow]
+    warnings: list[str] = Field(default=[], examples=[["consent is assumed and was required: …"]])
+    """Of the workspace as a whole; those of one journey stand with it."""
+    file_warnings: list[ProblemRow] = []
+    """Those with a place in a file."""
 
 
 class AppliedAnswer(Answer):

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Literal, get_args
 
 import structlog
+from pydantic import ValidationError
 
 from services.console.candidate import Candidate, read_candidate
 from services.console.changes import (
@@ -27,7 +28,10 @@ from services.console.changes import (
     compare_journeys,
 )
 from services.console.in_flight import count_in_flight
+from services.console.plan_warnings import with_warnings
+from services.console.policy_warnings import policy_warnings
 from services.console.prospects import FlowOf, with_prospects
+from services.console.refusal import problem_row
 from services.journey.core.flow import Flow
 from services.journey.core.spans import RESUME_SPREAD
 from services.journey.language.compile import JourneyRefused, compile_journey
@@ -36,6 +40,7 @@ from services.journey.language.problems import nearest
 from shared.clock import REAL, Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import BadInput, Conflict, NotFound
+from shared.workspace import WorkspaceSettings
 from shared.workspace_store import CHANNEL, pack_files, unpack_files
 
 logger = structlog.get_logger()
@@ -73,6 +78,10 @@ class Plan:
     """Nothing would change: an apply would publish nothing."""
     journeys: tuple[JourneyChange, ...]
     files: tuple[FileChange, ...]
+    warnings: tuple[str, ...] = ()
+    """Of the workspace as a whole; a journey's own stand with it."""
+    file_warnings: tuple[Mapping[str, object], ...] = ()
+    """Those with a place in a file, as `dangol validate` prints them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +107,26 @@ async def plan(connection: Connection, files: Mapping[str, bytes]) -> Plan:
         known = await _known_versions(connection, candidate, base)
         runs = await count_in_flight(connection)
     same = candidate.hash == base.hash
-    changes = tuple(
+    stored = {name: _flows(versions) for name, versions in known.items()}
+    changes = [
         with_prospects(
             change,
             runs.get(change.journey, ()),
-            _flows(known.get(change.journey, ())),
+            stored.get(change.journey, _flows(())),
             candidate.flows.get(change.journey),
             concerned=_is_concerned(change, same=same),
         )
         for change in compare_journeys(candidate, base, known)
+    ]
+    return Plan(
+        base.revision,
+        candidate.hash,
+        same,
+        with_warnings(changes, lambda name: stored.get(name, _flows(())), candidate.flows),
+        compare_files(candidate, base),
+        () if base.settings is None else policy_warnings(base.settings, candidate.settings),
+        tuple(problem_row(warning, "warning") for warning in candidate.warnings),
     )
-    return Plan(base.revision, candidate.hash, same, changes, compare_files(candidate, base))
 
 
 def _flows(known: Collection[Version]) -> FlowOf:
@@ -216,13 +234,17 @@ async def _are_left(connection: Connection, journeys: Iterable[JourneyChange]) -
 
 async def newest_base(connection: Connection) -> Base:
     row = await connection.fetchrow(
-        "SELECT revision, hash, active_from, files, journeys FROM workspaces"
+        "SELECT revision, hash, active_from, files, journeys, settings FROM workspaces"
         " ORDER BY revision DESC LIMIT 1"
     )
     if row is None:
         return NOTHING
     files = unpack_files(row["files"])
-    return Base(row["revision"], row["hash"], row["active_from"], files, row["journeys"])
+    try:
+        settings = WorkspaceSettings.model_validate(row["settings"])
+    except ValidationError:
+        settings = None
+    return Base(row["revision"], row["hash"], row["active_from"], files, row["journeys"], settings)
 
 
 async def _known_versions(

@@ -116,6 +116,31 @@ async def test_a_workspace_is_planned_applied_and_paused_over_the_api(
     assert await pool.fetchval("SELECT status FROM journeys") == "paused"
 
 
+async def test_a_plan_warns_and_its_status_says_whether_there_is_something_to_do(
+    server: str, run: Run, folder: Path
+) -> None:
+    here = ("--server", server, "--token", ADMIN)
+    assert (await run("plan", "workspace", "--exit-code", *here)).status == 2
+    await run("apply", "workspace", *here)
+    assert (await run("plan", "workspace", "--exit-code", *here)).status == 0
+    settings = folder / "workspace/dangol.yaml"
+    settings.write_text(settings.read_text() + "policies: {consent: assumed}\n")
+    (folder / "workspace/events.yaml").write_text("events:\n  Sign Up:\n")
+    other = JOURNEY.replace("journey: welcome", "journey: welcome-2")
+    (folder / "workspace/journeys/welcome.yaml").write_text(other)
+    planned = await run("plan", "workspace", *here)
+    assert planned.status == 0
+    assert "    warning: it starts as `welcome` did, which goes" in planned.out
+    assert "\nwarning: consent is assumed and was required" in planned.out
+    assert "warning: the tracking plan lists no event `Signed Up`\n    journeys/" in planned.out
+    assert (await run("plan", "workspace", "--exit-code", *here)).status == 2
+    row = json.loads((await run("plan", "workspace", "--json", *here)).out)
+    assert len(row["warnings"]) == 1
+    assert row["file_warnings"][0]["hint"] == "did you mean `Sign Up`?"
+    (folder / "workspace/journeys/welcome.yaml").write_text("journey: x")
+    assert (await run("plan", "workspace", "--exit-code", *here)).status == 1
+
+
 async def test_what_the_api_refuses_is_told_as_if_it_were_done_here(
     server: str, run: Run, folder: Path
 ) -> None:

@@ -22,12 +22,18 @@ _COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 
 
 def register(app: typer.Typer) -> None:
-    app.command("plan", epilog="Example: dangol plan workspace")(plan)
+    app.command("plan", epilog="Example: dangol plan workspace --exit-code")(plan)
     app.command("apply", epilog="Example: dangol apply workspace")(apply)
 
 
 def plan(
     workspace: Path = WORKSPACE,
+    exit_code: bool = typer.Option(
+        False,
+        "--exit-code",
+        "--detailed-exitcode",
+        help="Exit with 0 if nothing would change, with 2 if something would.",
+    ),
     server: str = SERVER,
     token: str = TOKEN,
     data: Path = DATA,
@@ -36,7 +42,12 @@ def plan(
     """Show what an apply would change.
 
     Journeys that are added, changed (with the difference) or archived, how many live runs stand at
-    which step, and other files that differ. Nothing is changed.
+    which step, and other files that differ; and warnings where a change would reach people twice,
+    leave runs without their step, loosen a rule that protects people, or turn advertising into
+    information. Nothing is changed.
+
+    Exits with status 0, or 1 for a workspace with problems or another error. With --exit-code, 0
+    says that nothing would change, and 2 that something would (as for terraform plan).
     """
     from services.cli.backend import Target, backend
     from services.console.folder import read_folder
@@ -46,10 +57,28 @@ def plan(
         planned = place.plan(files)
     if as_json:
         say(planned.model_dump_json())
-        return
+    else:
+        _say_plan(planned, workspace)
+    if exit_code and not planned.identical:
+        raise typer.Exit(2)
+
+
+def _say_plan(planned: "PlanAnswer", workspace: Path) -> None:
     _say_changes(planned)
+    for warning in planned.warnings:
+        say(_warning(warning))
+    for placed in planned.file_warnings:
+        say(f"{_warning(placed.message)}\n{_indented(placed.rendered)}")
     if not planned.identical:
         say(f"\nPublish it with: dangol apply {workspace}")
+
+
+def _warning(text: str) -> str:
+    return paint(f"warning: {text}", sys.stdout, fg="yellow")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def apply(
@@ -136,7 +165,7 @@ def _say_runs(change: "JourneyChangeRow") -> None:
         stay = f", {stays} would stay" if change.stays else ""
         say(f"    --in-flight migrate: {moves} would move{stay}; end: {ends} would end")
     for warning in change.warnings:
-        say("    " + paint(f"warning: {warning}", sys.stdout, fg="yellow"))
+        say("    " + _warning(warning))
 
 
 def _runs(count: int) -> str:
