@@ -1,19 +1,29 @@
 """The channels' adapters as the workspace sets them up, and their pauses.
 
-A channel whose connection is broken (or whose adapter cannot be made) is paused: its messages wait,
-nothing fails. After the pause a few calls try again; while they find it broken, pauses grow.
+An adapter whose connection is broken (or that cannot be made) is paused. Its messages go to the
+next one of the channel's `failover`; where there is none, they wait, and nothing fails. After the
+pause a few calls try again; while they find it broken, pauses grow.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 
 from services.dispatch import metrics
 from services.dispatch.channels import registry
-from services.dispatch.channels.port import Adapter, Factory, Outcome, Outgoing, Result, Setup
+from services.dispatch.channels.port import (
+    Adapter,
+    Factory,
+    Outcome,
+    Outgoing,
+    Preparing,
+    Result,
+    Setup,
+)
 from services.dispatch.workspace import Workspace
 from shared.clock import Clock
 from shared.errors import ConfigurationError
@@ -25,6 +35,15 @@ _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(minutes=1)
 _MARGIN = 2.0
 """Real seconds an adapter may come late before its call is given up as unknown."""
+
+
+Remember = Callable[[str], Awaitable[bool]]
+"""Records a token durably; False: it is not, and nothing may be sent."""
+
+
+class _Name(NamedTuple):
+    channel: str
+    adapter: str
 
 
 @dataclass(slots=True)
@@ -56,9 +75,9 @@ class ChannelLines:
         self._timeout = timeout
         self._create = create
         self._settings: Mapping[str, ChannelSettings] = {}
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[_Name, _Line] = {}
         self._retired: list[_Line] = []
-        self._pauses: dict[str, _Pause] = {}
+        self._pauses: dict[_Name, _Pause] = {}
 
     def follow(self, workspace: Workspace) -> None:
         """Take over a workspace's settings: what they change begins anew, without a pause."""
@@ -67,45 +86,78 @@ class ChannelLines:
             return
         for channel in self._settings.keys() | settings.keys():
             if self._settings.get(channel) != settings.get(channel):
-                self._resume(channel)
-                if channel in self._lines:
-                    self._retired.append(self._lines.pop(channel))
+                for name in [n for n in self._pauses if n.channel == channel]:
+                    self._resume(name)
+                for name in [n for n in self._lines if n.channel == channel]:
+                    self._retired.append(self._lines.pop(name))
         self._settings = settings
 
-    def paused_until(self, channel: str) -> datetime | None:
-        """The end of the channel's pause, or None: it may be used."""
-        pause = self._pauses.get(channel)
+    def choose(
+        self, channel: str, failed: frozenset[str] = frozenset(), bound: str | None = None
+    ) -> str | datetime:
+        """The adapter to send by, or when the pause of the first that might do ends.
+
+        `failed`: those that have failed the message. `bound`: the one that may have sent it.
+        """
+        pauses: list[datetime] = []
+        for adapter in self._candidates(channel, failed, bound):
+            until = self._paused_until(_Name(channel, adapter))
+            if until is None:
+                return adapter
+            pauses.append(until)
+        return min(pauses)
+
+    def others(self, channel: str, failed: frozenset[str]) -> tuple[str, ...]:
+        """The channel's adapters but for these, in order."""
+        return tuple(a for a in self._adapters(channel) if a not in failed)
+
+    def _adapters(self, channel: str) -> tuple[str, ...]:
+        settings = self._settings.get(channel)
+        if settings is None:
+            return ()
+        return tuple(dict.fromkeys((settings.adapter, *settings.failover)))
+
+    def _candidates(
+        self, channel: str, failed: frozenset[str], bound: str | None
+    ) -> tuple[str, ...]:
+        if bound is not None and bound in self._adapters(channel):
+            return (bound,)
+        return self.others(channel, failed) or self._adapters(channel)[:1] or ("",)
+
+    def _paused_until(self, name: _Name) -> datetime | None:
+        pause = self._pauses.get(name)
         if pause is not None and pause.until > self._clock.now():
             return pause.until
         try:
-            self._line(channel)
+            self._line(name)
         except ConfigurationError as error:
-            return self._pause(channel, str(error))
+            return self._pause(name, str(error))
         return None
 
-    def retries_unknown(self, channel: str) -> bool:
-        """Whether a message that may have been sent is sent again on this channel."""
+    def retries_unknown(self, channel: str, adapter: str) -> bool:
+        """Whether a message that this adapter may have sent is sent again by it."""
         settings = self._settings.get(channel)
         if settings is None:
             return False
         if settings.on_unknown is not None:
             return settings.on_unknown == "retry"
         try:
-            return self._line(channel).adapter.deduplicates
+            return self._line(_Name(channel, adapter)).adapter.deduplicates
         except ConfigurationError:
             return False
 
-    async def send(self, message: Outgoing) -> Result:
-        """One call; never raises but for cancellation."""
+    async def send(self, message: Outgoing, adapter: str, remember: Remember) -> Result:
+        """One call; never raises but for cancellation. `remember` records what is prepared."""
+        name = _Name(message.channel, adapter)
         try:
-            line = self._line(message.channel)
+            line = self._line(name)
         except ConfigurationError as error:
             return Result(Outcome.BROKEN_CONNECTION, detail=str(error))
         started = asyncio.get_running_loop().time()
         line.calls += 1
         try:
             async with asyncio.timeout(self._timeout + _MARGIN):
-                result = await line.adapter.send(message)
+                result = await _prepared_and_sent(line.adapter, message, remember)
         except Exception as error:  # noqa: BLE001 - the supervisor of adapters, also of others'
             logger.error(
                 "an adapter failed; whether it has sent is unknown",
@@ -121,9 +173,9 @@ class ChannelLines:
             asyncio.get_running_loop().time() - started
         )
         if result.outcome is Outcome.BROKEN_CONNECTION:
-            self._pause(message.channel, result.detail)
+            self._pause(name, result.detail)
         else:
-            self._resume(message.channel)
+            self._resume(name)
         return result
 
     async def close_retired(self) -> None:
@@ -139,38 +191,72 @@ class ChannelLines:
             await line.adapter.close()
         self._retired.clear()
 
-    def _line(self, channel: str) -> _Line:
+    def _line(self, name: _Name) -> _Line:
         """Raises ConfigurationError."""
-        line = self._lines.get(channel)
+        line = self._lines.get(name)
         if line is None:
-            settings = self._settings.get(channel)
+            settings = self._settings.get(name.channel)
             if settings is None:
-                raise ConfigurationError(f"dangol.yaml sets up no channel {channel}")
-            setup = Setup(channel, settings, self._environment, self._concurrency, self._timeout)
-            line = self._lines[channel] = _Line(settings, self._create(setup))
+                raise ConfigurationError(f"dangol.yaml sets up no channel {name.channel}")
+            own = settings_for(settings, name.adapter)
+            setup = Setup(name.channel, own, self._environment, self._concurrency, self._timeout)
+            line = self._lines[name] = _Line(settings, self._create(setup))
         return line
 
-    def _pause(self, channel: str, why: str) -> datetime:
+    def _pause(self, name: _Name, why: str) -> datetime:
         """All calls that find it broken during one pause count as one."""
         now = self._clock.now()
-        pause = self._pauses.get(channel)
+        pause = self._pauses.get(name)
         if pause is not None and pause.until > now:
             return pause.until
         times = pause.times + 1 if pause is not None else 1
         length = min(_FIRST_PAUSE * (1 << min(times - 1, 10)), _LONGEST_PAUSE)
-        self._pauses[channel] = _Pause(now + length, times)
-        metrics.PAUSED.labels(channel).set(1)
+        self._pauses[name] = _Pause(now + length, times)
+        metrics.PAUSED.labels(name.channel).set(1)
         logger.warning(
             "a channel's connection is broken; its messages wait",
             action="channel_paused",
-            channel=channel,
+            channel=name.channel,
+            adapter=name.adapter,
             seconds=length.total_seconds(),
             times=times,
             why=why,
         )
         return now + length
 
-    def _resume(self, channel: str) -> None:
-        if self._pauses.pop(channel, None) is not None:
-            metrics.PAUSED.labels(channel).set(0)
-            logger.info("a channel works again", action="channel_resumed", channel=channel)
+    def _resume(self, name: _Name) -> None:
+        if self._pauses.pop(name, None) is not None:
+            channel = name.channel
+            metrics.PAUSED.labels(channel).set(any(n.channel == channel for n in self._pauses))
+            logger.info(
+                "a channel works again",
+                action="channel_resumed",
+                channel=channel,
+                adapter=name.adapter,
+            )
+
+
+def settings_for(settings: ChannelSettings, adapter: str) -> ChannelSettings:
+    """A channel's settings as one of its adapters sees them: a group under the adapter's name
+    (`twilio: {from: "+1…"}`) replaces what the channel says. Raises ConfigurationError."""
+    if adapter == settings.adapter and adapter not in settings.options:
+        return settings
+    own = settings.options.get(adapter, {})
+    if not isinstance(own, Mapping):
+        raise ConfigurationError(
+            f"`{adapter}` of a channel is a group of its settings", hint=f"{adapter}: {{from: …}}"
+        )
+    said = settings.model_dump(by_alias=True, exclude={"rate"})
+    return ChannelSettings.model_validate({**said, **own, "adapter": adapter})
+
+
+async def _prepared_and_sent(adapter: Adapter, message: Outgoing, remember: Remember) -> Result:
+    if message.token is None and isinstance(adapter, Preparing):
+        token = await adapter.prepare(message)
+        if isinstance(token, Result):
+            return token
+        if not await remember(token):
+            why = "not sent: what was prepared could not be recorded"
+            return Result(Outcome.RETRYABLE, detail=why)
+        message = replace(message, token=token)
+    return await adapter.send(message)

@@ -16,7 +16,15 @@ import structlog
 from services.dispatch import metrics
 from services.dispatch.channels.port import Outgoing
 from services.dispatch.doors.links import Links
-from services.dispatch.pending import Attempt, Key, Pending, Plan, decided, queued
+from services.dispatch.pending import (
+    Attempt,
+    FailedAdapter,
+    Key,
+    Pending,
+    Plan,
+    decided,
+    queued,
+)
 from services.dispatch.policy import (
     Contact,
     Drop,
@@ -38,8 +46,9 @@ from shared.templates import TemplateFailed
 
 logger = structlog.get_logger()
 
-PausedUntil = Callable[[str], datetime | None]
-"""Channel → the end of its pause, or None while it may be used."""
+Choose = Callable[[str, frozenset[str], str | None], str | datetime]
+"""Channel, the adapters that have failed the message, and the one that may have sent it → the
+adapter to send by, or the end of the channel's pause."""
 
 
 def contacts(
@@ -80,7 +89,7 @@ class Around:
     hashes: Mapping[Key, Mapping[str, str]]
     """Message → channel → the hash of the address there."""
     now: datetime
-    paused_until: PausedUntil
+    choose: Choose
     links: Links | None
 
 
@@ -106,7 +115,7 @@ class _Customer:
         self._workspace = around.workspace
         self._people = around.people
         self._now = around.now
-        self._paused_until = around.paused_until
+        self._choose = around.choose
         self._plan = plan
         earliest = min(messages, key=lambda pending: pending.message.decidable_at)
         self._places: list[Place] = list(earliest.places)  # its window reaches back furthest
@@ -139,11 +148,11 @@ class _Customer:
                 self._drop(pending, verdict)
 
     def _send(self, pending: Pending, verdict: SendBy) -> None:
-        until = self._paused_until(verdict.channel)
-        if until is not None:
-            self._hold(
-                pending, Hold(until, Reason.CHANNEL_PAUSED, verdict.channel, verdict.passed_over)
-            )
+        channel = verdict.channel
+        adapter = self._choose(channel, pending.failed_on(channel), pending.bound_on(channel))
+        if isinstance(adapter, datetime):
+            hold = Hold(adapter, Reason.CHANNEL_PAUSED, channel, verdict.passed_over)
+            self._hold(pending, hold)
             return
         try:
             hashes = self._around.hashes.get(pending.key, {})
@@ -167,10 +176,11 @@ class _Customer:
             )
             self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
             return
-        self._attempt(pending, verdict, rendered)
+        self._attempt(pending, verdict, rendered, adapter)
 
-    def _attempt(self, pending: Pending, verdict: SendBy, rendered: Finished) -> None:
+    def _attempt(self, pending: Pending, verdict: SendBy, rendered: Finished, adapter: str) -> None:
         message = pending.message
+        token = pending.token_of(verdict.channel, adapter)
         if verdict.takes_place:
             self._places.append(
                 Place(message.id, message.decidable_at, message.category, verdict.channel)
@@ -184,12 +194,14 @@ class _Customer:
             content=rendered.content,
             at=self._now,
             headers=rendered.headers,
+            token=token,
+            resumes=token is not None,
         )
         self._plan.attempts.append(
             Attempt(
                 pending,
                 outgoing.attempt,
-                self._workspace.settings.channels[verdict.channel].adapter,
+                adapter,
                 _with_failed(pending, verdict.passed_over),
                 verdict.takes_place,
                 outgoing,
@@ -225,7 +237,11 @@ class _Customer:
         )
 
 
-def _with_failed(pending: Pending, passed_over: tuple[PassedOver, ...]) -> tuple[PassedOver, ...]:
-    """A channel that failed for good stays recorded, also where this decision ended before it."""
+def _with_failed(
+    pending: Pending, passed_over: tuple[PassedOver, ...]
+) -> tuple[PassedOver | FailedAdapter, ...]:
+    """A channel or an adapter that failed for good stays recorded, also where this decision ended
+    before it."""
     seen = {passed.channel for passed in passed_over}
-    return (*passed_over, *(f for f in pending.message.failed if f.channel not in seen))
+    channels = (f for f in pending.message.failed if f.channel not in seen)
+    return (*passed_over, *channels, *pending.failed_adapters)

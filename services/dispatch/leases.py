@@ -13,7 +13,7 @@ import structlog
 
 from services.dispatch import metrics, sql
 from services.dispatch.channels.port import Outcome
-from services.dispatch.pending import Call, Change, Key
+from services.dispatch.pending import REPORT, Call, Change, Key
 from services.dispatch.policy import retry_delay
 from services.dispatch.store import store_outcomes, tell_log
 from shared.db.connect import Connection, Pool, unavailable_when_lost
@@ -22,7 +22,8 @@ logger = structlog.get_logger()
 
 _LIMIT = 500
 
-RetriesUnknown = Callable[[str], bool]
+RetriesUnknown = Callable[[str, str], bool]
+"""Channel and adapter → whether what may have been sent is sent again."""
 
 
 async def refresh(pool: Pool, dispatcher: str, keys: Iterable[Key], lease: timedelta) -> None:
@@ -76,12 +77,31 @@ async def _settle_attempts(
 ) -> None:
     by_holder = sorted(rows, key=lambda row: str(row["claimed_by"]))
     for holder, group in groupby(by_holder, key=lambda row: row["claimed_by"]):
-        changes = [_change(row, now, retry=retries_unknown(row["channel"])) for row in group]
+        changes = [
+            _untold(row, now)
+            if holder == REPORT
+            else _change(row, now, retry=retries_unknown(row["channel"], row["adapter"]))
+            for row in group
+        ]
         stored = await store_outcomes(connection, holder, changes)
         await tell_log(connection, stored, partitions)
         for change in stored:
             if change.decision is not None:
                 metrics.DECISIONS.labels(change.channel, change.decision, "").inc()
+
+
+def _untold(row: Any, now: datetime) -> Change:
+    """Taken by its provider, who has told nothing more in time: that counts as sent."""
+    return Change(
+        Key(row["partition"], row["id"]),
+        row["customer"],
+        row["run_id"],
+        row["step"],
+        row["attempts"],
+        decision="sent",
+        decided_at=now,
+        channel=row["channel"],
+    )
 
 
 def _change(row: Any, now: datetime, *, retry: bool) -> Change:

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from services.dispatch.channels.port import Outcome, Result
-from services.dispatch.pending import Attempt, Call, Change, decided, queued
+from services.dispatch.pending import Attempt, Call, Change, FailedAdapter, decided, queued, waiting
 from services.dispatch.policy import PassedOver, retry_delay
 from services.dispatch.policy.retry import LADDER
 from shared.decisions import Reason
 
+REPORT_WITHIN = timedelta(minutes=10)
+"""A message whose provider has told nothing by then counts as sent."""
 THROTTLED_FOR = timedelta(hours=24)
 """A provider that has been too busy for a message for so long is not asked again."""
 LONGEST_DETAIL = 40_000
@@ -29,6 +31,9 @@ class Circumstances:
     """The operator prefers two messages to none, or the provider deduplicates."""
     paused_until: datetime | None = None
     """The end of the channel's pause, where the connection is broken."""
+    others: tuple[str, ...] = ()
+    """The channel's adapters that have not failed the message yet; none where one of them may
+    have sent it."""
 
 
 def change_after(attempt: Attempt, result: Result, so: Circumstances) -> Change:
@@ -41,27 +46,16 @@ def change_after(attempt: Attempt, result: Result, so: Circumstances) -> Change:
     outcome = result.outcome
     match outcome:
         case Outcome.ACCEPTED | Outcome.DELIVERED:
-            channel = attempt.outgoing.channel
-            return decided(
-                attempt.pending, attempt.number, so.now, "sent", None, channel, call=call
-            )
+            return _taken(attempt, result, so, call)
         case Outcome.UNDELIVERABLE_ADDRESS:
-            return _failed(attempt, Reason.UNDELIVERABLE, so.now, call)
+            return _failed(attempt, Reason.UNDELIVERABLE, so, call)
         case Outcome.REJECTED_MESSAGE:
-            return _failed(attempt, Reason.REJECTED, so.now, call)
+            return _failed(attempt, Reason.REJECTED, so, call)
         case Outcome.BROKEN_CONNECTION:
-            until = so.paused_until or so.now + LADDER[0]
-            return queued(
-                attempt.pending,
-                attempt.number,
-                until,
-                decidable_at=until,
-                held_reason=Reason.CHANNEL_PAUSED,
-                call=call,
-            )
+            return _broken(attempt, so, call)
         case Outcome.THROTTLED:
             if so.now - attempt.pending.message.decidable_at >= THROTTLED_FOR:
-                return _failed(attempt, Reason.RETRIES_EXHAUSTED, so.now, call)
+                return _failed(attempt, Reason.RETRIES_EXHAUSTED, so, call)
             used = min(attempt.number, len(LADDER))
             return _again(attempt, result, used, so, call)
         case Outcome.RETRYABLE:
@@ -77,17 +71,44 @@ def change_after(attempt: Attempt, result: Result, so: Circumstances) -> Change:
             assert_never(outcome)
 
 
+def _taken(attempt: Attempt, result: Result, so: Circumstances, call: Call) -> Change:
+    pending, number, channel = attempt.pending, attempt.number, attempt.outgoing.channel
+    if result.outcome is Outcome.ACCEPTED and result.awaits_report:
+        return waiting(pending, number, channel, REPORT_WITHIN, call)
+    return decided(pending, number, so.now, "sent", None, channel, call=call)
+
+
+def _broken(attempt: Attempt, so: Circumstances, call: Call) -> Change:
+    pending, number = attempt.pending, attempt.number
+    if so.others and so.paused_until is None:
+        return queued(pending, number, so.now, call=call)  # another adapter of the channel
+    until = so.paused_until or so.now + LADDER[0]
+    return queued(
+        pending,
+        number,
+        until,
+        decidable_at=until,
+        held_reason=Reason.CHANNEL_PAUSED,
+        call=call,
+    )
+
+
 def _again(attempt: Attempt, result: Result, used: int, so: Circumstances, call: Call) -> Change:
     delay = retry_delay(used, attempt.pending.key.id)
     if delay is None:
-        return _failed(attempt, Reason.RETRIES_EXHAUSTED, so.now, call)
+        return _failed(attempt, Reason.RETRIES_EXHAUSTED, so, call)
     if result.retry_after is not None:
         delay = min(max(result.retry_after, timedelta(0)), LONGEST_WISH)
     return queued(attempt.pending, attempt.number, so.now + delay, call=call)
 
 
-def _failed(attempt: Attempt, reason: Reason, now: datetime, call: Call) -> Change:
-    channels = attempt.pending.message.channels
+def _failed(attempt: Attempt, reason: Reason, so: Circumstances, call: Call) -> Change:
+    if so.others and reason is not Reason.UNDELIVERABLE:
+        # Another provider may do. The message stays on its channel and keeps its place.
+        failed_by = FailedAdapter(attempt.outgoing.channel, reason, attempt.adapter)
+        passed_over = (*attempt.passed_over, failed_by)
+        return queued(attempt.pending, attempt.number, so.now, passed_over=passed_over, call=call)
+    now, channels = so.now, attempt.pending.message.channels
     channel = attempt.outgoing.channel
     failed = {passed.channel for passed in attempt.pending.message.failed} | {channel}
     behind = channels[channels.index(channel) + 1 :]

@@ -2,17 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from services.dispatch.channels.port import Outcome, Outgoing
 from services.dispatch.policy import Message, PassedOver, Place
 from shared.decisions import Decision, Reason
 
+REPORT = "report"
+"""Who holds a message that its provider has taken and will tell of."""
+
+_RESUMED = (None, "unknown", "retryable", "throttled", "broken_connection")
+
 
 class Key(NamedTuple):
     partition: int
     id: str
+
+
+class FailedAdapter(NamedTuple):
+    """An adapter that has failed a message for good on a channel that has others."""
+
+    channel: str
+    reason: Reason
+    adapter: str
+
+
+class Earlier(NamedTuple):
+    """An earlier attempt, as it was left."""
+
+    channel: str
+    adapter: str
+    outcome: str | None
+    token: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +54,26 @@ class Pending:
     places: Sequence[Place]
     elsewhere: Sequence[Message]
     """The customer's other messages that are due and not in our hands now, undecided."""
+    failed_adapters: tuple[FailedAdapter, ...] = ()
+    earlier: Sequence[Earlier] = ()
+
+    def failed_on(self, channel: str) -> frozenset[str]:
+        """The adapters that have failed it on this channel for good."""
+        return frozenset(f.adapter for f in self.failed_adapters if f.channel == channel)
+
+    def bound_on(self, channel: str) -> str | None:
+        """The adapter whose provider may have taken it already: no other may be asked."""
+        unknown = [e for e in self.earlier if e.channel == channel and e.outcome == "unknown"]
+        return unknown[-1].adapter if unknown else None
+
+    def token_of(self, channel: str, adapter: str) -> str | None:
+        """What the adapter has prepared for an earlier attempt."""
+        tokens = [
+            e.token
+            for e in self.earlier
+            if (e.channel, e.adapter) == (channel, adapter) and e.outcome in _RESUMED
+        ]
+        return tokens[-1] if tokens else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +83,7 @@ class Attempt:
     pending: Pending
     number: int
     adapter: str
-    passed_over: tuple[PassedOver, ...]
+    passed_over: tuple[PassedOver | FailedAdapter, ...]
     takes_place: bool
     outgoing: Outgoing
 
@@ -73,7 +115,9 @@ class Change:
     not_before: datetime | None = None
     decidable_at: datetime | None = None
     held_reason: Reason | None = None
-    passed_over: tuple[PassedOver, ...] | None = None
+    passed_over: tuple[PassedOver | FailedAdapter, ...] | None = None
+    awaits: timedelta | None = None
+    """The provider has taken it, and tells its fate by a report within this time."""
     gives_back: bool = False
     """Its place under the caps is free again."""
     call: Call | None = None
@@ -95,7 +139,7 @@ def decided(
     reason: Reason | None,
     channel: str,
     *,
-    passed_over: tuple[PassedOver, ...] | None = None,
+    passed_over: tuple[PassedOver | FailedAdapter, ...] | None = None,
     call: Call | None = None,
 ) -> Change:
     return Change(
@@ -122,7 +166,7 @@ def queued(
     channel: str | None = None,
     decidable_at: datetime | None = None,
     held_reason: Reason | None = None,
-    passed_over: tuple[PassedOver, ...] | None = None,
+    passed_over: tuple[PassedOver | FailedAdapter, ...] | None = None,
     gives_back: bool = False,
     call: Call | None = None,
 ) -> Change:
@@ -138,5 +182,21 @@ def queued(
         held_reason=held_reason,
         passed_over=passed_over,
         gives_back=gives_back,
+        call=call,
+    )
+
+
+def waiting(
+    pending: Pending, number: int, channel: str, awaits: timedelta, call: Call | None
+) -> Change:
+    """Taken by the provider; what becomes of it is told by a report, or by none in time."""
+    return Change(
+        pending.key,
+        pending.customer,
+        pending.run_id,
+        pending.message.step,
+        number,
+        channel=channel,
+        awaits=awaits,
         call=call,
     )

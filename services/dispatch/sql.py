@@ -41,7 +41,7 @@ READ = f"""
 SELECT m.partition, m.id, m.customer, m.run_id, m.journey, m.step, m.category, m.priority,
   m.held_out, m.channels, m.template, m.context, m.created_at, m.decidable_at, m.attempts,
   m.passed_over, m.held_reason, {paused("m")} AS journey_paused, c.traits,
-  k.channels AS consent_channels, k.granted, p.places, e.elsewhere
+  k.channels AS consent_channels, k.granted, p.places, e.elsewhere, t.earlier
 FROM unnest($1::int[], $2::text[]) AS w(partition, id)
 JOIN messages m ON m.partition = w.partition AND m.id = w.id
 LEFT JOIN customers c ON c.partition = m.partition AND c.id = m.customer
@@ -60,6 +60,10 @@ LEFT JOIN LATERAL (
     AND o.status = 'queued' AND o.status <> 'decided' AND o.not_before <= $3
     AND o.id <> m.id AND NOT {paused("o")}
 ) e ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg((t.channel, t.adapter, t.outcome, t.provider_id) ORDER BY t.number) AS earlier
+  FROM attempts t WHERE m.attempts > 0 AND t.partition = m.partition AND t.message_id = m.id
+) t ON true
 WHERE m.status = 'queued'
 """  # noqa: S608
 
@@ -100,16 +104,22 @@ CHANGE = """
 WITH t AS (
   SELECT * FROM unnest($3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[],
     $9::timestamptz[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[],
-    $14::jsonb[], $15::bool[], $16::text[], $17::timestamptz[], $18::text[], $19::text[])
+    $14::jsonb[], $15::bool[], $16::interval[], $17::text[], $18::timestamptz[], $19::text[],
+    $20::text[])
   AS t(partition, id, customer, number, decision, reason, decided_at, channel, not_before,
-    decidable_at, held_reason, passed_over, gives_back, outcome, finished_at, provider_id, detail)
+    decidable_at, held_reason, passed_over, gives_back, awaits, outcome, finished_at, provider_id,
+    detail)
 ), moved AS (
   UPDATE messages m SET
-    status = CASE WHEN t.decision IS NULL AND m.erased IS NOT TRUE THEN 'queued'
-      ELSE 'decided' END,
-    claimed_by = NULL, claim_until = NULL,
-    decision = CASE WHEN m.erased THEN coalesce(t.decision, 'dropped') ELSE t.decision END,
-    reason = CASE WHEN m.erased AND t.decision IS NULL THEN 'run_ended' ELSE t.reason END,
+    status = CASE WHEN t.decision IS NOT NULL OR m.erased THEN 'decided'
+      WHEN t.awaits IS NOT NULL THEN 'attempting' ELSE 'queued' END,
+    claimed_by = CASE WHEN t.awaits IS NOT NULL AND m.erased IS NOT TRUE THEN 'report' END,
+    claim_until = CASE WHEN t.awaits IS NOT NULL AND m.erased IS NOT TRUE
+      THEN clock_timestamp() + t.awaits END,
+    decision = CASE WHEN NOT coalesce(m.erased, false) OR t.decision IS NOT NULL THEN t.decision
+      WHEN t.awaits IS NOT NULL THEN 'sent' ELSE 'dropped' END,
+    reason = CASE WHEN m.erased AND t.decision IS NULL AND t.awaits IS NULL THEN 'run_ended'
+      ELSE t.reason END,
     decided_at = CASE WHEN m.erased
       THEN coalesce(t.decided_at, t.finished_at, clock_timestamp()) ELSE t.decided_at END,
     channel = coalesce(t.channel, m.channel),
@@ -123,7 +133,8 @@ WITH t AS (
   RETURNING m.partition, m.id, m.erased
 ), noted AS (
   UPDATE attempts a SET finished_at = t.finished_at, outcome = t.outcome,
-    provider_id = CASE WHEN moved.erased THEN NULL ELSE t.provider_id END,
+    provider_id = CASE WHEN moved.erased THEN NULL
+      ELSE coalesce(t.provider_id, a.provider_id) END,
     detail = CASE WHEN moved.erased THEN NULL ELSE t.detail END
   FROM t JOIN moved USING (partition, id)
   WHERE t.outcome IS NOT NULL
@@ -136,10 +147,20 @@ WITH t AS (
 SELECT partition, id FROM moved WHERE erased IS NOT TRUE
 """
 
+# `provider_id` holds it until the provider has named the message.
+REMEMBER = """
+UPDATE attempts a SET provider_id = $5 FROM messages m
+WHERE a.partition = $1 AND a.message_id = $2 AND a.number = $3
+  AND m.partition = a.partition AND m.id = a.message_id AND m.attempts = a.number
+  AND m.status = 'attempting' AND m.claimed_by = $4
+RETURNING true
+"""
+
 RETRIES = """
 SELECT w.partition, w.id, count(*)::int AS n
-FROM unnest($1::int[], $2::text[], $3::text[]) AS w(partition, id, channel)
+FROM unnest($1::int[], $2::text[], $3::text[], $4::text[]) AS w(partition, id, channel, adapter)
 JOIN attempts a ON a.partition = w.partition AND a.message_id = w.id AND a.channel = w.channel
+  AND a.adapter = w.adapter
 WHERE a.outcome IN ('retryable', 'unknown') GROUP BY 1, 2
 """
 
@@ -178,10 +199,14 @@ FROM held h WHERE m.partition = h.partition AND m.id = h.id
 # `$1`: also those whose lease still runs.
 GONE_ATTEMPTS = """
 SELECT m.partition, m.id, m.customer, m.run_id, m.step, m.attempts, m.channel, m.claimed_by,
+  coalesce(l.adapter, '') AS adapter,
   (SELECT count(*)::int FROM attempts a WHERE a.partition = m.partition AND a.message_id = m.id
-    AND a.channel = m.channel AND a.outcome IN ('retryable', 'unknown')) AS retries
+    AND a.channel = m.channel AND a.adapter = l.adapter
+    AND a.outcome IN ('retryable', 'unknown')) AS retries
 FROM messages m
-WHERE m.status = 'attempting' AND ($1 OR m.claim_until < clock_timestamp())
+LEFT JOIN attempts l ON l.partition = m.partition AND l.message_id = m.id AND l.number = m.attempts
+WHERE m.status = 'attempting'
+  AND ($1 AND m.claimed_by <> 'report' OR m.claim_until < clock_timestamp())
 ORDER BY m.claim_until LIMIT $2 FOR UPDATE OF m SKIP LOCKED
 """
 

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from services.dispatch import sql
-from services.dispatch.pending import Attempt, Change, Key, Pending
+from services.dispatch.pending import Attempt, Change, Earlier, FailedAdapter, Key, Pending
 from services.dispatch.policy import Message, PassedOver, Place, Scope
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.installation import installation_key
 from shared.decisions import Decision, Reason
+from shared.errors import Unavailable
 from shared.event import Event, outcome_event
 from shared.log import outbox
 
@@ -82,7 +83,7 @@ def _pending(row: Any, ours: AbstractSet[str]) -> Pending:
             decidable_at=row["decidable_at"],
             held_out=row["held_out"],
             was_held=row["held_reason"] is not None,
-            failed=_failed(row["passed_over"]),
+            failed=failed_channels(row["passed_over"]),
         ),
         template=row["template"],
         context=row["context"],
@@ -92,14 +93,24 @@ def _pending(row: Any, ours: AbstractSet[str]) -> Pending:
         consents=dict(zip(row["consent_channels"] or (), row["granted"] or (), strict=True)),
         places=[Place(*place) for place in row["places"] or ()],
         elsewhere=[_elsewhere(*o) for o in row["elsewhere"] or () if o[0] not in ours],
+        failed_adapters=failed_adapters(row["passed_over"]),
+        earlier=[Earlier(*e) for e in row["earlier"] or ()],
     )
 
 
-def _failed(passed_over: list[dict[str, str]]) -> tuple[PassedOver, ...]:
+def failed_channels(passed_over: list[dict[str, str]]) -> tuple[PassedOver, ...]:
     return tuple(
         PassedOver(passed["channel"], Reason(passed["reason"]))
         for passed in passed_over
-        if passed["reason"] in _FAILURES
+        if passed["reason"] in _FAILURES and "adapter" not in passed
+    )
+
+
+def failed_adapters(passed_over: list[dict[str, str]]) -> tuple[FailedAdapter, ...]:
+    return tuple(
+        FailedAdapter(passed["channel"], Reason(passed["reason"]), passed["adapter"])
+        for passed in passed_over
+        if "adapter" in passed
     )
 
 
@@ -190,6 +201,7 @@ async def _change(
         [c.held_reason for c in changes],
         [None if c.passed_over is None else _json(c.passed_over) for c in changes],
         [c.gives_back for c in changes],
+        [c.awaits for c in changes],
         [call.outcome if call else None for call in calls],
         [call.finished_at if call else None for call in calls],
         [call.provider_id if call else None for call in calls],
@@ -218,12 +230,25 @@ def _event(change: Change, decision: Decision, at: datetime) -> Event:
     )
 
 
-def _json(passed_over: tuple[PassedOver, ...]) -> bytes:
-    return msgspec.json.encode([{"channel": p.channel, "reason": p.reason} for p in passed_over])
+def _json(passed_over: tuple[PassedOver | FailedAdapter, ...]) -> bytes:
+    return msgspec.json.encode([p._asdict() for p in passed_over])
+
+
+async def remember(pool: Pool, dispatcher: str, attempt: Attempt, token: str) -> bool:
+    """Record what an adapter has prepared; False: it is not recorded, so nothing may be sent."""
+    key = attempt.pending.key
+    try:
+        async with unavailable_when_lost(), pool.acquire() as connection:
+            stored = await connection.fetchval(
+                sql.REMEMBER, key.partition, key.id, attempt.number, dispatcher, token
+            )
+    except Unavailable:
+        return False
+    return stored is not None
 
 
 async def retries(connection: Connection, attempts: Sequence[Attempt]) -> dict[Key, int]:
-    """How often each message was tried again on the channel of its last attempt."""
+    """How often each message was tried again by the adapter of its last attempt."""
     again = [a for a in attempts if a.number > 1]
     if not again:
         return {}
@@ -232,6 +257,7 @@ async def retries(connection: Connection, attempts: Sequence[Attempt]) -> dict[K
         [a.pending.key.partition for a in again],
         [a.pending.key.id for a in again],
         [a.outgoing.channel for a in again],
+        [a.adapter for a in again],
     )
     return {Key(row["partition"], row["id"]): row["n"] for row in rows}
 

@@ -118,7 +118,7 @@ class Turns:
             for key, (contact, hashes) in known.items()
         }
         hashes = {key: hashes for key, (_, hashes) in known.items()}
-        around = Around(workspace, people, hashes, now, self._lines.paused_until, self._links)
+        around = Around(workspace, people, hashes, now, self._lines.choose, self._links)
         plan = decide_group(group, around)
         turn.attempts = plan.attempts
         await store.record_attempts(connection, self._dispatcher, plan.attempts, self._lease)
@@ -151,12 +151,18 @@ class Turns:
     def _circumstances(
         self, attempt: Attempt, retries: dict[Key, int], now: datetime
     ) -> Circumstances:
-        channel = attempt.outgoing.channel
+        channel, pending = attempt.outgoing.channel, attempt.pending
+        bound = pending.bound_on(channel)
+        failed = pending.failed_on(channel)
+        next_by = self._lines.choose(channel, failed, bound)
         return Circumstances(
             now=now,
-            retries=retries.get(attempt.pending.key, 0),
-            retry_unknown=self._lines.retries_unknown(channel),
-            paused_until=self._lines.paused_until(channel),
+            retries=retries.get(pending.key, 0),
+            retry_unknown=self._lines.retries_unknown(channel, attempt.adapter),
+            paused_until=next_by if isinstance(next_by, datetime) else None,
+            others=()
+            if bound is not None
+            else self._lines.others(channel, failed | {attempt.adapter}),
         )
 
 

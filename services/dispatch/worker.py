@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -235,7 +236,8 @@ class Dispatcher:
 
     async def _call(self, attempt: Attempt) -> None:
         try:
-            result = await self._lines.send(attempt.outgoing)
+            remember = partial(store.remember, self._pool, self.id, attempt)
+            result = await self._lines.send(attempt.outgoing, attempt.adapter, remember)
         except asyncio.CancelledError:
             self._finished.append((attempt, Result(Outcome.UNKNOWN, detail="stopped meanwhile")))
             raise

@@ -34,7 +34,7 @@ ATTEMPT: list[list[Any]] = [
 ]
 CHANGE: list[list[Any]] = [
     *([0], ["m4"], ["c2"], [1], ["sent"], [None], [NOON], ["email"], [None], [None], [None]),
-    *([None], [False], ["accepted"], [NOON], ["p"], ["d"]),
+    *([None], [False], [None], ["accepted"], [NOON], ["p"], ["d"]),
 ]
 
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -44,7 +44,8 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "suppressed": (sql.SUPPRESSED, (["a", "b"],)),
     "attempt": (sql.ATTEMPT, ("me", LEASE, *ATTEMPT)),
     "change": (sql.CHANGE, ("me", "attempting", *CHANGE)),
-    "retries": (sql.RETRIES, ([0], ["m4"], ["email"])),
+    "retries": (sql.RETRIES, ([0], ["m4"], ["email"], ["log"])),
+    "remember": (sql.REMEMBER, (0, "m4", 1, "me", "t")),
     "refresh": (sql.REFRESH, ("me", LEASE, [0], ["m4"])),
     "release": (sql.RELEASE, ("me", [0], ["m4"])),
     "gone": (sql.GONE_ATTEMPTS, (False, 10)),

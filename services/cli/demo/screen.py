@@ -157,7 +157,7 @@ class Screen:
         self._line(message.decided_at, message.customer, message.channel, text, right)
         for passed in message.passed_over:
             reason = passed["reason"]
-            if reason not in ("no_consent", "no_address"):
+            if reason not in ("no_consent", "no_address") and "adapter" not in passed:
                 why = self.say(words.REASONS[reason]) if reason in words.REASONS else reason
                 told = self.say(words.INSTEAD, self.channel(passed["channel"]), why)
                 self._line(None, "", "", told, style="bright_black")

@@ -78,6 +78,8 @@ class Result:
     """What the provider said, for the record; the dispatcher bounds it."""
     retry_after: timedelta | None = None
     """The provider's own wish, which wins over ours."""
+    awaits_report: bool = False
+    """Of `ACCEPTED`: the provider tells by a report whether the message has arrived."""
     opted_out: bool = False
     """The provider says that the person has refused advertising from us on this channel."""
 
