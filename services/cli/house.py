@@ -25,6 +25,8 @@ from services.dispatch.database import open_dispatch_pool
 from services.dispatch.doors.api import door_routes
 from services.dispatch.doors.reception import make_reception
 from services.dispatch.doors.web_push import web_push_routes
+from services.dispatch.receipts.api import Desk, receipt_routes
+from services.dispatch.receipts.store import Receipts
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
@@ -131,6 +133,9 @@ class House:
         if "dispatch" in parts and self._public_url:
             reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
             app.include_router(door_routes(reception))
+        if "dispatch" in parts:
+            receipts = Receipts(found.pool, found.partitions)
+            app.include_router(receipt_routes(receipts, Desk(os.environ), found.clock))
         vapid = public_key(os.environ) if "dispatch" in parts else None
         if vapid is not None:
             app.include_router(web_push_routes(vapid))

@@ -35,6 +35,7 @@ class ResendAdapter:
             "subject": subject_of(message.content),
             "html": html_of(message.content),
             "text": message.content.text,
+            "tags": [{"name": "message_id", "value": message.message_id}],
             **({"headers": dict(message.headers)} if message.headers else {}),
         }
         key = {"idempotency-key": message.message_id}

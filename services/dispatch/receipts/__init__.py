@@ -1,0 +1,1 @@
+"""What providers report of messages they have taken: delivered, bounced, complained, opened."""

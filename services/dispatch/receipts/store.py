@@ -1,0 +1,64 @@
+"""What a report changes: the address first, then the log hears of it, all in one transaction."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from services.dispatch import metrics, store
+from services.dispatch.receipts.report import Report
+from shared.address import address_hash, email_address
+from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.event import Event, receipt_event
+from shared.log import outbox
+
+_MESSAGE = """
+SELECT customer, run_id, journey, step, channel FROM messages
+WHERE id = $1 AND partition = ANY (SELECT id FROM partitions)
+"""
+_CLOSE = """
+INSERT INTO suppressions (address_hash, scope, reason, at) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING
+"""
+
+
+class Receipts:
+    def __init__(self, pool: Pool, partitions: int) -> None:
+        self._pool = pool
+        self._partitions = partitions
+        self._key = b""
+
+    async def keep(self, reports: Iterable[Report], now: datetime) -> None:
+        """Repeating it changes nothing. Raises Unavailable: the provider is to try again."""
+        if not self._key:
+            self._key = await store.address_key(self._pool)
+        async with (
+            unavailable_when_lost(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            events = [await self._one(connection, report, now) for report in reports]
+            told = [event for event in events if event is not None]
+            await outbox.put(connection, told, self._partitions)
+
+    async def _one(self, connection: Connection, report: Report, now: datetime) -> Event | None:
+        address = email_address(report.address) if report.address else None
+        if report.closes is not None and address is not None:
+            hashed = address_hash("email", address, self._key)
+            reason = "undeliverable" if report.closes == "all" else "complained"
+            await connection.execute(_CLOSE, hashed, report.closes, reason, now)
+        row = await connection.fetchrow(_MESSAGE, report.message_id)
+        if row is None:
+            return None  # erased, or of another installation
+        metrics.RECEIPTS.labels(row["channel"] or "", report.outcome, "provider").inc()
+        return receipt_event(
+            receipt_id=f"{report.message_id}:{report.outcome}",
+            customer=row["customer"],
+            at=now,
+            outcome=report.outcome,
+            channel=row["channel"] or "email",
+            message={
+                "message_id": report.message_id,
+                "run_id": row["run_id"],
+                "journey": row["journey"],
+                "step": row["step"],
+            },
+        )
