@@ -94,9 +94,12 @@ class Problems:
 
     source: Source
     found: list[Problem] = field(default_factory=list)
+    unread: set[int] = field(default_factory=set)
+    """Lines that are told already and of which nothing was understood: nothing else is said of
+    them."""
 
     def add(self, spot: Spot, message: str, hint: str = "", *, code: str = "invalid") -> None:
-        if spot == NOWHERE:
+        if spot == NOWHERE or spot.line in self.unread:
             return
         line = min(max(spot.line, 1), max(len(self.source.lines), 1))
         text = self.source.lines[line - 1] if self.source.lines else ""

@@ -8,7 +8,7 @@ directives and several documents are refused with the way to do without them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,21 +107,45 @@ def read_tree(problems: Problems) -> Node | None:
     """The tree of `problems.source`; None, with a problem added, where there is none."""
     before = len(problems.found)
     try:
-        return _read(problems, pure=False)
+        return _read(problems, problems.source.lines, pure=False)
     except YAMLError:
         del problems.found[before:]
-    try:
-        # The C parser is there for speed: what it refuses the pure one judges and words.
-        return _read(problems, pure=True)
-    except YAMLError as error:
-        _report(error, problems)
-        return None
+    # The C parser is there for speed: what it refuses the pure one judges and words.
+    lines = list(problems.source.lines)
+    while True:
+        try:
+            return _read(problems, lines, pure=True)
+        except YAMLError as error:
+            told = [p for p in problems.found[before:] if p.line in problems.unread]
+            partly = len(problems.found)
+            spot = _report(error, problems)
+            if not _put_aside(spot.line, lines, problems):
+                return None
+            # What this reading had found on its way here the next one finds again.
+            problems.found[before:] = told + problems.found[partly:]
 
 
-def _read(problems: Problems, *, pure: bool) -> Node | None:
+_VALUE = re.compile(r"(\s*(?:- +)*\w[\w .-]*:[ \t]+)\S")
+_MOST_UNREAD = 20
+
+
+def _put_aside(line: int, lines: list[str], problems: Problems) -> bool:
+    """Whether a value that is no YAML was taken out, so that the rest of the file can be checked.
+
+    `when: "gold" in profile.tags` is such a one: what begins with a quote has to end with it.
+    """
+    value = _VALUE.match(lines[line - 1]) if line <= len(lines) else None
+    if value is None or line in problems.unread or len(problems.unread) == _MOST_UNREAD:
+        return False
+    lines[line - 1] = value[1] + "x"
+    problems.unread.add(line)
+    return True
+
+
+def _read(problems: Problems, lines: Iterable[str], *, pure: bool) -> Node | None:
     reader = _Reader(problems)
     try:
-        for event in _events("\n".join(problems.source.lines), pure=pure):
+        for event in _events("\n".join(lines), pure=pure):
             reader.take(event)
     except _Stop:
         return None
@@ -137,10 +161,10 @@ def _events(text: str, *, pure: bool) -> Iterator[Any]:
     return iter(CParser(text).get_event, None)
 
 
-def _report(error: YAMLError, problems: Problems) -> None:
+def _report(error: YAMLError, problems: Problems) -> Spot:
     if not isinstance(error, MarkedYAMLError):
         problems.add(Spot(1, 1), "this is not YAML", code="yaml")
-        return
+        return Spot(1, 1)
     quoted = "quoted scalar" in str(error.context)
     mark = error.context_mark if quoted and error.context_mark else error.problem_mark
     mark = mark or error.context_mark
@@ -151,6 +175,7 @@ def _report(error: YAMLError, problems: Problems) -> None:
         spot = Spot(spot.line - 1, len(above.rstrip()) + 1)
     message, hint = reword(error, lines[spot.line - 1] if lines else "")
     problems.add(spot, message, hint, code="yaml")
+    return spot
 
 
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
