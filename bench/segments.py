@@ -134,7 +134,7 @@ async def fill(pool: Pool, customers: int, each: int) -> None:
     await pool.execute("VACUUM ANALYZE history", timeout=600)
 
 
-async def sweeps(pool: Pool, dsn: str) -> list[dict[str, Any]]:
+async def sweeps(pool: Pool, dsn: str, data: Path) -> list[dict[str, Any]]:
     """The rounds, while a worker and a relay decide what they find."""
     wakeups = Wakeups(dsn, [CHANNEL, outbox.CHANNEL, workspace_store.CHANNEL])
     log = PostgresLog(pool, PARTITIONS)
@@ -147,16 +147,22 @@ async def sweeps(pool: Pool, dsn: str) -> list[dict[str, Any]]:
         asyncio.create_task(Worker(engine, wakeups.listen(workspace_store.CHANNEL)).run(stopping)),
         asyncio.create_task(outbox.Relay(pool, log, wakeups.listen(outbox.CHANNEL)).run(stopping)),
     ]
+    postmaster = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+
+    def cpu() -> float:
+        return machine.usage(machine.tree(postmaster)).cpu_seconds
+
     job = Sweeps(pool, Library(pool), store, REAL, PARTITIONS)
     found: list[dict[str, Any]] = []
     try:
         for _round in range(ROUNDS):
-            speed = machine.speed()
+            speed, before = machine.speed(), cpu()
             swept = await job.once()
             found.append(
                 {
                     "seconds": round(swept.seconds, 2),
                     "changed": swept.changed,
+                    "postgres_cpu_seconds": round(cpu() - before, 1),
                     "machine_speed": round(speed),
                 }
             )
@@ -167,21 +173,24 @@ async def sweeps(pool: Pool, dsn: str) -> list[dict[str, Any]]:
     return found
 
 
-async def measure(customers: int, each: int) -> dict[str, Any]:
+async def measure(customers: int, each: int, folder: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="dangol-bench-") as name:
-        server = embedded.start(Path(name) / "data")
+        data = folder or Path(name) / "data"
+        server = embedded.start(data)
         try:
             await migrate(server.dsn, PARTITIONS)
             pool = await open_pool(server.dsn, size=24, name="bench")
             try:
                 started = time.perf_counter()
-                await fill(pool, customers, each)
+                if not await pool.fetchval("SELECT EXISTS (SELECT FROM customers)"):
+                    await fill(pool, customers, each)
                 print(f"filled in {time.perf_counter() - started:.0f} s", flush=True)
+                await pool.execute("TRUNCATE workspaces, journey_versions, journeys")
                 await apply(pool, workspace(), "bench", REAL)
                 await pool.execute(
                     "UPDATE workspaces SET active_from = active_from - $1::interval", PUBLISHED
                 )
-                rounds = await sweeps(pool, server.dsn)
+                rounds = await sweeps(pool, server.dsn, data)
                 size = await pool.fetchval("SELECT pg_database_size(current_database())")
             finally:
                 await pool.close()
@@ -202,8 +211,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--events", type=int, default=4, help="events of each customer")
+    parser.add_argument("--data", type=Path, help="a folder that is filled once and kept")
     options = parser.parse_args()
-    found = uvloop.run(measure(options.customers, options.events))
+    found = uvloop.run(measure(options.customers, options.events, options.data))
     print(json.dumps(found, indent=2))
     if options.customers == 1_000_000:
         RESULTS.write_text(json.dumps(found, indent=2) + "\n")

@@ -23,6 +23,8 @@ router = APIRouter(prefix="/api/segments", tags=["segments"])
 
 _LONGEST = 10.0
 """Real seconds that the counting may take, over all partitions."""
+_SETTINGS = "SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0"
+"""As for a sweep, whose statement this one resembles."""
 
 
 @router.get("")
@@ -89,7 +91,7 @@ async def _of_partition(
 ) -> tuple[Mapping[str, int], frozenset[str]]:
     asked = await asyncio.to_thread(count_members, nodes, partition, now)
     async with connection.transaction(readonly=True):
-        await connection.execute("SET LOCAL jit = off; SET LOCAL work_mem = '64MB'")
+        await connection.execute(_SETTINGS)
         row = await connection.fetchrow(asked.text, *asked.arguments, timeout=left)
     assert row is not None
     return dict(zip(asked.segments, row.values(), strict=True)), asked.inexact

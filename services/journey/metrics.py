@@ -41,8 +41,8 @@ SWEEP_SECONDS = Histogram(
 SWEEP_CHANGED = Counter("dangol_journey_sweep_changed", "Customers who changed segments by time")
 # From the start of the sweep before to the end of the last: nothing was found later than this.
 SWEEP_LATENESS = Gauge("dangol_journey_sweep_lateness_seconds", "How late the last sweep found")
-# Partitions that a sweep could not ask.
-SWEEP_FAILURES = Counter("dangol_journey_sweep_failures", "Partitions that were not swept")
+# Statements of a sweep that were too much for the database.
+SWEEP_FAILURES = Counter("dangol_journey_sweep_failures", "Statements of sweeps that failed")
 # Occasions on which a journey started for many at once; `result` is fired, too_old or paused.
 FIRINGS = Counter("dangol_journey_firings", "Firings planned", ["journey", "kind", "result"])
 # How late the last firing was against the moment for which it was meant.

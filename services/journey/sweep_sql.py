@@ -1,4 +1,4 @@
-"""The statement of a sweep: which customers of one partition are not where their journeys think.
+"""The statement of a sweep: which customers of some partitions are not where journeys think.
 
 Each journey that watches a segment knows of a customer what `customers.members` says; of customers
 it has no record of, the condition at the baseline tells (see core/segments.py). Where the condition
@@ -17,6 +17,7 @@ from services.journey.language.expressions import Node
 from services.journey.language.sql.compiler import Compiler
 from services.journey.language.sql.grouped import Grouped
 from services.journey.language.sql.kinds import Column, Condition
+from services.journey.language.sql.once import read_once
 from services.journey.language.sql.row import Row
 from services.journey.language.sql.statements import prepared
 from shared.db.tables import Instant, customers
@@ -40,25 +41,25 @@ class _Bounds:
 
 
 def sweep(
-    watches: Sequence[Watch], nodes: Mapping[str, Node], partition: int, now: datetime, most: int
+    watches: Sequence[Watch],
+    nodes: Mapping[str, Node],
+    partitions: Sequence[int],
+    now: datetime,
+    most: int,
 ) -> Sweep:
-    """The ids of at most `most` customers of the partition, by id."""
+    """Partition and id of at most `most` customers."""
     row = Row.of()
-    number = sa.literal(partition, sa.Integer)
-    grouped = Grouped(row, number)
+    grouped = Grouped(row, partitions)
     conditions = _Conditions(row, nodes, grouped)
     wheres = [_differs(watch, conditions, now) for watch in watches]
-    asked: sa.Select[tuple[str]] = (
-        sa.select(customers.c.id)
-        .where(
-            customers.c.partition == number,
-            customers.c.forwarded_to.is_(None),
-            sa.or_(sa.false(), *wheres),
-        )
-        .order_by(customers.c.id)
-        .limit(most)
+    everybody: sa.Select[tuple[int, str]] = sa.select(customers.c.partition, customers.c.id)
+    asked, wheres = read_once(grouped.joined(everybody, wheres), wheres)
+    asked = asked.where(
+        customers.c.partition.in_(list(partitions)),
+        customers.c.forwarded_to.is_(None),
+        sa.or_(sa.false(), *wheres),
     )
-    text, arguments = prepared(grouped.joined(asked, wheres))
+    text, arguments = prepared(asked.limit(most))
     return Sweep(text, tuple(arguments), conditions.exact)
 
 
@@ -74,11 +75,12 @@ class _Conditions:
 
     def at(self, segment: str, at: datetime) -> _Bounds:
         if (segment, at) not in self._made:
-            self._made[segment, at] = self._bounds(self._nodes[segment], sa.literal(at, Instant))
+            self._made[segment, at] = self._bounds(self._nodes[segment], at)
         return self._made[segment, at]
 
-    def _bounds(self, node: Node, now: Column) -> _Bounds:
-        compiler = Compiler(self._row, now, self._nodes, None, self._grouped.at(now))
+    def _bounds(self, node: Node, at: datetime) -> _Bounds:
+        now = sa.literal(at, Instant)
+        compiler = Compiler(self._row, now, self._nodes, None, self._grouped.at(at))
         maybe = compiler.holds(node, widen=True)
         if compiler.exact:
             return _Bounds(maybe, maybe)

@@ -27,7 +27,6 @@ from services.journey.store import Store
 from services.journey.sweep_sql import Sweep, sweep
 from shared.clock import EPOCH, Clock
 from shared.db.connect import Pool, unavailable_when_lost
-from shared.errors import Unavailable
 from shared.event import look_event
 from shared.log import outbox
 
@@ -38,19 +37,29 @@ EVERY = timedelta(minutes=3)
 these less one minute late, as long as a sweep and its looks take less than two minutes."""
 _SHORTEST = 0.1
 """Real seconds between two sweeps, however fast the clock."""
-_MOST = 100_000
-"""Customers of one partition that one sweep finds; the next one finds the others."""
+_SIDE_BY_SIDE = 2
+"""Statements at once: each keeps one core of the database busy."""
+_AT_ONCE = 250_000
+"""Customers whose partitions are asked in one statement: each reads the whole history, and holds
+what it counts of each customer in memory, about a kilobyte for twenty segments."""
+_MOST = 200_000
+"""Customers that one statement finds; the next sweep finds the others."""
 _CHUNK = 500
 _LONGEST = 240.0
-"""Real seconds that one partition's statement may take."""
+"""Real seconds that one statement may take."""
 _PATIENCE = 60.0
 """Real seconds that a sweep waits for a partition that is behind."""
 _PAUSE = 0.02
 
-_SETTINGS = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
-"""To compile some hundred small expressions takes longer than to evaluate them; the pass over a
-partition's history is sorted or hashed by customer, in memory where it can be."""
+_SETTINGS = (
+    "SET LOCAL jit = off; SET LOCAL work_mem = '256MB';"
+    " SET LOCAL max_parallel_workers_per_gather = 0"
+)
+"""To compile some hundred small expressions takes longer than to evaluate them. The pass over the
+history is sorted or hashed in memory where it can be, and made once: parallel workers would each
+make all of it."""
 
+_SIZES = "SELECT partition, count(*) AS n FROM customers GROUP BY partition ORDER BY partition"
 _WAITING = """
 SELECT (SELECT count(*) FROM (SELECT FROM log_outbox LIMIT $2) AS o)
   + greatest(0, (SELECT h.next_offset - 1 - p.log_offset FROM log_heads h
@@ -95,8 +104,18 @@ class Sweeps:
         watches = [watch for watch in current.book.watches(now) if watch.segment.timed]
         changed = 0
         if watches:
-            for partition in range(self._partitions):
-                changed += await self._partition(partition, current, watches, now)
+            side_by_side = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+            async def one(partitions: list[int]) -> int:
+                async with side_by_side:
+                    return await self._sweep(partitions, current, watches, now)
+
+            passes = await self._passes()
+            done = await asyncio.gather(*map(one, passes), return_exceptions=True)
+            for each in done:
+                if isinstance(each, BaseException):
+                    raise each
+                changed += each
         swept = Swept(now, changed, time.perf_counter() - started)
         self._record(swept)
         return swept
@@ -116,29 +135,62 @@ class Sweeps:
             metrics.SWEEP_LATENESS.set(late.total_seconds())
         self._last = swept.at
 
-    async def _partition(
-        self, partition: int, current: Current, watches: Sequence[Watch], now: datetime
+    async def _passes(self) -> list[list[int]]:
+        """Partitions that are asked together: each pass reads the whole history once."""
+        async with unavailable_when_lost():
+            rows = await self._pool.fetch(_SIZES, timeout=_LONGEST)
+        passes: list[list[int]] = []
+        room = 0
+        for row in rows:
+            if row["n"] > room:
+                passes.append([])
+                room = _AT_ONCE
+            passes[-1].append(row["partition"])
+            room -= row["n"]
+        return passes
+
+    async def _sweep(
+        self, partitions: list[int], current: Current, watches: Sequence[Watch], now: datetime
     ) -> int:
         asked = await asyncio.to_thread(
-            sweep, watches, parse_segments(current.segments), partition, now, _MOST
+            sweep, watches, parse_segments(current.segments), partitions, now, _MOST
         )
         found = await self._find(asked)
-        if len(found) == _MOST:
+        if sum(map(len, found.values())) == _MOST:
             logger.warning(
                 "very many customers have changed their segments; the next sweep goes on",
                 action="sweep_full",
-                partition=partition,
+                partitions=partitions,
             )
+        return sum(
+            [
+                await self._hand_on(partition, ids, asked, current.book, now)
+                for partition, ids in found.items()
+            ]
+        )
+
+    async def _hand_on(
+        self, partition: int, ids: Sequence[str], asked: Sweep, book: Book, now: datetime
+    ) -> int:
+        """How many were sent a look: all, unless the partition's owner does not get on."""
         sent = 0
-        for start in range(0, len(found), _CHUNK):
-            chunk: Sequence[str] = found[start : start + _CHUNK]
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
             if not asked.exact:
-                chunk = await self._changed(partition, chunk, current.book, now)
-            await self._send(partition, chunk, now)
+                chunk = await self._changed(partition, chunk, book, now)
+            if not await self._has_room(partition):
+                logger.warning(
+                    "a partition is behind: its looks wait for the next sweep",
+                    action="sweep_behind",
+                    partition=partition,
+                )
+                break
+            await self._send(chunk, now)
             sent += len(chunk)
         return sent
 
-    async def _find(self, asked: Sweep) -> list[str]:
+    async def _find(self, asked: Sweep) -> dict[int, list[str]]:
+        """By partition."""
         async with (
             unavailable_when_lost(),
             self._pool.acquire() as connection,
@@ -150,8 +202,11 @@ class Sweeps:
             except asyncpg.StatementTooComplexError:
                 logger.exception("a sweep's statement is too complex", action="sweep_failed")
                 metrics.SWEEP_FAILURES.inc()
-                return []
-        return [row["id"] for row in rows]
+                return {}
+        found: dict[int, list[str]] = {}
+        for row in rows:
+            found.setdefault(row["partition"], []).append(row["id"])
+        return found
 
     async def _changed(
         self, partition: int, ids: Sequence[str], book: Book, now: datetime
@@ -171,18 +226,21 @@ class Sweeps:
             )
         ]
 
-    async def _send(self, partition: int, ids: Sequence[str], now: datetime) -> None:
-        async with unavailable_when_lost():
-            await self._wait_for_room(partition)
-            async with self._pool.acquire() as connection, connection.transaction():
-                looks = [look_event(customer=customer, at=now) for customer in ids]
-                await outbox.put(connection, looks, self._partitions)
-
-    async def _wait_for_room(self, partition: int) -> None:
-        """Raises Unavailable where the owner does not get on: the next sweep tries again."""
+    async def _has_room(self, partition: int) -> bool:
+        """Waits for the owner to have decided most of what is on its way; false if it does not."""
         deadline = time.perf_counter() + _PATIENCE
         while time.perf_counter() < deadline:
-            if await self._pool.fetchval(_WAITING, partition, _CHUNK) < _CHUNK:
-                return
+            async with unavailable_when_lost():
+                if await self._pool.fetchval(_WAITING, partition, _CHUNK) < _CHUNK:
+                    return True
             await asyncio.sleep(_PAUSE)
-        raise Unavailable(f"partition {partition} is behind: its looks wait for the next sweep")
+        return False
+
+    async def _send(self, ids: Sequence[str], now: datetime) -> None:
+        async with (
+            unavailable_when_lost(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            looks = [look_event(customer=customer, at=now) for customer in ids]
+            await outbox.put(connection, looks, self._partitions)

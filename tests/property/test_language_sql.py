@@ -173,7 +173,7 @@ def _in_one_pass(text: str, trigger: Moment, grouped: Grouped) -> Condition | No
     if isinstance(node, Mistake) or check(node, AUDIENCE):
         return None
     now = sa.literal(NOW, Instant)
-    compiler = Compiler(grouped.row, now, _nodes(), trigger, grouped.at(now))
+    compiler = Compiler(grouped.row, now, _nodes(), trigger, grouped.at(NOW))
     return Condition(text, compiler.holds(node, widen=True), compiler.exact)
 
 
@@ -231,7 +231,7 @@ def test_one_pass_over_the_history_answers_the_same(
     server: Server, people: People, texts: list[str], properties: dict[str, Any]
 ) -> None:
     trigger = Moment("Product Restocked", properties)
-    grouped = Grouped(Row.of(), sa.literal(1, sa.Integer))
+    grouped = Grouped(Row.of(), [1])
     found = [_in_one_pass(text, trigger, grouped) for text in texts]
     asked = [each for each in found if each is not None]
     if asked:

@@ -26,13 +26,12 @@ class Count:
 
 
 def count_members(nodes: Mapping[str, Node], partition: int, now: datetime) -> Count:
-    row = Row.of()
-    number, at = sa.literal(partition, sa.Integer), sa.literal(now, Instant)
-    grouped = Grouped(row, number)
+    row, at = Row.of(), sa.literal(now, Instant)
+    grouped = Grouped(row, [partition])
     wheres = []
     inexact: set[str] = set()
     for name, node in nodes.items():
-        compiler = Compiler(row, at, nodes, None, grouped.at(at))
+        compiler = Compiler(row, at, nodes, None, grouped.at(now))
         wheres.append(compiler.holds(node, widen=True))
         if not compiler.exact:
             inexact.add(name)
@@ -40,7 +39,7 @@ def count_members(nodes: Mapping[str, Node], partition: int, now: datetime) -> C
         sa.func.count().filter(where).label(f"n{place}") for place, where in enumerate(wheres)
     ]
     asked: sa.Select[Any] = sa.select(*columns).where(
-        customers.c.partition == number, customers.c.forwarded_to.is_(None)
+        customers.c.partition == partition, customers.c.forwarded_to.is_(None)
     )
     if not columns:
         asked = sa.select(sa.literal(0))

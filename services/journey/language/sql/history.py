@@ -107,6 +107,9 @@ def happening(rows: Any, name: str) -> Happening:
 
 
 def _part(rows: Any, name: str) -> Column:
+    if name in rows.c:
+        part: Column = rows.c[name]  # taken out of the event once a row
+        return part
     event: Column = rows.c.event
     return event.op("->", return_type=JSONB())(sa.literal_column(f"'{name}'"))
 
@@ -165,8 +168,9 @@ def _of_rows(event: Happening, column: Column) -> Column:
 
 def _total(number: Column) -> Column:
     nothing: Column = sa.literal_column("0::numeric")
-    added = sa.func.coalesce(sa.func.sum(number), nothing)
-    return sa.func.dangol_arithmetic(sa.literal_column("'+'"), nothing, added, type_=sa.Numeric)
+    added = sa.func.sum(number)
+    total = sa.func.dangol_arithmetic(sa.literal_column("'+'"), nothing, added, type_=sa.Numeric)
+    return sa.case((added.is_(None), nothing), else_=total)
 
 
 def _divided(total: Column, count: Column) -> Column:
