@@ -81,7 +81,7 @@ class Shop(House):
     async def after(self, at: datetime) -> None:
         await self.until("SELECT clock_timestamp() > $1", at)
 
-    async def buy(self, *customers: str, left: float = 0.2) -> datetime:
+    async def buy(self, *customers: str, left: float = 1.5) -> datetime:
         """Everybody has bought, and 3 days are over in `left` seconds: at the instant returned."""
         lapses = wall_clock() + timedelta(seconds=left)
         await self.log.append(
@@ -138,7 +138,7 @@ async def test_events_enter_and_leave(shop: Shop) -> None:
 async def test_a_sweep_finds_what_time_has_changed_once(shop: Shop) -> None:
     await shop.publish(enter=watching("lapsed"))
     async with shop.running():
-        lapses = await shop.buy("u1", "u2", left=1.0)
+        lapses = await shop.buy("u1", "u2", left=2.0)
         assert (await shop.sweep()).changed == 0
         await shop.after(lapses)
         assert (await shop.sweep()).changed == 2
@@ -178,7 +178,7 @@ async def test_who_is_inside_at_the_publish_enters_nothing_and_who_lapses_later_
 async def test_a_change_of_the_segment_is_a_new_baseline(shop: Shop) -> None:
     await shop.publish(enter=watching("lapsed"))
     async with shop.running():
-        lapses = await shop.buy("u1")
+        lapses = await shop.buy("u1", left=3.0)
         shop.segments["lapsed"] = LAPSED.replace("3d", "2d")
         await shop.publish(enter=watching("lapsed"))
         await shop.after(lapses)
@@ -194,7 +194,7 @@ async def test_a_journey_back_from_the_archive_begins_with_who_is_there(shop: Sh
         for status in statuses:
             await set_status(shop.pool, "lapsed-enter", status)
             await shop.until("SELECT max(at) < clock_timestamp() FROM journey_changes")
-        lapses = await shop.buy("u2", left=1.0)
+        lapses = await shop.buy("u2", left=2.0)
         await shop.after(lapses)
         assert (await shop.sweep()).changed == 1
     assert await shop.told() == [("u2", "lapsed-enter")]
@@ -226,7 +226,7 @@ async def test_where_sql_cannot_be_exact_the_conditions_tell(shop: Shop) -> None
     shop.segments["deep"] = f'segment: deep\nwhere: {deep}did("Bought", within="3d")\n'
     await shop.publish(leave=watching("deep", "exit"))
     async with shop.running():
-        lapses = await shop.buy("u1", left=1.0)
+        lapses = await shop.buy("u1", left=2.0)
         assert (await shop.sweep()).changed == 0
         await shop.after(lapses)
         await shop.buy("u2", left=60.0)
