@@ -91,6 +91,15 @@ def web_push_subscription(value: object) -> str | None:
     return None
 
 
+def _token_of_a_device(devices: object) -> str | None:
+    """Of the newest one that is registered; see `services.journey.core.devices`."""
+    for device in devices if isinstance(devices, list) else ():
+        token = device.get("token") if isinstance(device, Mapping) else None
+        if isinstance(token, str) and (found := push_token(token)) is not None:
+            return found
+    return None
+
+
 def address_of(
     channel: str, customer: str, traits: Mapping[str, Any], country: str | None
 ) -> str | None:
@@ -104,6 +113,8 @@ def address_of(
     if known.address == "web_push":
         return web_push_subscription(traits.get("web_push"))
     value = traits.get(known.address)
+    if known.address == "push_token" and value is None:
+        return _token_of_a_device(traits.get("devices"))
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):

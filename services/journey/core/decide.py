@@ -29,6 +29,7 @@ from services.journey.core import (
     segments,
 )
 from services.journey.core.book import Book, Transfer
+from services.journey.core.devices import take_device
 from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.identity_effects import GiveBack
 from services.journey.core.merge import merge_of
@@ -245,6 +246,8 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
     if event.kind == "identify" and (event.traits or event.traits_once):
         work.traits, stated, consents = take_traits(work.traits, stated, event)
         work.effects.extend(consents)
+    if "device" in event.context:
+        work.traits, stated = take_device(work.traits, stated, event)
     if (event.anonymous_id and event.user_id) or event.kind == "alias":
         identity.notice(work, event)
     work.state = msgspec.structs.replace(
