@@ -96,16 +96,21 @@ class Batch:
     counts: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
     moved: Moved = field(default_factory=Moved)
     erased: list[tuple[str, Erase]] = field(default_factory=list)
+    unsent: list[tuple[str, datetime, QueueMessage]] = field(default_factory=list)
+    """Messages of an erased customer that this very batch had made, and when they were erased: they
+    stay counted, as they would had they been stored before."""
     forgotten: set[str] = field(default_factory=set)
     """Customers whose rows go."""
     firings: list[Due] = field(default_factory=list)
     """What catalogue events start."""
     set_aside: list[tuple[str, bytes]] = field(default_factory=list)
 
-    def drop(self, customer: str) -> None:
+    def drop(self, customer: str, at: datetime) -> None:
         """What it holds of a customer who is erased; what follows is of a new life."""
         self.history = [row for row in self.history if row[1] != customer]
+        theirs = [m for m in self.messages if self.customers_of[m.id] == customer]
         self.messages = [m for m in self.messages if self.customers_of[m.id] != customer]
+        self.unsent += [(customer, at, m) for m in theirs]
         self.calls = [pair for pair in self.calls if pair[0] != customer]
         self.consents = [pair for pair in self.consents if pair[0] != customer]
         self.emitted = [event for event in self.emitted if event.customer != customer]

@@ -293,7 +293,7 @@ class Deciding:
         if isinstance(effect, Forget):
             self._batch.forgotten.add(customer)
             return
-        self._batch.drop(customer)
+        self._batch.drop(customer, effect.at)
         self._batch.erased.append((customer, effect))
         self._dues[customer] = None  # its timers go; there is a last one to come
 

@@ -30,6 +30,11 @@ WITH gone AS (
 UPDATE attempts a SET detail = NULL, provider_id = NULL FROM gone
 WHERE a.partition = $1 AND a.message_id = gone.id
 """
+_UNSENT = [
+    *("partition", "id", "customer", "run_id", "journey", "version", "step", "category"),
+    *("priority", "held_out", "channels", "template", "context", "created_at", "decidable_at"),
+    *("not_before", "status", "decision", "reason", "decided_at", "erased"),
+]
 _ROWS = (
     "DELETE FROM history WHERE partition = $1 AND customer = $2",
     "DELETE FROM calls WHERE partition = $1 AND customer = $2",
@@ -80,6 +85,26 @@ async def _erase(connection: Connection, partition: int, customer: str, done: Er
         "DELETE FROM log_outbox WHERE partition = $1 AND id = ANY($2::text[])", partition, theirs
     )
     await connection.execute(_DONE, done.request, done.at, LOG_RETENTION)
+
+
+async def keep_unsent(connection: Connection, batch: Batch) -> None:
+    """Messages made and erased in one batch are kept as those that were stored before it."""
+    if not batch.unsent:
+        return
+    key, empty = await installation_key(connection), message.pack(message.MessageContext())
+    await connection.copy_records_to_table(
+        "messages",
+        records=[
+            (
+                batch.partition, m.id, hash_of_customer(customer, key), m.run_id, m.journey,
+                m.version, m.step, m.category, m.priority, m.held_out, list(m.channels),
+                m.template, empty, m.at, m.at, m.at, "decided", "dropped", "run_ended",
+                max(at, m.at), True,
+            )
+            for customer, at, m in batch.unsent
+        ],
+        columns=_UNSENT,
+    )  # fmt: skip
 
 
 async def rename_conversions(connection: Connection, batch: Batch) -> None:

@@ -234,6 +234,7 @@ class Store:
             await _fence(connection, batch)
             try:
                 await erasing.erase(connection, batch)
+                await erasing.keep_unsent(connection, batch)
                 await _store_customers(connection, batch)
                 await moving.take_in(connection, batch)
                 await queues.store_messages(connection, batch)

@@ -69,7 +69,9 @@ async def test_a_broken_workspace_is_refused_with_every_problem(api: httpx.Async
         places = {(p["file"], p["line"]) for p in answer["problems"]}
         assert places == {("journeys/welcome.yaml", 5), ("journeys/b.yaml", 2)}
         first = answer["problems"][0]
-        assert set(first) == {"file", "line", "column", "code", "message", "hint", "rendered"}
+        assert set(first) == {
+            *("severity", "file", "line", "column", "code", "message", "hint", "rendered")
+        }
         assert first["rendered"].startswith("journeys/b.yaml:2:")
     assert (await api.get("/api/workspace")).json()["revision"] == 0
 

@@ -247,8 +247,8 @@ async def test_an_attempt_under_way_goes_on_to_its_outcome_and_no_further(house:
         columns = [
             [r["partition"] for r in rows], [r["id"] for r in rows], ["ann-42"] * 2, [1] * 2,
             [decision] * 2, [None] * 2, [None] * 2, ["email"] * 2, [wall_clock()] * 2, [None] * 2,
-            [None] * 2, [None] * 2, [False] * 2, [outcome] * 2, [wall_clock()] * 2, ["Zoe"] * 2,
-            ["Zoe"] * 2,
+            [None] * 2, [None] * 2, [False] * 2, [None] * 2, [outcome] * 2, [wall_clock()] * 2,
+            ["Zoe"] * 2, ["Zoe"] * 2,
         ]  # fmt: skip
         told = await house.pool.fetch(sql.CHANGE, "d", "attempting", *columns)
     after = {row["erased"]: row for row in await house.pool.fetch(
@@ -290,7 +290,7 @@ async def test_an_export_holds_everything_that_is_kept(house: House) -> None:
     assert found["traits"]["email"] == "zoe@Zoe"
     assert [run["key"] for run in found["state"]["runs"]] == ["Zoe 1", "Zoe 2"]
     assert found["linked_ids"] in ([], ["device-1"])
-    assert len(found["history"]) == 4
+    assert len(found["history"]) == 5, "and that a consent has changed"
     assert {row["event"].get("name", "") for row in found["history"]} == {
         "", "Added", "Bought",
     }  # fmt: skip

@@ -116,7 +116,8 @@ async def test_a_guest_who_logs_in_takes_everything_along(house: House) -> None:
         assert (row["id"], row["run_id"], row["created_at"]) == tuple(before)
         assert (row["customer"], row["partition"]) == (USER, partition_of(USER, PARTITIONS))
         names = await pool.fetch("SELECT name FROM history WHERE customer = $1", USER)
-        assert sorted(row["name"] for row in names) == ["", "", "Added", "Viewed"]
+        happened = ["", "", "Added", "Consent Changed", "Viewed"]
+        assert sorted(row["name"] for row in names) == happened
         assert not await pool.fetchval("SELECT count(*) FROM history WHERE customer = $1", anon)
         consents = await pool.fetch("SELECT customer, channel, granted FROM consents")
         assert [tuple(row) for row in consents] == [(USER, "email", True)]
