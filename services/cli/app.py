@@ -12,6 +12,7 @@ import typer
 
 from services.cli.commands import (
     apply,
+    backtest,
     doctor,
     explain,
     graph,
@@ -46,6 +47,7 @@ for commands in (
     run,
     validate,
     simulate,
+    backtest,
     test,
     explain,
     graph,

@@ -147,7 +147,8 @@ class Life:
             self.arrive(at)
             if self._fire(at):
                 continue
-            self._decide(at, Tick(at))
+            if self._is_ticking(at):
+                self._decide(at, Tick(at))
             if self.events and self.events[-1].received_at == at:
                 continue  # a step has emitted one
             due = [p for p in self.pending.values() if p.wakes_at <= at]
@@ -155,6 +156,13 @@ class Life:
                 return
             first = min(due, key=lambda p: order_key(p.message))
             self._decide_message(first, at)
+
+    def _is_ticking(self, at: datetime) -> bool:
+        """Whether time alone may do something: without it, most instants are over with an event."""
+        if self.customer.state.erased_at is not None or self.stage.book.watches(at):
+            return True
+        due = self._next_timer()
+        return due is not None and due <= at
 
     def _fire(self, at: datetime) -> bool:
         """Journeys that the clock starts now, behind all that the log has up to now."""

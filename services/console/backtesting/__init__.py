@@ -1,0 +1,1 @@
+"""A draft workspace over the stored history, beside what is live; nothing is stored or sent."""
