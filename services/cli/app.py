@@ -18,6 +18,7 @@ from services.cli.commands import (
     graph,
     import_,
     infer,
+    init,
     journeys,
     key,
     migrate,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 for commands in (
     run,
+    init,
     validate,
     simulate,
     backtest,
