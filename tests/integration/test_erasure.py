@@ -292,7 +292,7 @@ async def test_an_export_holds_everything_that_is_kept(house: House) -> None:
     assert found["linked_ids"] in ([], ["device-1"])
     assert len(found["history"]) == 5, "and that a consent has changed"
     assert {row["event"].get("name", "") for row in found["history"]} == {
-        "", "Added", "Bought",
+        "", "Added", "Bought", "Consent Changed",
     }  # fmt: skip
     assert [row["channel"] for row in found["consents"]] == ["email"]
     sent = next(row for row in found["messages"] if row["decision"] == "sent")
