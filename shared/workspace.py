@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -107,15 +108,48 @@ def duration_text(duration: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(duration_text)]
+DURATION_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^(?=.)(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$",
+    "examples": ["30m", "1h30m", "7d"],
+}
+TIME_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^([01]?\d|2[0-3]):[0-5]\d$",
+    "examples": ["09:00", "20:50"],
+}
+SHARE_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^\d{1,3}(\.\d{1,6})? ?%$",
+    "examples": ["10%"],
+}
+RATE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "number"},
+        {"type": "string", "pattern": r"^\d+(\.\d+)?/[smh]$", "examples": ["50/s", "600/m"]},
+    ]
+}
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(duration_text),
+    WithJsonSchema(DURATION_SCHEMA),
+]
 Zone = Annotated[str, BeforeValidator(_zone)]
 TimeOfDay = Annotated[
-    time, BeforeValidator(_clock), PlainSerializer(lambda value: value.strftime("%H:%M"))
+    time,
+    BeforeValidator(_clock),
+    PlainSerializer(lambda value: value.strftime("%H:%M")),
+    WithJsonSchema(TIME_SCHEMA),
 ]
 Share = Annotated[
-    float, BeforeValidator(parse_share), PlainSerializer(lambda value: f"{value * 100:.9g}%")
+    float,
+    BeforeValidator(parse_share),
+    PlainSerializer(lambda value: f"{value * 100:.9g}%"),
+    WithJsonSchema(SHARE_SCHEMA),
 ]
-Rate = Annotated[float, BeforeValidator(parse_rate)]
+Rate = Annotated[float, BeforeValidator(parse_rate), WithJsonSchema(RATE_SCHEMA)]
 
 
 class _Model(BaseModel):

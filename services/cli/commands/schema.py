@@ -1,41 +1,62 @@
-"""`dangol schema journey` and `dangol schema segment`."""
+"""`dangol schema journey | settings | segment | events | tests | all`."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
-from services.cli.terminal import say
+from services.cli.terminal import note, say
+from shared.errors import BadInput
+
+_FILES = {
+    "journey": ("a journey file", "journeys/*.yaml"),
+    "settings": ("dangol.yaml", "dangol.yaml"),
+    "segment": ("a segment file", "segments/*.yaml"),
+    "events": ("events.yaml, the tracking plan", "events.yaml"),
+    "tests": ("a tests file", "tests/*.yaml"),
+}
 
 
 def register(app: typer.Typer) -> None:
-    schemas = typer.Typer(name="schema", help="JSON Schema for editors.", no_args_is_help=True)
-
-    schemas.command("journey", epilog="Example: dangol schema journey > journey.schema.json")(
-        journey
-    )
-    schemas.command("segment", epilog="Example: dangol schema segment > segment.schema.json")(
-        segment
-    )
+    schemas = typer.Typer(name="schema", help="JSON Schemas for editors.", no_args_is_help=True)
+    for name in _FILES:
+        example = f"Example: dangol schema {name} > workspace/.schemas/{name}.json"
+        schemas.command(name, epilog=example)(_command(name))
+    schemas.command("all", epilog="Example: dangol schema all workspace/.schemas")(write_all)
     app.add_typer(schemas)
 
 
-def journey() -> None:
-    """Print the JSON Schema of a journey file.
+def _command(name: str) -> Callable[[], None]:
+    what, pattern = _FILES[name]
 
-    Editors that know the YAML language server take it from a first line such as
-    `# yaml-language-server: $schema=../journey.schema.json`.
+    def show() -> None:
+        say(_text(name))
+
+    show.__doc__ = f"""Print the JSON Schema of {what}.
+
+    Editors complete and check {pattern} by it; docs/editors.md tells how for each of them.
     """
-    from services.journey.language.model.journey import journey_schema
-
-    say(json.dumps(journey_schema(), ensure_ascii=False, indent=2))
+    return show
 
 
-def segment() -> None:
-    """Print the JSON Schema of a segment file.
+def write_all(
+    folder: Path = typer.Argument(..., metavar="DIR", help="Made if it is not there."),
+) -> None:
+    """Write all of them into a folder, as journey.json, settings.json and so on.
 
-    Editors take it from a first line such as
-    `# yaml-language-server: $schema=../segment.schema.json`.
+    What is there under these names is replaced.
     """
-    from services.journey.language.model.journey import segment_schema
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _FILES:
+            (folder / f"{name}.json").write_text(_text(name) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot write {error.filename or folder}: {error.strerror}") from error
+    note(f"{len(_FILES)} schemas in {folder}")
 
-    say(json.dumps(segment_schema(), ensure_ascii=False, indent=2))
+
+def _text(name: str) -> str:
+    from services.journey.language.schemas import SCHEMAS
+
+    return json.dumps(SCHEMAS[name](), ensure_ascii=False, indent=2)

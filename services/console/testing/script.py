@@ -50,7 +50,8 @@ def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
     at = start
     for item in test.events:
         at = _moment(item, at, problems)
-        if item.traits:
+        logs_in = writer.becomes(item)
+        if item.traits or (logs_in and item.event is None):
             writer.write(item, at, type="identify", traits=item.traits)
         if item.catalog is not None:
             name = item.catalog.text
@@ -105,6 +106,18 @@ class _Writer:
         names = {"userId": who.id, "anonymousId": who.anonymous_id}
         self._who = {name: word.text for name, word in names.items() if word is not None}
         self._who = self._who or {"userId": ANYBODY}
+
+    def becomes(self, item: TestEvent) -> bool:
+        """Notes who it is from this line on; whether somebody logs in with it."""
+        before = self._who.get("userId")
+        if item.anonymous is not None:
+            self._who = {"anonymousId": item.anonymous.text}
+        if item.user is not None:
+            self._who = {"userId": item.user.text} | self._device()
+        return item.user is not None and item.user.text != before
+
+    def _device(self) -> dict[str, str]:
+        return {name: word for name, word in self._who.items() if name == "anonymousId"}
 
     def score(self, given: TestScore, at: datetime) -> None:
         score = score_of(given.recency, given.frequency, given.monetary, at)

@@ -69,8 +69,10 @@ class Trace:
         self.messages: list[Message] = []
         self.ends: list[End] = []
         self.entered = False
-        self.waiting: tuple[Run, ...] = ()
-        """Runs that live."""
+        self._waiting: dict[str, tuple[Run, ...]] = {}
+        """Runs that live, by the customer's id: there are several where somebody logs in."""
+        self._seen: dict[str, Run] = {}
+        """Each run as it was last, on whichever side of a login."""
         self.reached: set[tuple[str, int | None]] = set()
         """Steps and ways, as `suites.Stop` names them."""
         self.local = Local(start, zone)
@@ -93,6 +95,11 @@ class Trace:
 
     def _say(self, at: datetime, text: str, *, own: bool = True) -> None:
         self.lines.append(Line(at, self.local, text, own))
+
+    @property
+    def waiting(self) -> tuple[Run, ...]:
+        """Runs that live."""
+        return tuple(run for runs in self._waiting.values() for run in runs)
 
     def _is_mine(self, event: Event) -> bool:
         """Whether the run that waits for this outcome is one of the journey under test."""
@@ -125,10 +132,10 @@ class Trace:
                 self._timed_out(at, before)
         self._membership(observed)
         self._effects(observed, answers)
-        self.waiting = self._mine(customer)
-        known = {run.id: run for run in before}
-        for run in self.waiting:
-            due, was = due_of(run), known.get(run.id)
+        mine = self._waiting[customer.id] = self._mine(customer)
+        for run in mine:
+            due, was = due_of(run), self._seen.get(run.id)
+            self._seen[run.id] = run
             if due is not None and (was is None or was.waiting != run.waiting):
                 self._waits(at, run, due)
 

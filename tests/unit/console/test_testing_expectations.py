@@ -3,6 +3,7 @@
 import pytest
 
 from services.console.testing import trace
+from services.journey.language.workspace import load_workspace
 from tests.unit.console.test_testing_shop import (
     ADDED,
     CART,
@@ -205,3 +206,47 @@ def test_journeys_that_start_each_other_without_end_fail_the_test(
 def test_a_failure_names_the_line_of_the_clause() -> None:
     (difference,) = one("{entered: true}", CHEAP).differences
     assert difference.line == 32
+
+
+# Logins --------------------------------------------------------------------------------------
+
+GUEST = (
+    "{anonymous_id: d1, traits: {email: a@shop.example, push_token: t,"
+    " consent: {email: true, push: true}}}"
+)
+LATER = "{after: 90m, user: u1, traits: {tier: vip}}"
+
+
+def test_a_login_takes_the_run_along() -> None:
+    assert said("{sent: [{step: mail}]}", ADDED, "{after: 90m, user: u1}", customer=GUEST) == []
+    lines = [line.text for line in one("{}", ADDED, LATER, customer=GUEST).lines]
+    assert "d1 belongs to u1 from now on" in lines
+    assert "what d1 was joins u1" in lines
+    assert [line for line in lines if "waits for Seen" in line] == [
+        "reaches look, waits for Seen until +3h, 2026-03-02T13:00+09:00"
+    ]
+
+
+def test_what_the_user_does_afterwards_meets_the_guests_run() -> None:
+    bought = "{after: 10m, event: Bought, properties: {cart_id: c1}}"
+    ended = "{sent: [], ended: {reason: exit}}"
+    assert said(ended, ADDED, "{after: 30m, user: u1}", bought, customer=GUEST) == []
+    from_elsewhere = bought.replace("event:", "anonymous: d2, user: u1, event:")
+    assert said(ended, ADDED, "{after: 30m, user: u1}", from_elsewhere, customer=GUEST) == []
+    somebody = bought.replace("event:", "anonymous: d3, event:")
+    assert said("{sent: [{}]}", ADDED, "{after: 30m, user: u1}", somebody, customer=GUEST) == []
+
+
+def test_a_guest_who_logs_in_is_not_reached_twice() -> None:
+    traits = "traits: {email: a@shop.example, consent: {email: true}}"
+    guest = ADDED.replace("{event:", f"{{after: 1m, anonymous: d1, {traits}, event:")
+    assert said("{sent: [{step: mail}, {step: mail}]}", ADDED, guest) == []
+    assert said("{sent: [{step: mail}]}", ADDED, guest, "{after: 5m, user: u1}") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{anonymous: d1}", "{user: u1, receipt: opened, channel: email}", "{user: u1, catalog: X}"],
+)
+def test_a_line_that_is_no_login_is_refused(line: str) -> None:
+    assert load_workspace(files(case("{}", ADDED, line))).problems != ()

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from services.journey.language.model.journey import journey_schema
+from services.journey.language.schemas import journey_schema
 from tests.unit.language.sayings import journey, load, only, places, problems_of
 
 PAGE_EXAMPLE = """\
@@ -417,6 +417,6 @@ def test_the_schema_for_editors_knows_all_fields() -> None:
     }
     assert schema["required"] == ["journey", "trigger", "steps"]
     assert schema["additionalProperties"] is False
-    send = schema["$defs"]["Send"]
+    send = schema["definitions"]["Send"]
     assert set(send["properties"]) == {"id", "send", "template", "else", "with"}
-    assert schema["$defs"]["Wait"]["properties"]["wait"]["type"] == "string"
+    assert schema["definitions"]["Wait"]["properties"]["wait"]["type"] == "string"

@@ -24,9 +24,18 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from services.journey.language.schema_words import CONDITION, CONDITION_EXAMPLES
 from services.journey.language.tree import Mapping, Scalar, Sequence, data
 from shared.local_time import known_zones
-from shared.workspace import Duration, TimeOfDay, parse_duration, parse_share
+from shared.workspace import (
+    DURATION_SCHEMA,
+    SHARE_SCHEMA,
+    TIME_SCHEMA,
+    Duration,
+    TimeOfDay,
+    parse_duration,
+    parse_share,
+)
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Located")
@@ -175,20 +184,31 @@ def _url(text: str) -> str:
 
 
 _STRING = {"type": "string"}
-_DURATION_SCHEMA = {
-    "type": "string",
-    "pattern": r"^(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$",
-    "examples": ["30m", "1h30m", "7d"],
-}
 
 Id = Annotated[
     Scalar,
     PlainValidator(_kebab),
     WithJsonSchema(_STRING | {"pattern": f"^{_KEBAB.pattern}$", "maxLength": _LONGEST_ID}),
 ]
-Word = Annotated[Scalar, PlainValidator(_word), WithJsonSchema(_STRING)]
+Word = Annotated[
+    Scalar,
+    PlainValidator(_word),
+    # What YAML makes of an unquoted word is no matter: its text is what counts.
+    WithJsonSchema({"type": ["string", "number", "boolean"], "maxLength": _LONGEST_WORD}),
+]
+_OUTSIDE_QUOTES = r"""^(?:"(?:[^"\\]|\\[\s\S])*"|'(?:[^'\\]|\\[\s\S])*'|[^"'&|;{}$])*$"""
+"""An expression has no `&&`, `||`, `;`, `{{ }}` or `${ }`."""
 Condition = Annotated[
-    Scalar, PlainValidator(_scalar), WithJsonSchema({"type": ["string", "boolean", "number"]})
+    Scalar,
+    PlainValidator(_scalar),
+    WithJsonSchema(
+        {
+            "type": ["string", "boolean", "number"],
+            "pattern": _OUTSIDE_QUOTES,
+            "description": CONDITION,
+            "examples": list(CONDITION_EXAMPLES),
+        }
+    ),
 ]
 """An expression: the raw text, whatever YAML would make of it."""
 Anything = Annotated[Any, PlainValidator(lambda node: node), WithJsonSchema({})]
@@ -201,25 +221,26 @@ YesNo = Annotated[bool, PlainValidator(read(_yes_no)), WithJsonSchema({"type": "
 Whole = Annotated[int, BeforeValidator(text_of)]
 Number = Annotated[float, BeforeValidator(text_of), Field(allow_inf_nan=False)]
 
-Span = Annotated[Duration, BeforeValidator(text_of), WithJsonSchema(_DURATION_SCHEMA)]
+Span = Annotated[Duration, BeforeValidator(text_of), WithJsonSchema(DURATION_SCHEMA)]
 Offset = Annotated[
     timedelta,
     PlainValidator(read(_signed)),
-    WithJsonSchema(_DURATION_SCHEMA | {"pattern": r"^[-+]?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$"}),
+    WithJsonSchema(
+        DURATION_SCHEMA
+        | {"pattern": DURATION_SCHEMA["pattern"].replace("^", "^[-+]?", 1), "examples": ["-3d"]}
+    ),
 ]
 Clock = Annotated[
     TimeOfDay,
     BeforeValidator(text_of),
-    WithJsonSchema(_STRING | {"pattern": r"^([01]?\d|2[0-3]):[0-5]\d$"}),
+    WithJsonSchema(TIME_SCHEMA),
 ]
 ZoneOrCustomer = Annotated[str, PlainValidator(read(_zone_or_customer)), WithJsonSchema(_STRING)]
-Share = Annotated[
-    float, PlainValidator(read(parse_share)), WithJsonSchema(_STRING | {"examples": ["10%"]})
-]
+Share = Annotated[float, PlainValidator(read(parse_share)), WithJsonSchema(SHARE_SCHEMA)]
 Reentry = Annotated[
     Literal["always", "never"] | timedelta,
     PlainValidator(read(_reentry)),
-    WithJsonSchema({"anyOf": [{"enum": ["always", "never"]}, _DURATION_SCHEMA]}),
+    WithJsonSchema({"anyOf": [{"enum": ["always", "never"]}, DURATION_SCHEMA]}),
 ]
 Instant = Annotated[
     datetime, PlainValidator(read(_instant)), WithJsonSchema(_STRING | {"format": "date-time"})

@@ -1,6 +1,6 @@
 """A journey file, a segment file and a tests file, as they are written."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -64,6 +64,10 @@ class TestEvent(Located):
 
     after: Span | None = None
     at: Instant | None = None
+    anonymous: Word | None = None
+    """The device from this line on, on which nobody has logged in yet."""
+    user: Word | None = None
+    """Who is logged in from this line on; alone on its line it is the login itself."""
     event: Word | None = None
     catalog: Word | None = None
     """An event that belongs to no customer."""
@@ -76,8 +80,13 @@ class TestEvent(Located):
 
     @model_validator(mode="after")
     def _says_something(self) -> "TestEvent":
-        if self.event is None and self.catalog is None and self.receipt is None and not self.traits:
-            raise mistake("an `event` is missing here, or `traits`, or a `receipt`")
+        happens = (self.event, self.catalog, self.receipt, self.user)
+        if all(each is None for each in happens) and not self.traits:
+            raise mistake(
+                "an `event` is missing here, or `traits`, a login (`user`) or a `receipt`"
+            )
+        if (self.catalog or self.receipt) and (self.user or self.anonymous):
+            raise mistake("`user` and `anonymous` belong to what the customer does")
         if self.catalog is not None and (self.event is not None or self.context):
             raise mistake("a `catalog` event has `properties` only, and a line of its own")
         if (self.receipt is None) != (self.channel is None):
@@ -167,18 +176,3 @@ class Segment(Located):
 class TestsFile(Located):
     journey: Id
     tests: Annotated[tuple[JourneyTest, ...], Field(min_length=1)]
-
-
-def journey_schema() -> dict[str, Any]:
-    """JSON Schema of a journey file, for editors."""
-    return _schema(Journey)
-
-
-def segment_schema() -> dict[str, Any]:
-    """JSON Schema of a segment file, for editors."""
-    return _schema(Segment)
-
-
-def _schema(model: type[Located]) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
