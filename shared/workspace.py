@@ -4,6 +4,7 @@ Durations arrive as text ("24h"), rates as "50/s"; both are parsed here, once. U
 refused. Secrets never stand in the file: they come from the environment.
 """
 
+import math
 import re
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal
@@ -89,12 +90,22 @@ def parse_share(text: object) -> float:
 
 def parse_rate(text: object) -> float:
     """Times a second, of `50/s`, `600/m`, `1000/h`; raises ValueError with how to write it."""
-    if isinstance(text, int | float) and not isinstance(text, bool):
+    if isinstance(text, int | float) and not isinstance(text, bool) and 0 < text < math.inf:
         return float(text)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|m|h)", text) if isinstance(text, str) else None
+    match = (
+        re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)/(s|m|h)", text) if isinstance(text, str) else None
+    )
     if match is None or float(match[1]) <= 0:
         raise ValueError(f"`{text}` is no rate: write it as 50/s, 600/m or 1000/h")
     return float(match[1]) / {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _domain(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(
+        r"([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}", text
+    ):
+        raise ValueError(f"`{str(text)[:60]}` is no domain: write it as gmail.com")
+    return text.lower()
 
 
 def duration_text(duration: timedelta) -> str:
@@ -200,6 +211,11 @@ class ChannelSettings(BaseModel):
 
     adapter: str
     rate: Rate | None = None
+    """Calls of the provider a second at most, by all dispatchers together."""
+    domain_rates: Annotated[
+        dict[Annotated[str, BeforeValidator(_domain)], Rate], Field(max_length=100)
+    ] = {}
+    """Of e-mail: the recipient's domain → a rate of its own, within the channel's."""
     sender: str | None = Field(default=None, alias="from")
     failover: tuple[str, ...] = ()
     on_unknown: Literal["give_up", "retry"] | None = None

@@ -55,7 +55,8 @@ _LOCK = 0x44414E50
 # they become decidable: caps count it, and what has outlived `expire_after` is dropped. Each
 # customer's at a moment of their own.
 _RESUME = """
-UPDATE messages m SET held_reason = 'paused', decidable_at = r.at, not_before = r.at
+UPDATE messages m SET held_reason = 'paused', decidable_at = r.at, not_before = r.at,
+  waits_for = NULL
 FROM (
   SELECT m.partition, m.id,
     $2::timestamptz + $3::interval * ((hashtextextended(m.customer, 0) & 65535) / 65536.0) AS at

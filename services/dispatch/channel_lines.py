@@ -246,7 +246,7 @@ def settings_for(settings: ChannelSettings, adapter: str) -> ChannelSettings:
         raise ConfigurationError(
             f"`{adapter}` of a channel is a group of its settings", hint=f"{adapter}: {{from: …}}"
         )
-    said = settings.model_dump(by_alias=True, exclude={"rate"})
+    said = settings.model_dump(by_alias=True, exclude={"rate", "domain_rates"})
     return ChannelSettings.model_validate({**said, **own, "adapter": adapter})
 
 

@@ -8,7 +8,7 @@ rendered here: what cannot be rendered is dropped and never counts as an attempt
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -23,12 +23,14 @@ from services.dispatch.pending import (
     Pending,
     Plan,
     decided,
+    in_line,
     queued,
 )
 from services.dispatch.policy import (
     Contact,
     Drop,
     Hold,
+    Message,
     PassedOver,
     Place,
     Scope,
@@ -37,6 +39,7 @@ from services.dispatch.policy import (
     decide,
     order_key,
 )
+from services.dispatch.rates import Gate
 from services.dispatch.render import Finished, render_message
 from services.dispatch.workspace import Workspace
 from shared.address import address_hash
@@ -91,20 +94,33 @@ class Around:
     now: datetime
     choose: Choose
     links: Links | None
+    gate: Gate = field(default_factory=Gate)
 
 
 def decide_group(group: Sequence[Pending], around: Around) -> Plan:
+    """Transactional messages first, then in deciding order: so they come to the rates' places."""
     plan = Plan()
-    customers: dict[tuple[int, str], list[Pending]] = {}
-    for pending in group:
+    customers: dict[tuple[bool, int, str], list[Pending]] = {}
+    for pending in sorted(group, key=_turn):
         if not pending.journey_paused:
-            customers.setdefault((pending.key.partition, pending.customer), []).append(pending)
+            key = (_is_marketing(pending.message), pending.key.partition, pending.customer)
+            customers.setdefault(key, []).append(pending)
     for messages in customers.values():
         _Customer(messages, around, plan).decide_all()
     return plan
 
 
+def _is_marketing(message: Message) -> bool:
+    return message.category != "transactional"
+
+
+def _turn(pending: Pending) -> tuple[bool, tuple[datetime, int, str, str, str]]:
+    return (_is_marketing(pending.message), order_key(pending.message))
+
+
 class _Customer:
+    """One customer's messages of one category: the others neither count for them nor wait."""
+
     def __init__(
         self,
         messages: Sequence[Pending],
@@ -121,15 +137,23 @@ class _Customer:
         self._places: list[Place] = list(earliest.places)  # its window reaches back furthest
         self._turn = [(order_key(p.message), p) for p in messages]
         heapq.heapify(self._turn)
-        elsewhere = [order_key(m) for p in messages for m in p.elsewhere]
+        marketing = _is_marketing(earliest.message)
+        elsewhere = [
+            order_key(m) for p in messages for m in p.elsewhere if _is_marketing(m) == marketing
+        ]
         self._first_elsewhere = min(elsewhere, default=None)
+        self._line: str | None = None
+        """An earlier one waits in it, so those behind it do: its place under the caps is open."""
 
     def decide_all(self) -> None:
         while self._turn:
             key, pending = heapq.heappop(self._turn)
             if self._first_elsewhere is not None and key > self._first_elsewhere:
                 return
-            self._decide(pending)
+            if self._line is not None:
+                self._wait(pending, self._line)
+            else:
+                self._decide(pending)
 
     def _decide(self, pending: Pending) -> None:
         message, now = pending.message, self._now
@@ -154,6 +178,11 @@ class _Customer:
             hold = Hold(adapter, Reason.CHANNEL_PAUSED, channel, verdict.passed_over)
             self._hold(pending, hold)
             return
+        line = self._around.gate.let_through(verdict.channel, verdict.address, pending.waits_for)
+        if line is not None:
+            self._line = line
+            self._wait(pending, line)
+            return
         try:
             hashes = self._around.hashes.get(pending.key, {})
             rendered = render_message(
@@ -174,6 +203,7 @@ class _Customer:
                 channel=verdict.channel,
                 error=type(error.__cause__ or error).__name__,
             )
+            self._around.gate.put_back(verdict.channel, verdict.address)
             self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
             return
         self._attempt(pending, verdict, rendered, adapter)
@@ -207,6 +237,10 @@ class _Customer:
                 outgoing,
             )
         )
+
+    def _wait(self, pending: Pending, line: str) -> None:
+        if pending.waits_for != line:
+            self._plan.changes.append(in_line(pending, line))
 
     def _hold(self, pending: Pending, hold: Hold) -> None:
         metrics.HELD.labels(hold.channel, hold.reason).inc()

@@ -30,6 +30,9 @@ PAUSED = Gauge("dangol_dispatch_channel_paused", "Channel paused", ["channel"])
 # Messages that may be claimed now (counted up to 10,000), and how long the first has waited.
 DUE = Gauge("dangol_dispatch_due_messages", "Messages due")
 DUE_SECONDS = Gauge("dangol_dispatch_due_age_seconds", "Age of the message that is due longest")
+# Messages that wait for a place under a rate (counted up to 10,000); `line` as in the settings:
+# a channel, or `email:` and a domain.
+RATE_WAITING = Gauge("dangol_dispatch_rate_waiting", "Messages that wait for a rate", ["line"])
 # Attempts whose lease ran out, settled for a dispatcher that is gone.
 SETTLED = Counter("dangol_dispatch_settled", "Attempts of lost dispatchers settled")
 # Tries of `call` steps by what they came to; `again` for those that are made once more.

@@ -52,6 +52,8 @@ class Pending:
     traits: Mapping[str, Any]
     consents: Mapping[str, bool]
     places: Sequence[Place]
+    waits_for: str | None
+    """The line of a rate that it stands in."""
     elsewhere: Sequence[Message]
     """The customer's other messages that are due and not in our hands now, undecided."""
     failed_adapters: tuple[FailedAdapter, ...] = ()
@@ -120,6 +122,8 @@ class Change:
     """The provider has taken it, and tells its fate by a report within this time."""
     gives_back: bool = False
     """Its place under the caps is free again."""
+    waits_for: str | None = None
+    """The line of a rate that it waits in; this one is written even if it is None."""
     call: Call | None = None
 
 
@@ -155,6 +159,18 @@ def decided(
         passed_over=passed_over,
         gives_back=decision in ("dropped", "failed"),
         call=call,
+    )
+
+
+def in_line(pending: Pending, line: str) -> Change:
+    """It waits for a place under a rate: everything else of it stays as it is."""
+    return Change(
+        pending.key,
+        pending.customer,
+        pending.run_id,
+        pending.message.step,
+        pending.attempts,
+        waits_for=line,
     )
 
 

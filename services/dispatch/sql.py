@@ -8,30 +8,83 @@ def paused(message: str) -> str:
     )
 
 
-# Due messages, oldest first, then all that is due of the same customers: one customer's messages
-# are decided together. Of more than fit, the earliest in deciding order are taken. The claim is the
-# lock on the row until the end of the transaction; locks of others are skipped, never waited for.
-CLAIM = f"""
-WITH due AS MATERIALIZED (
+def _due(category: str, limit: str) -> str:
+    return f"""
   SELECT m.partition, m.customer FROM messages m
-  WHERE m.status = 'queued' AND m.not_before <= $1 AND NOT {paused("m")}
-  ORDER BY m.not_before LIMIT $2 FOR UPDATE OF m SKIP LOCKED
+  WHERE m.status = 'queued' AND m.waits_for IS NULL AND m.category = '{category}'
+    AND m.not_before <= $1 AND NOT {paused("m")}
+  ORDER BY m.not_before LIMIT {limit} FOR UPDATE OF m SKIP LOCKED"""  # noqa: S608
+
+
+# Due messages, transactional ones first (`category DESC`) and oldest first; of the lines that wait
+# for a rate, as many as there are places ($3, $4), in deciding order; then all that is due of the
+# same customers: one customer's messages are decided together. Of more than fit, the earliest in
+# deciding order are taken. The claim is the lock on the row until the end of the transaction; locks
+# of others are skipped, never waited for.
+CLAIM = f"""
+WITH urgent AS MATERIALIZED ({_due("transactional", "$2")}
+), other AS MATERIALIZED ({_due("marketing", "(SELECT $2 - count(*) FROM urgent)")}
+), waiting AS MATERIALIZED (
+  SELECT w.partition, w.customer FROM unnest($3::text[], $4::int[]) AS l(line, places)
+  CROSS JOIN LATERAL (
+    SELECT m.partition, m.customer FROM messages m
+    WHERE m.status = 'queued' AND m.waits_for = l.line AND m.not_before <= $1
+      AND NOT {paused("m")}
+    ORDER BY m.category DESC, m.decidable_at, m.priority DESC LIMIT l.places
+    FOR UPDATE OF m SKIP LOCKED
+  ) w
 ), whole AS MATERIALIZED (
-  SELECT m.partition, m.id, m.customer, m.decidable_at, m.priority, m.journey, m.step
-  FROM (SELECT DISTINCT partition, customer FROM due) d
+  SELECT m.partition, m.id, m.customer, m.category, m.decidable_at, m.priority, m.journey, m.step
+  FROM (SELECT * FROM urgent UNION SELECT * FROM other UNION SELECT * FROM waiting) d
   JOIN messages m ON m.partition = d.partition AND m.customer = d.customer
   WHERE m.status = 'queued' AND m.status <> 'decided' AND m.not_before <= $1 AND NOT {paused("m")}
   FOR UPDATE OF m SKIP LOCKED
 )
 SELECT partition, id, customer FROM whole
-ORDER BY decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C", id COLLATE "C"
+ORDER BY category DESC, decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C",
+  id COLLATE "C"
 LIMIT $2
 """  # noqa: S608 - no values from outside
 
-NEXT_DUE = f"""
-SELECT m.not_before FROM messages m
-WHERE m.status = 'queued' AND NOT {paused("m")} ORDER BY m.not_before LIMIT 1
+
+def _next_due(category: str) -> str:
+    return f"""
+  (SELECT m.not_before FROM messages m
+  WHERE m.status = 'queued' AND m.waits_for IS NULL AND m.category = '{category}'
+    AND NOT {paused("m")} ORDER BY m.not_before LIMIT 1)"""  # noqa: S608
+
+
+NEXT_DUE = f"SELECT least({_next_due('transactional')}, {_next_due('marketing')})"
+
+# The rates, which are few, and whether somebody waits for them.
+LINES = f"""
+SELECT r.line, r.rate, r.next_at, EXISTS (
+  SELECT 1 FROM messages m
+  WHERE m.status = 'queued' AND m.waits_for = r.line AND NOT {paused("m")}
+) AS waited_for
+FROM send_rates r
 """  # noqa: S608
+
+# In ascending order, so that two dispatchers never wait for each other.
+NEW_RATES = """
+INSERT INTO send_rates (line, rate, next_at)
+SELECT * FROM unnest($1::text[], $2::float[], $3::timestamptz[]) ORDER BY 1 ON CONFLICT DO NOTHING
+"""
+LOCK_RATES = """
+SELECT line, rate, next_at FROM send_rates WHERE line = ANY ($1::text[]) ORDER BY line FOR UPDATE
+"""
+SET_RATES = """
+UPDATE send_rates r SET rate = t.rate, next_at = t.next_at
+FROM unnest($1::text[], $2::float[], $3::timestamptz[]) AS t(line, rate, next_at)
+WHERE r.line = t.line
+"""
+
+WAITING = """
+SELECT r.line, (SELECT count(*)::int FROM (
+  SELECT 1 FROM messages m WHERE m.status = 'queued' AND m.waits_for = r.line LIMIT 10000
+) m) AS waiting
+FROM send_rates r
+"""
 
 LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
 
@@ -40,7 +93,7 @@ LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
 READ = f"""
 SELECT m.partition, m.id, m.customer, m.run_id, m.journey, m.step, m.category, m.priority,
   m.held_out, m.channels, m.template, m.context, m.created_at, m.decidable_at, m.attempts,
-  m.passed_over, m.held_reason, {paused("m")} AS journey_paused, c.traits,
+  m.passed_over, m.held_reason, m.waits_for, {paused("m")} AS journey_paused, c.traits,
   k.channels AS consent_channels, k.granted, p.places, e.elsewhere, t.earlier
 FROM unnest($1::int[], $2::text[]) AS w(partition, id)
 JOIN messages m ON m.partition = w.partition AND m.id = w.id
@@ -55,7 +108,7 @@ LEFT JOIN LATERAL (
     AND p.taken_at > m.decidable_at - $4::interval
 ) p ON true
 LEFT JOIN LATERAL (
-  SELECT array_agg((o.id, o.journey, o.step, o.priority, o.decidable_at)) AS elsewhere
+  SELECT array_agg((o.id, o.journey, o.step, o.category, o.priority, o.decidable_at)) AS elsewhere
   FROM messages o WHERE o.partition = m.partition AND o.customer = m.customer
     AND o.status = 'queued' AND o.status <> 'decided' AND o.not_before <= $3
     AND o.id <> m.id AND NOT {paused("o")}
@@ -82,7 +135,8 @@ WITH a AS (
   AS a(partition, id, customer, number, channel, adapter, passed_over, at, category, taken_at)
 ), moved AS (
   UPDATE messages m SET status = 'attempting', attempts = a.number, channel = a.channel,
-    passed_over = a.passed_over, claimed_by = $1, claim_until = clock_timestamp() + $2::interval
+    waits_for = NULL, passed_over = a.passed_over, claimed_by = $1,
+    claim_until = clock_timestamp() + $2::interval
   FROM a WHERE m.partition = a.partition AND m.id = a.id AND m.status = 'queued'
   RETURNING 1
 ), recorded AS (
@@ -105,10 +159,10 @@ WITH t AS (
   SELECT * FROM unnest($3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[],
     $9::timestamptz[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[],
     $14::jsonb[], $15::bool[], $16::interval[], $17::text[], $18::timestamptz[], $19::text[],
-    $20::text[])
+    $20::text[], $21::text[])
   AS t(partition, id, customer, number, decision, reason, decided_at, channel, not_before,
     decidable_at, held_reason, passed_over, gives_back, awaits, outcome, finished_at, provider_id,
-    detail)
+    detail, waits_for)
 ), moved AS (
   UPDATE messages m SET
     status = CASE WHEN t.decision IS NOT NULL OR m.erased THEN 'decided'
@@ -116,6 +170,7 @@ WITH t AS (
     claimed_by = CASE WHEN t.awaits IS NOT NULL AND m.erased IS NOT TRUE THEN 'report' END,
     claim_until = CASE WHEN t.awaits IS NOT NULL AND m.erased IS NOT TRUE
       THEN clock_timestamp() + t.awaits END,
+    waits_for = t.waits_for,
     decision = CASE WHEN NOT coalesce(m.erased, false) OR t.decision IS NOT NULL THEN t.decision
       WHEN t.awaits IS NOT NULL THEN 'sent' ELSE 'dropped' END,
     reason = CASE WHEN m.erased AND t.decision IS NULL AND t.awaits IS NULL THEN 'run_ended'
@@ -212,7 +267,10 @@ ORDER BY m.claim_until LIMIT $2 FOR UPDATE OF m SKIP LOCKED
 
 DEPTH = """
 SELECT count(*)::int AS due, min(m.not_before) AS oldest FROM (
-  SELECT not_before FROM messages WHERE status = 'queued' AND not_before <= $1
-  ORDER BY not_before LIMIT 10000
+  (SELECT not_before FROM messages WHERE status = 'queued' AND waits_for IS NULL
+    AND category = 'transactional' AND not_before <= $1 ORDER BY not_before LIMIT 10000)
+  UNION ALL
+  (SELECT not_before FROM messages WHERE status = 'queued' AND waits_for IS NULL
+    AND category = 'marketing' AND not_before <= $1 ORDER BY not_before LIMIT 10000)
 ) m
 """

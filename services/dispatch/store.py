@@ -4,10 +4,11 @@ Every write is conditional on the message still being what we left: its status, 
 number of its attempts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from services.dispatch.pending import Attempt, Change, Earlier, FailedAdapter, K
 from services.dispatch.policy import Message, PassedOver, Place, Scope
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.installation import installation_key
-from shared.decisions import Decision, Reason
+from shared.decisions import Category, Decision, Reason
 from shared.errors import Unavailable
 from shared.event import Event, outcome_event
 from shared.log import outbox
@@ -26,9 +27,17 @@ _FAILURES = frozenset({Reason.REJECTED, Reason.UNDELIVERABLE, Reason.RETRIES_EXH
 """Reasons by which a provider has ended a channel; all others are judged anew each time."""
 
 
-async def claim(connection: Connection, now: datetime, limit: int) -> list[tuple[Key, str]]:
-    """Up to `limit` due messages, ours until the end of the transaction, with their customers."""
-    rows = await connection.fetch(sql.CLAIM, now, limit)
+async def claim(
+    connection: Connection,
+    now: datetime,
+    limit: int,
+    lines: Mapping[str, int] = MappingProxyType({}),
+) -> list[tuple[Key, str]]:
+    """Up to `limit` due messages, ours until the end of the transaction, with their customers.
+
+    `lines`: those that wait for a rate, and for how many of each there may be a place.
+    """
+    rows = await connection.fetch(sql.CLAIM, now, limit, list(lines), list(lines.values()))
     return [(Key(row["partition"], row["id"]), row["customer"]) for row in rows]
 
 
@@ -82,7 +91,8 @@ def _pending(row: Any, ours: AbstractSet[str]) -> Pending:
             created_at=row["created_at"],
             decidable_at=row["decidable_at"],
             held_out=row["held_out"],
-            was_held=row["held_reason"] is not None,
+            # Waiting for a rate is no hold: what has been judged in time does not expire there.
+            was_held=row["held_reason"] is not None and row["waits_for"] is None,
             failed=failed_channels(row["passed_over"]),
         ),
         template=row["template"],
@@ -92,6 +102,7 @@ def _pending(row: Any, ours: AbstractSet[str]) -> Pending:
         traits=row["traits"] or {},
         consents=dict(zip(row["consent_channels"] or (), row["granted"] or (), strict=True)),
         places=[Place(*place) for place in row["places"] or ()],
+        waits_for=row["waits_for"],
         elsewhere=[_elsewhere(*o) for o in row["elsewhere"] or () if o[0] not in ours],
         failed_adapters=failed_adapters(row["passed_over"]),
         earlier=[Earlier(*e) for e in row["earlier"] or ()],
@@ -115,10 +126,10 @@ def failed_adapters(passed_over: list[dict[str, str]]) -> tuple[FailedAdapter, .
 
 
 def _elsewhere(
-    name: str, journey: str, step: str, priority: int, decidable_at: datetime
+    name: str, journey: str, step: str, category: Category, priority: int, decidable_at: datetime
 ) -> Message:
     """Just what orders it."""
-    return Message(name, journey, step, "marketing", priority, (), decidable_at, decidable_at)
+    return Message(name, journey, step, category, priority, (), decidable_at, decidable_at)
 
 
 async def suppressed(connection: Connection, hashes: Sequence[str]) -> dict[str, Scope]:
@@ -206,6 +217,7 @@ async def _change(
         [call.finished_at if call else None for call in calls],
         [call.provider_id if call else None for call in calls],
         [call.detail if call else None for call in calls],
+        [c.waits_for for c in changes],
     )
     moved = {(row["partition"], row["id"]) for row in rows}
     return [c for c in changes if c.key in moved]
@@ -268,6 +280,13 @@ async def release(pool: Pool, dispatcher: str, keys: Sequence[Key]) -> None:
         await connection.execute(
             sql.RELEASE, dispatcher, [k.partition for k in keys], [k.id for k in keys]
         )
+
+
+async def waiting(pool: Pool) -> dict[str, int]:
+    """Line of a rate → how many messages wait in it (counted up to a bound)."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        rows = await connection.fetch(sql.WAITING)
+    return {row["line"]: row["waiting"] for row in rows}
 
 
 async def depth(pool: Pool, now: datetime) -> tuple[int, datetime | None]:

@@ -6,17 +6,18 @@ that. Messages are claimed by the lock on their row, decided under the lock of t
 rendered, all before the commit; providers are called after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from services.dispatch import metrics, store
+from services.dispatch import metrics, rates, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels.port import Outcome, Result
 from services.dispatch.deciding import Around, contacts, decide_group, with_suppressions
 from services.dispatch.doors.links import Links, make_links
 from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import Attempt, Change, Key
+from services.dispatch.policy import Contact
 from services.dispatch.workspace import CurrentWorkspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
@@ -24,6 +25,8 @@ from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 
 Finished = tuple[Attempt, Result]
+
+_MANY = 1000
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ class Turns:
         self._address_key = b""
         self._public_url = public_url
         self._links: Links | None = None
+        self._rates: Mapping[str, float] | None = None
+        """None until the first workspace is there."""
 
     async def carry_out(self, turn: Turn) -> None:
         """Store what became of calls; claim, decide and store; `turn.attempts` may then be made.
@@ -100,7 +105,11 @@ class Turns:
         if workspace is None:
             return
         now = self._clock.now()
-        claimed = await store.claim(connection, now, turn.room)
+        self._lines.follow(workspace)
+        self._rates = workspace.rates
+        claimed = await store.claim(
+            connection, now, turn.room, await self._places(connection, workspace.rates, now)
+        )
         if not claimed:
             return
         await store.lock_customers(
@@ -108,7 +117,6 @@ class Turns:
         )
         keys = [key for key, _ in claimed]
         group = await store.read(connection, keys, now, workspace.window)
-        self._lines.follow(workspace)
         known = contacts(workspace, group, self._address_key)
         closed = await store.suppressed(
             connection, [h for _, hashes in known.values() for h in hashes.values()]
@@ -118,13 +126,40 @@ class Turns:
             for key, (contact, hashes) in known.items()
         }
         hashes = {key: hashes for key, (_, hashes) in known.items()}
-        around = Around(workspace, people, hashes, now, self._lines.choose, self._links)
+        gate = await rates.lock(connection, workspace.rates, _lines_of(people.values()), now)
+        around = Around(workspace, people, hashes, now, self._lines.choose, self._links, gate)
         plan = decide_group(group, around)
+        await rates.store(connection, gate, now)
         turn.attempts = plan.attempts
         await store.record_attempts(connection, self._dispatcher, plan.attempts, self._lease)
         decided = await store.store_decisions(connection, plan.changes)
         turn.changes += decided
         turn.more = len(claimed) >= turn.room and bool(decided or plan.attempts)
+
+    async def _places(
+        self, connection: Connection, limits: Mapping[str, float], now: datetime
+    ) -> dict[str, int]:
+        """Line of a rate → how many of those that wait in it may be claimed."""
+        return {
+            line.name: _MANY if line.places is None else line.places
+            for line in await rates.lines(connection, limits, now)
+            if line.places != 0 and self._pause(line.channel) is None
+        }
+
+    def _pause(self, channel: str) -> datetime | None:
+        chosen = self._lines.choose(channel)
+        return chosen if isinstance(chosen, datetime) else None
+
+    async def next_due(self) -> datetime | None:
+        """When the next message may be claimed; None while there is none. Raises Unavailable."""
+        due = await store.next_due(self._pool)
+        if self._rates is None:
+            return due
+        now = self._clock.now()
+        for line in await rates.next_ready(self._pool, self._rates, now):
+            ready = max(line.ready_at, self._pause(line.channel) or now)
+            due = ready if due is None else min(due, ready)
+        return due
 
     async def _store_outcomes(
         self, connection: Connection, finished: Sequence[Finished]
@@ -164,6 +199,15 @@ class Turns:
             if bound is not None
             else self._lines.others(channel, failed | {attempt.adapter}),
         )
+
+
+def _lines_of(people: Iterable[Contact]) -> set[str]:
+    """The lines that these people's messages may have to do with."""
+    found: set[str] = set()
+    for contact in people:
+        for channel, address in contact.addresses.items():
+            found.update((channel, rates.domain_line(channel, address)))
+    return found
 
 
 def _count(turn: Turn) -> None:

@@ -181,7 +181,7 @@ class Dispatcher:
         delay = _LONGEST_SLEEP
         if self._free and not self._closing:
             try:
-                due = await store.next_due(self._pool)
+                due = await self._turns.next_due()
             except Unavailable as error:
                 return await self._away(error)
             if due is not None:
@@ -282,6 +282,8 @@ class Dispatcher:
         count, oldest = await store.depth(self._pool, now)
         metrics.DUE.set(count)
         metrics.DUE_SECONDS.set((now - oldest).total_seconds() if oldest else 0)
+        for line, waiting in (await store.waiting(self._pool)).items():
+            metrics.RATE_WAITING.labels(line).set(waiting)
 
     async def _finish(self, lanes: Sequence[asyncio.Task[None]]) -> None:
         """Stop: no new claims; what is under way may end, within a limit."""

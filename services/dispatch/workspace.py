@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 
+from services.dispatch.rates import rates_of
 from shared.db.connect import Connection
 from shared.packs import caps_of
 from shared.templates import (
@@ -66,6 +67,7 @@ class Workspace:
             (cap.per for cap in caps_of(published.settings.policies)), default=timedelta(0)
         )
         """The longest cap's window."""
+        self.rates = rates_of(published.settings.channels)
 
 
 class CurrentWorkspace:

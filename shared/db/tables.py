@@ -171,6 +171,7 @@ messages = Table(
     Column("decided_at", Instant),
     Column("provider_id", Text),
     Column("erased", Boolean),
+    Column("waits_for", Text),
 )
 
 attempts = Table(
@@ -187,6 +188,27 @@ attempts = Table(
     Column("outcome", Text),
     Column("provider_id", Text),
     Column("detail", Text),
+)
+
+send_rates = Table(
+    "send_rates",
+    metadata,
+    Column("line", Text, primary_key=True),
+    Column("rate", Double, nullable=False),
+    Column("next_at", Instant, nullable=False),
+)
+
+channel_pauses = Table(
+    "channel_pauses",
+    metadata,
+    Column("dispatcher", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("adapter", Text, primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("said_until", Instant, nullable=False),
 )
 
 calls = Table(

@@ -102,6 +102,13 @@ def _check_channel(name: str, channels: Mapping, problems: Problems) -> None:
         for adapter in adapters:
             if isinstance(adapter, Scalar) and adapter.text not in known:
                 _unknown(problems, adapter, "adapter", known, f" of `{name}`")
+        if name != "email" and "domain_rates" in settings:
+            problems.add(
+                settings.keys_at["domain_rates"].spot,
+                f"`domain_rates` are for e-mail: the addresses of `{name}` have no domain",
+                "write `rate`",
+                code="domain_rates",
+            )
 
 
 def _unknown(

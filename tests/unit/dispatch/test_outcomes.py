@@ -36,6 +36,7 @@ def attempt(*channels: str, by: str = "email", number: int = 1, **message: Any) 
         traits={},
         consents={},
         places=(),
+        waits_for=None,
         elsewhere=(),
     )
     content = Rendered({}, "Hi", html=False)
