@@ -114,7 +114,7 @@ def _is_marketing(message: Message) -> bool:
     return message.category != "transactional"
 
 
-def _turn(pending: Pending) -> tuple[bool, tuple[datetime, int, str, str, str]]:
+def _turn(pending: Pending) -> tuple[bool, tuple[datetime, int, str, str, datetime, str]]:
     return (_is_marketing(pending.message), order_key(pending.message))
 
 

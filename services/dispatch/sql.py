@@ -34,7 +34,8 @@ WITH urgent AS MATERIALIZED ({_due("transactional", "$2")}
     FOR UPDATE OF m SKIP LOCKED
   ) w
 ), whole AS MATERIALIZED (
-  SELECT m.partition, m.id, m.customer, m.category, m.decidable_at, m.priority, m.journey, m.step
+  SELECT m.partition, m.id, m.customer, m.category, m.created_at, m.decidable_at, m.priority,
+    m.journey, m.step
   FROM (SELECT * FROM urgent UNION SELECT * FROM other UNION SELECT * FROM waiting) d
   JOIN messages m ON m.partition = d.partition AND m.customer = d.customer
   WHERE m.status = 'queued' AND m.status <> 'decided' AND m.not_before <= $1 AND NOT {paused("m")}
@@ -42,7 +43,7 @@ WITH urgent AS MATERIALIZED ({_due("transactional", "$2")}
 )
 SELECT partition, id, customer FROM whole
 ORDER BY category DESC, decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C",
-  id COLLATE "C"
+  created_at, id COLLATE "C"
 LIMIT $2
 """  # noqa: S608 - no values from outside
 
@@ -108,7 +109,8 @@ LEFT JOIN LATERAL (
     AND p.taken_at > m.decidable_at - $4::interval
 ) p ON true
 LEFT JOIN LATERAL (
-  SELECT array_agg((o.id, o.journey, o.step, o.category, o.priority, o.decidable_at)) AS elsewhere
+  SELECT array_agg((o.id, o.journey, o.step, o.category, o.priority, o.created_at, o.decidable_at))
+    AS elsewhere
   FROM messages o WHERE o.partition = m.partition AND o.customer = m.customer
     AND o.status = 'queued' AND o.status <> 'decided' AND o.not_before <= $3
     AND o.id <> m.id AND NOT {paused("o")}

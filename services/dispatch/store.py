@@ -126,10 +126,16 @@ def failed_adapters(passed_over: list[dict[str, str]]) -> tuple[FailedAdapter, .
 
 
 def _elsewhere(
-    name: str, journey: str, step: str, category: Category, priority: int, decidable_at: datetime
+    name: str,
+    journey: str,
+    step: str,
+    category: Category,
+    priority: int,
+    created_at: datetime,
+    decidable_at: datetime,
 ) -> Message:
     """Just what orders it."""
-    return Message(name, journey, step, category, priority, (), decidable_at, decidable_at)
+    return Message(name, journey, step, category, priority, (), created_at, decidable_at)
 
 
 async def suppressed(connection: Connection, hashes: Sequence[str]) -> dict[str, Scope]:

@@ -27,7 +27,7 @@ CREATE INDEX messages_waiting
   ON messages (waits_for, category DESC, decidable_at, priority DESC)
   WHERE status = 'queued' AND waits_for IS NOT NULL;
 
--- The channels' adapters whose connection a running dispatcher finds broken, said anew every few seconds.
+-- The channels' adapters that a running dispatcher finds broken, said anew every few seconds.
 CREATE TABLE channel_pauses (
   dispatcher text NOT NULL,
   channel    text NOT NULL,
