@@ -79,7 +79,7 @@ def test_without_settings_channels_are_not_looked_for() -> None:
         ("channels: {email: {adapter: log, rate: 0}}", (1, 40), "no rate", ""),
         ("channels: {email: {adapter: log, domain_rates: {gmail.com: often}}}", (1, 60),
          "no rate", ""),
-        ("channels: {email: {adapter: log, domain_rates: {gmail: 1/s}}}", (1, 49),
+        ("channels: {email: {adapter: log, domain_rates: {gmail: 1/s}}}", (1, 56),
          "no domain", ""),
         ("channels: {sms: {adapter: log, domain_rates: {a.example: 1/s}}}", (1, 32),
          "are for e-mail", "`rate`"),
