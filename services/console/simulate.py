@@ -16,6 +16,7 @@ from services.console.simulation.lines import read_events
 from services.console.simulation.observed import Observer, Row
 from services.console.simulation.planning import by_catalog, by_clock
 from services.console.simulation.record import NOTHING, OnRecord
+from services.console.simulation.rendering import Rendering
 from services.console.simulation.stage import Stage
 from services.console.simulation.stubs import Stub
 from services.dispatch.policy import Place
@@ -29,6 +30,7 @@ from shared.clock import EPOCH
 from shared.event import Event, scored_event
 from shared.local_time import next_moment
 from shared.rfm import scores
+from shared.templates import Template
 from shared.workspace import WorkspaceSettings
 
 ENDLESS = timedelta(days=30)
@@ -68,9 +70,10 @@ class Simulation:
         segments: Mapping[str, Segment] | None = None,
         stubs: Mapping[tuple[str, str], Stub] | None = None,
         past: Past | None = None,
+        templates: Mapping[str, Template] | None = None,
     ) -> None:
         """`stubs`: journey and step to what that call is answered. With a `past`, its book stands
-        for flows and segments."""
+        for flows and segments. Without `templates` every message can be written."""
         segments = segments or {}
         clocks = () if past is not None else by_clock(flows.values())
         book = _book(flows, settings, segments) if past is None else past.book
@@ -82,7 +85,15 @@ class Simulation:
         )
         """Whether there is always something to wait for."""
         self._flows = tuple(flows.values())
-        self._stage = Stage(book, settings, clocks, observer, stubs=stubs or {}, record=record)
+        self._stage = Stage(
+            book,
+            settings,
+            clocks,
+            observer,
+            stubs=stubs or {},
+            record=record,
+            rendering=None if templates is None else Rendering(templates, settings),
+        )
         self._lives: dict[str, Life] = {}
         self._zone = settings.zone()
         self._night: datetime | None = None
@@ -223,7 +234,9 @@ def simulate(
     lines: Iterable[bytes],
     until: datetime | None = None,
     segments: Mapping[str, Segment] | None = None,
+    templates: Mapping[str, Template] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The rows of `dangol simulate`. Raises BadInput for a line that is no event."""
-    rows = Simulation(flows, settings, segments=segments).run(read_events(lines), until)
+    simulation = Simulation(flows, settings, segments=segments, templates=templates)
+    rows = simulation.run(read_events(lines), until)
     return (row.as_dict() for row in rows)

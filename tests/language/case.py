@@ -66,7 +66,10 @@ class Case:
         """What is decided, in the words of `expected`."""
         space = self.load()
         assert not space.problems, "\n".join(map(str, space.problems))
-        found = simulate(space.flows, space.settings, self.lines, self.until, space.segments)
+        found = simulate(
+            *(space.flows, space.settings, self.lines, self.until, space.segments),
+            templates=space.templates,
+        )
         return [_row(row) for row in found]
 
     def named(self) -> list[str]:

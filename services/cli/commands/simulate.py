@@ -46,7 +46,10 @@ def simulate(
     if loaded.problems:
         raise Refused(loaded.problems)
     try:
-        rows = run(loaded.flows, loaded.settings, _lines(events), stop, loaded.segments)
+        rows = run(
+            *(loaded.flows, loaded.settings, _lines(events), stop, loaded.segments),
+            templates=loaded.templates,
+        )
     except BadInput as error:
         raise BadInput(f"{events}: {error}", hint=error.hint) from error
     if as_json:

@@ -301,6 +301,9 @@ class Life:
                 pending.message = replace(message, decidable_at=until, was_held=True)
             case Drop(reason, channel):
                 self._tell(pending, at, channel, "dropped", reason, verdict.passed_over)
+            case SendBy(channel) if self._cannot_be_written(pending, channel, at):
+                reason = Reason.TEMPLATE_ERROR
+                self._tell(pending, at, channel, "dropped", reason, verdict.passed_over)
             case SendBy(channel, address, takes_place):
                 if takes_place:
                     self.places.append(
@@ -308,6 +311,12 @@ class Life:
                     )
                 self.sent[channel] = sent(pending.queued, at, address)
                 self._tell(pending, at, channel, "sent", None, verdict.passed_over)
+
+    def _cannot_be_written(self, pending: Pending, channel: str, at: datetime) -> bool:
+        rendering = self.stage.rendering
+        return rendering is not None and rendering.fails(
+            pending.queued, channel, self.customer.traits, at
+        )
 
     def _contact(self, message: Message) -> Contact:
         contact = contact_of(

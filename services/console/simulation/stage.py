@@ -6,6 +6,7 @@ from datetime import datetime
 
 from services.console.simulation.observed import Observer, Row
 from services.console.simulation.record import NOTHING, OnRecord
+from services.console.simulation.rendering import Rendering
 from services.console.simulation.sent import Closed
 from services.console.simulation.stubs import TAKEN, Stub
 from services.dispatch.policy import Message
@@ -42,6 +43,8 @@ class Stage:
     record: OnRecord = NOTHING
     """What has really happened, where the past is replayed."""
     closed: Closed = field(default_factory=Closed)
+    rendering: Rendering | None = None
+    """None: every template can be rendered."""
 
     def clear(self) -> None:
         self.rows.clear()

@@ -79,6 +79,7 @@ class _Bench:
         # One customer alone cannot be compared with others: a test states the scores.
         self._settings = workspace.settings.model_copy(update={"rfm": None})
         self._segments = workspace.segments
+        self._templates = workspace.templates
         self._flows = {
             name: listening(flow, self._answers) for name, flow in workspace.flows.items()
         }
@@ -90,7 +91,8 @@ class _Bench:
         trace = Trace(self._flows[case.journey], self._answers, script.start, self._settings.zone())
         try:
             simulation = Simulation(
-                self._flows, self._settings, trace, self._segments, script.stubs
+                *(self._flows, self._settings, trace, self._segments, script.stubs),
+                templates=self._templates,
             )
             simulation.run(script.events, script.until)
         except Endless:
