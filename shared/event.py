@@ -51,6 +51,9 @@ RECEIPTS: Mapping[str, str] = {
 }
 """What a provider reports about a message → the name by which conditions see it."""
 
+CONSENT_CHANGED = "Consent Changed"
+"""The event by which journeys hear of a consent that was given, refused or withdrawn."""
+
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing a customer did, or one thing that became of a message.

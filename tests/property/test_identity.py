@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from services.journey.core.book import Book
 from services.journey.core.dedupe import digest
-from services.journey.core.profile import CONSENT_CHANGED
 from services.journey.core.state import ForOutcome, Run
-from shared.event import Event, decode
+from shared.event import CONSENT_CHANGED, Event, decode
 from tests.property.engine_journeys import (
     MINUTE,
     SECOND,

@@ -39,6 +39,9 @@ def init(
         show_default=False,
     ),
     show: bool = typer.Option(False, "--list", help="Print what there is, and write nothing."),
+    plan: bool = typer.Option(
+        False, "--plan", help="Write a tracking plan, too: events.yaml, what the journeys read."
+    ),
     as_json: bool = AS_JSON,
     shop: str = _about_shop("--shop", "The shop's name, in the workspace's language.", "NAME"),
     shop_en: str = _about_shop("--shop-en", "Its English name, beside a Korean one.", "NAME"),
@@ -78,7 +81,7 @@ def init(
         given |= {"english": shop_en, "english_address": address_en}
     about = Shop(**{name: value for name, value in given.items() if value is not None})
     chosen = _chosen(wanted or list(DEFAULT))
-    written = _write(folder, build(chosen, language, about))
+    written = _write(folder, build(chosen, language, about, plan=plan))
     _report(folder, written, chosen, language, as_json=as_json)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from services.cli.library import catalogue, messages
 from services.cli.library.catalogue import Entry
 from services.cli.library.needs import needs_of
+from services.cli.library.plan import plan_of
 from services.cli.library.shop import Shop
 from services.cli.library.tables import event_rows, row
 from services.cli.library.words import Language, in_language
@@ -16,10 +17,13 @@ _CHANNEL = re.compile(r"^templates/[^/]+/([a-z_]+)\.")
 _ORDER = ("email", "sms", "alimtalk", "push", "slack")
 
 
-def build(chosen: Sequence[Entry], language: Language, shop: Shop) -> dict[str, str]:
+def build(
+    chosen: Sequence[Entry], language: Language, shop: Shop, *, plan: bool = False
+) -> dict[str, str]:
     """The workspace of these entries: exactly the segments and templates that they use.
 
-    `chosen` holds what each entry needs, see `catalogue.with_needs`.
+    `chosen` holds what each entry needs, see `catalogue.with_needs`. With `plan` comes a tracking
+    plan of the events that they read.
     """
     made: dict[str, str] = {}
     for journey in (journey for entry in chosen for journey in entry.journeys):
@@ -31,6 +35,8 @@ def build(chosen: Sequence[Entry], language: Language, shop: Shop) -> dict[str, 
         is_advertising = catalogue.is_advertising(journey)
         for template in catalogue.templates_of(journey):
             made.update(messages.files_of(template, shop, language, is_advertising=is_advertising))
+    if plan:
+        made["events.yaml"] = plan_of(chosen, language)
     return {
         "dangol.yaml": _settings(made, language, shop),
         "README.md": _readme(chosen, language, shop),

@@ -51,8 +51,8 @@ class Needs:
     """Event → the properties that are read from it."""
     catalogue: set[str] = field(default_factory=set)
     """Those of them that belong to no customer: they come through `POST /v1/catalog`."""
-    emitted: set[str] = field(default_factory=set)
-    """Events that its journeys make."""
+    emitted: dict[str, set[str]] = field(default_factory=dict)
+    """Events that its journeys make, with the properties that they give them."""
     traits: set[str] = field(default_factory=set)
     channels: dict[str, None] = field(default_factory=dict)
     """In the order in which they are named."""
@@ -64,7 +64,8 @@ class Needs:
         for event, properties in other.events.items():
             self.events.setdefault(event, set()).update(properties)
         self.catalogue |= other.catalogue
-        self.emitted |= other.emitted
+        for event, properties in other.emitted.items():
+            self.emitted.setdefault(event, set()).update(properties)
         self.traits |= other.traits
         self.channels |= other.channels
         self.segments |= other.segments
@@ -150,7 +151,8 @@ class _Reader:
             for channel in (step["send"], *([other] if isinstance(other, str) else other)):
                 self.needs.channels[channel] = None
         if "emit" in step:
-            self.needs.emitted.add(step["emit"])
+            given = self.needs.emitted.setdefault(step["emit"], set())
+            given.update(step.get("properties", {}))
         if "call" in step:
             self.needs.calls.add(step["call"].removeprefix("{site}"))
 

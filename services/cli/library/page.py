@@ -24,7 +24,7 @@ def page() -> str:
         "entries": "\n".join(map(_entry_row, listed)),
         "needs": "\n".join(map(_needs_row, listed)),
         "events": "\n".join(event_rows(everything, "en", with_source=True)),
-        "own": _names(sorted(OWN - everything.emitted)),
+        "own": _names(sorted(OWN - everything.emitted.keys())),
         "emitted": _names(sorted(everything.emitted)),
         "segments": "\n".join(_segment_rows(listed)),
     }

@@ -19,11 +19,10 @@ from services.journey.core.decide import Tick, due_of
 from services.journey.core.effects import Convert, Count, EmitEvent
 from services.journey.core.firing import is_by_firing
 from services.journey.core.flow import Branch, Flow, Send
-from services.journey.core.profile import CONSENT_CHANGED
 from services.journey.core.state import Customer, ForEvent, Run
 from shared.decisions import Decision as DecisionWord
 from shared.decisions import Reason
-from shared.event import Event
+from shared.event import CONSENT_CHANGED, Event
 from shared.local_time import zone_of
 
 MOST_DECISIONS = 20_000

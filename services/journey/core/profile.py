@@ -8,12 +8,10 @@ import msgspec
 
 from services.journey.core.effects import EmitEvent, StateConsent
 from shared.clock import EPOCH
-from shared.event import Event
+from shared.event import CONSENT_CHANGED, Event
 from shared.ids import derived_id
 
 _CONSENT = "consent"
-CONSENT_CHANGED = "Consent Changed"
-"""The event by which journeys hear of a consent given, refused or withdrawn."""
 
 
 def take_traits(

@@ -25,7 +25,7 @@ from services.journey.language.resolve import Resolved, event_words, events_of
 from services.journey.language.settings import places_of
 from services.journey.language.tree import Mapping as Fields
 from services.journey.language.tree import Scalar, data
-from shared.event import RECEIPTS
+from shared.event import CONSENT_CHANGED, RECEIPTS
 from shared.tracking import PropertyType, TrackingPlan
 
 FILE = "events.yaml"
@@ -91,7 +91,7 @@ def check_tracking(
             name: {key: _KINDS[each.type] for key, each in event.properties.items()}
             for name, event in plan.events.items()
         },
-        (emitted | set(RECEIPTS.values())) - plan.events.keys(),
+        (emitted | {CONSENT_CHANGED, *RECEIPTS.values()}) - plan.events.keys(),
     )
     _check_settings(files, shapes, found)
     for path in segments:

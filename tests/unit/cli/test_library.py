@@ -215,6 +215,27 @@ def test_what_it_needs_names_every_event_that_its_journeys_listen_to(entry: Entr
         assert sent <= needs.channels.keys()
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_tracking_plan_knows_all_that_the_journeys_read(language: Language) -> None:
+    files = build(with_needs(NAMES), language, SHOP, plan=True)
+    plan = files["events.yaml"].replace("mode: warn", "mode: enforce")
+    held = load_workspace({p: t.encode() for p, t in files.items() if belongs(p)})
+    assert [w.render() for w in held.warnings] == []
+    enforced = {**files, "events.yaml": plan}
+    strict = load_workspace({p: t.encode() for p, t in enforced.items() if belongs(p)})
+    assert [p.render() for p in strict.problems] == []
+    spoilt = {**enforced, "events.yaml": plan.replace("      cart_id: text\n", "")}
+    broken = load_workspace({p: t.encode() for p, t in spoilt.items() if belongs(p)})
+    assert any("cart_id" in p.message for p in broken.problems)
+
+
+def test_the_types_are_of_properties_that_are_read() -> None:
+    read = {p.partition("[]")[0] for names in needs_of(entries()).sent().values() for p in names}
+    typed = [name for names in library.read_yaml("properties.yaml").values() for name in names]
+    assert len(typed) == len(set(typed))
+    assert set(typed) <= read
+
+
 def test_what_an_entry_needs_comes_with_it() -> None:
     assert [entry.name for entry in with_needs(["consent-renewal"])] == [
         "consent-result", "consent-renewal",

@@ -140,6 +140,12 @@ def test_emitted_events_of_the_plan_hold_what_it_lists() -> None:
     assert words(said(source)) == [(5, 28, "unknown_property", "sum")]
 
 
+def test_a_changed_consent_and_receipts_are_known_besides_the_plan() -> None:
+    for event in ("Consent Changed", "Message Clicked"):
+        source = journey("- exit: x", trigger=f"{{event: {event}, where: event.channel == 'sms'}}")
+        assert said(source) == []
+
+
 def test_segments_and_the_score_are_held_to_it() -> None:
     found = said(
         journey("- exit: x"),
