@@ -3,7 +3,8 @@
 DangolError
 ├── ConfigurationError      settings, workspace or environment: a person must mend them
 │   ├── DataFolderError     the data folder cannot be used (taken, read-only, too new)
-│   └── DatabaseUnreachable the database URL leads nowhere
+│   ├── DatabaseUnreachable the database URL leads nowhere
+│   └── LogUnreachable      the log URL leads nowhere
 ├── BadInput                the caller sent something that cannot be used (HTTP 4xx)
 │   ├── Unauthorized        no key, an unknown or revoked key (401)
 │   ├── Forbidden           a known key whose role does not reach (403)
@@ -47,6 +48,13 @@ class DatabaseUnreachable(ConfigurationError):
     """The database cannot be reached."""
 
     code = "database_unreachable"
+    status = 503
+
+
+class LogUnreachable(ConfigurationError):
+    """The event log cannot be reached."""
+
+    code = "log_unreachable"
     status = 503
 
 

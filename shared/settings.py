@@ -13,6 +13,9 @@ class Settings(BaseSettings):
     """`postgresql://…`. Unset: the embedded server under the data folder."""
     log_url: str | None = None
     """`kafka://host:port[,host:port]?topic=dangol.events`. Unset: the log in Postgres."""
+    kafka_user: str | None = None
+    kafka_password: SecretStr | None = None
+    """For a log URL with `security=sasl_tls` or `sasl_plaintext`."""
     write_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Comma list of ingest keys that are valid from the start, besides created ones."""
     admin_token: SecretStr | None = None

@@ -13,6 +13,7 @@ import pytest
 from shared.db import embedded
 from shared.db.connect import Pool, open_pool
 from shared.db.migrate import migrate
+from tests.kafka.broker import Broker, kafka_jars
 
 PARTITIONS = 4
 _TEMPLATE = "dangol_template"
@@ -75,3 +76,18 @@ async def pool(dsn: str) -> AsyncIterator[Pool]:
     pool = await open_pool(dsn, size=10, name="test")
     yield pool
     await pool.close()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real Apache Kafka that lives as long as the test session; skips loudly without Java."""
+    broker = Broker(kafka_jars(), tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def kafka_url(broker: Broker) -> str:
+    """The URL of a topic of the test's own, which does not exist yet."""
+    return f"kafka://{broker.address}?topic=dangol.events-{next(_numbers)}"
