@@ -152,7 +152,7 @@ async def sweeps(pool: Pool, dsn: str, data: Path) -> list[dict[str, Any]]:
     def cpu() -> float:
         return machine.usage(machine.tree(postmaster)).cpu_seconds
 
-    job = Sweeps(pool, Library(pool), store, REAL, PARTITIONS)
+    job = Sweeps(pool, Library(pool), store, log, REAL, PARTITIONS)
     found: list[dict[str, Any]] = []
     try:
         for _round in range(ROUNDS):

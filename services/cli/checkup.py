@@ -5,14 +5,14 @@ import difflib
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
 from aiosmtplib.errors import SMTPException
 
 from services.cli.environment import read_settings
+from services.cli.findings import Finding, Verdict
+from services.cli.log_checkup import check_log
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from shared.db.connect import Pool, open_pool
@@ -20,30 +20,16 @@ from shared.db.data_folder import folder_error
 from shared.db.migrate import HEAD, revision_on
 from shared.db.pgdata import PGDATA
 from shared.errors import ConfigurationError, DangolError
+from shared.log.kafka_settings import kafka_settings
 from shared.settings import Settings
 from shared.standard_webhooks import read_secrets
 from shared.workspace import ChannelSettings
 from shared.workspace_store import Published, newest
 
-Verdict = Literal["ok", "warn", "fail"]
-
 _ROOM = 2**30
 """Bytes of free disk below which it is time to tell."""
-_BEHIND = 10_000
 _PATIENCE = 5.0
 _ALSO_KNOWN = ("DANGOL_SERVER", "DANGOL_DEBUG")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    check: str
-    verdict: Verdict
-    message: str
-    hint: str = ""
-
-    @classmethod
-    def of(cls, check: str, error: DangolError) -> "Finding":
-        return cls(check, "fail", str(error), error.hint)
 
 
 def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -109,7 +95,8 @@ async def check_database(dsn: str, environment: Mapping[str, str]) -> AsyncItera
         yield schema
         if schema.verdict == "fail":
             return
-        yield await _log(pool)
+        async for finding in check_log(pool, kafka_settings(read_settings())):
+            yield finding
         for finding in await _put_aside(pool):
             yield finding
         if "DANGOL_WEBHOOK_SECRET" not in environment:
@@ -134,19 +121,6 @@ async def _schema(pool: Pool) -> Finding:
         f"the database's schema is {revision or 'missing'}, this release needs {HEAD}",
         "run `dangol migrate`, or the release that fits the database",
     )
-
-
-async def _log(pool: Pool) -> Finding:
-    row = await pool.fetchrow(
-        "SELECT count(*) AS partitions,"
-        " sum(greatest(h.next_offset - 1 - p.log_offset, 0)) AS behind"
-        " FROM partitions p JOIN log_heads h ON h.partition = p.id"
-    )
-    assert row is not None
-    said = f"in Postgres, {row['partitions']} partitions, {row['behind']} events not yet taken in"
-    if row["behind"] > _BEHIND:
-        return Finding("log", "warn", said, "is the journey service running? give it time or more")
-    return Finding("log", "ok", said)
 
 
 async def _put_aside(pool: Pool) -> list[Finding]:

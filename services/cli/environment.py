@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from shared.errors import ConfigurationError
+from shared.log.kafka_settings import kafka_settings
 from shared.logs import configure
 from shared.settings import Settings
 
@@ -21,9 +22,5 @@ def read_settings() -> Settings:
         configure(settings.log_level)
     except ValueError as error:
         raise ConfigurationError(f"DANGOL_LOG_LEVEL: {error}", hint=_HINT) from error
-    if settings.log_url is not None:
-        raise ConfigurationError(
-            "DANGOL_LOG_URL is set, but this release keeps its log in Postgres only",
-            hint="unset DANGOL_LOG_URL; the log then lives in the database",
-        )
+    kafka_settings(settings)
     return settings

@@ -12,15 +12,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from services.cli.event_log import open_log
 from shared import call, keys, message, workspace_store
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.migrate import migrate
 from shared.db.wakeups import Wakeups
+from shared.errors import ConfigurationError
 from shared.log import outbox
 from shared.log import postgres as postgres_log
-from shared.log.postgres import PostgresLog
+from shared.log.kafka_settings import KafkaSettings, kafka_settings
+from shared.log.port import Log
 from shared.settings import Settings
+
+_CHANNELS = [
+    postgres_log.CHANNEL,
+    outbox.CHANNEL,
+    workspace_store.CHANNEL,
+    message.CHANNEL,
+    keys.CHANNEL,
+    call.CHANNEL,
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,9 @@ class Foundation:
     clock: Clock
     partitions: int
     wakeups: Wakeups
-    log: PostgresLog
+    log: Log
+    kafka: KafkaSettings | None
+    """Where the log is; None: in Postgres."""
     name: str
     """This process among others: host, process id and a random part."""
 
@@ -41,31 +55,29 @@ async def open_foundation(
     settings: Settings, dsn: str, *, name: str = "up", speed: float = 1.0, pool_size: int = 24
 ) -> AsyncIterator[Foundation]:
     """Migrates forward first. Raises DatabaseUnreachable, ConfigurationError."""
+    kafka = kafka_settings(settings)
+    if kafka is not None and speed != 1.0:
+        raise ConfigurationError(
+            "--speed works with the log in Postgres only: brokers stamp by their own clocks",
+            hint="unset DANGOL_LOG_URL",
+        )
     await migrate(dsn, settings.partitions)
     pool = await open_pool(dsn, size=pool_size, name=name)
     try:
         partitions = await pool.fetchval("SELECT value::int FROM meta WHERE key = 'partitions'")
-        clock = await _clock(pool, speed)
-        yield Foundation(
-            settings=settings,
-            dsn=dsn,
-            pool=pool,
-            clock=clock,
-            partitions=partitions,
-            wakeups=Wakeups(
-                dsn,
-                [
-                    postgres_log.CHANNEL,
-                    outbox.CHANNEL,
-                    workspace_store.CHANNEL,
-                    message.CHANNEL,
-                    keys.CHANNEL,
-                    call.CHANNEL,
-                ],
-            ),
-            log=PostgresLog(pool, partitions, clock),
-            name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
-        )
+        clock = REAL if kafka is not None else await _clock(pool, speed)
+        async with open_log(kafka, pool, clock, partitions) as log:
+            yield Foundation(
+                settings=settings,
+                dsn=dsn,
+                pool=pool,
+                clock=clock,
+                partitions=partitions,
+                wakeups=Wakeups(dsn, _CHANNELS),
+                log=log,
+                kafka=kafka,
+                name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+            )
     finally:
         await pool.close()
 

@@ -51,6 +51,7 @@ from shared.errors import Unavailable
 from shared.keys import KeyRing
 from shared.lifecycle import pause, run_all
 from shared.log import outbox
+from shared.log.port import LogReader
 from shared.log.postgres import PostgresLogReader
 from shared.rfm_scoring import Nightly
 from shared.standard_webhooks import read_secrets
@@ -169,11 +170,10 @@ class House:
 
     def _add_journey(self) -> None:
         found, settings = self._found, self._found.settings
+        reader, close = self._reader()
         engine = Engine(
             worker=found.name,
-            reader=PostgresLogReader(
-                found.pool, found.wakeups, found.partitions, found.name, found.clock
-            ),
+            reader=reader,
             store=Store(found.pool),
             library=Library(found.pool),
             clock=found.clock,
@@ -187,14 +187,40 @@ class House:
             return None if worker.ready else "partitions are still being taken over"
 
         self._checks["journey"] = check
-        self._services["journey"] = worker.run
-        self._services["maintenance"] = Maintenance(found.pool, found.clock).run
+
+        async def run(stopping: asyncio.Event) -> None:
+            try:
+                await worker.run(stopping)
+            finally:
+                await close()
+
+        self._services["journey"] = run
+        self._services["maintenance"] = Maintenance(found.pool, found.clock, found.log).run
         self._services["leader"] = self._leader(engine).run
+
+    def _reader(self) -> tuple[LogReader, Callable[[], Awaitable[None]]]:
+        """The log's reader, and what lets others know at once that it reads no more."""
+        found = self._found
+        if found.kafka is None:
+            reader = PostgresLogReader(
+                found.pool, found.wakeups, found.partitions, found.name, found.clock
+            )
+
+            async def nothing() -> None:
+                pass
+
+            return reader, nothing
+        from shared.log.kafka_reader import KafkaLogReader
+
+        of_kafka = KafkaLogReader(found.kafka, found.pool)
+        return of_kafka, of_kafka.close
 
     def _leader(self, engine: Engine) -> Leader:
         """What one process does for all; register jobs here."""
         found, leader = self._found, Leader(self._found.dsn)
-        sweeps = Sweeps(found.pool, engine.library, engine.store, found.clock, found.partitions)
+        sweeps = Sweeps(
+            found.pool, engine.library, engine.store, found.log, found.clock, found.partitions
+        )
         leader.every(sweeps.every, "sweep", sweeps.run)
         nightly = Nightly(found.pool, found.clock, found.partitions)
         leader.every(nightly.every, "rfm", nightly.run)

@@ -16,6 +16,7 @@ from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.erasure import HISTORY_RETENTION, LOG_RETENTION
 from shared.errors import Unavailable
 from shared.lifecycle import pause
+from shared.log.port import Log
 
 logger = structlog.get_logger()
 
@@ -26,20 +27,14 @@ _WHO = ("user_id", "userId", "anonymous_id", "anonymousId", "previous_id", "prev
 _FIRINGS_KEPT = timedelta(days=100)
 _LONGEST_CAP = timedelta(days=100)
 _EVERY = 3600.0
-_CHUNK = 20_000
 _LOCK = 0x44414E48
-
-_PASSED = """
-DELETE FROM log WHERE ctid IN (
-  SELECT l.ctid FROM log l JOIN partitions p ON p.id = l.partition
-  WHERE l.received_at < $1 AND l.log_offset <= p.log_offset LIMIT $2)
-"""
 
 
 class Maintenance:
-    def __init__(self, pool: Pool, clock: Clock) -> None:
+    def __init__(self, pool: Pool, clock: Clock, log: Log) -> None:
         self._pool = pool
         self._clock = clock
+        self._log = log
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
@@ -60,10 +55,20 @@ class Maintenance:
             try:
                 await make_months(connection, now)
                 await _drop_months(connection, now - HISTORY_RETENTION)
+                await self._trim(connection, now - LOG_RETENTION)
                 await _forget(connection, now)
                 await _finish_erasures(connection, now)
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+    async def _trim(self, connection: Connection, before: datetime) -> None:
+        rows = await connection.fetch("SELECT id, log_offset FROM partitions")
+        try:
+            await self._log.trim({row["id"]: row["log_offset"] for row in rows}, before)
+        except Unavailable as error:  # the log has its own troubles: go on with the rest
+            logger.warning(
+                "the log's old records have to wait", action="trim_unavailable", error=str(error)
+            )
 
 
 def _month(at: datetime, later: int) -> datetime:
@@ -139,8 +144,6 @@ async def _forget(connection: Connection, now: datetime) -> None:
         "DELETE FROM firing_cursors c WHERE done AND NOT EXISTS"
         " (SELECT FROM firings f WHERE f.id = c.firing)"
     )
-    while await connection.execute(_PASSED, now - LOG_RETENTION, _CHUNK) == f"DELETE {_CHUNK}":
-        pass
     await connection.execute(
         "DELETE FROM spilled_ids WHERE second < $1", int((now - timedelta(days=7)).timestamp())
     )

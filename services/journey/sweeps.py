@@ -29,6 +29,7 @@ from shared.clock import EPOCH, Clock
 from shared.db.connect import Pool, unavailable_when_lost
 from shared.event import look_event
 from shared.log import outbox
+from shared.log.port import LogEnds
 
 logger = structlog.get_logger()
 
@@ -62,11 +63,10 @@ make all of it."""
 
 _SIZES = "SELECT partition, count(*) AS n FROM customers GROUP BY partition ORDER BY partition"
 _WAITING = """
-SELECT (SELECT count(*) FROM (SELECT FROM log_outbox LIMIT $2) AS o)
-  + greatest(0, (SELECT h.next_offset - 1 - p.log_offset FROM log_heads h
-                 JOIN partitions p ON p.id = h.partition WHERE p.id = $1))
+SELECT (SELECT count(*) FROM (SELECT FROM log_outbox LIMIT $2) AS o) - log_offset
+FROM partitions WHERE id = $1
 """
-"""How much is on its way to the partition's owner; in another log than Postgres' nobody counts."""
+"""With the log's end added: how much is on its way to the partition's owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,18 @@ class Swept:
 
 class Sweeps:
     def __init__(
-        self, pool: Pool, library: Library, store: Store, clock: Clock, partitions: int
+        self,
+        pool: Pool,
+        library: Library,
+        store: Store,
+        log: LogEnds,
+        clock: Clock,
+        partitions: int,
     ) -> None:
         self._pool = pool
         self._library = library
         self._store = store
+        self._log = log
         self._clock = clock
         self._partitions = partitions
         self._last: datetime | None = None

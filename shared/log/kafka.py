@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from shared.errors import Unavailable
+from shared.errors import LogUnreachable, Unavailable
 from shared.event import Event, encode, partition_of
 from shared.log import kafka_topic
 from shared.log.kafka_settings import KafkaSettings
@@ -46,7 +46,7 @@ async def unavailable_when_away(what: str) -> AsyncIterator[None]:
 
 
 class KafkaLog:
-    """Implements `EventLog` and `LogEnds`. Connects when it is first needed; close it."""
+    """Implements `Log`. Connects when it is first needed; close it."""
 
     def __init__(self, settings: KafkaSettings, partitions: int) -> None:
         self.partitions = partitions
@@ -121,8 +121,6 @@ class KafkaLog:
         return {tp.partition: end for tp, end in ends.items()}
 
     async def trim(self, passed: Mapping[int, int], before: datetime) -> None:
-        """Let go of records up to the offset that every owner has passed, if they are older than
-        `before`. Raises Unavailable, LogUnreachable."""
         async with unavailable_when_away("tell its ages"):
             asking = await self._asker()
             at = int(before.timestamp() * 1000)
@@ -136,7 +134,10 @@ class KafkaLog:
             if reached > starts[tp]:
                 until[tp.partition] = reached
         if until:
-            await kafka_topic.trim(self._settings, until)
+            try:
+                await kafka_topic.trim(self._settings, until)
+            except LogUnreachable as error:
+                raise Unavailable(str(error)) from error
 
     async def _asker(self) -> AIOKafkaConsumer:
         async with self._connecting:

@@ -127,7 +127,7 @@ class KafkaLogReader:
             await partition.close()
 
 
-class _Proposal(ConsumerRebalanceListener):
+class _Proposal(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
     """What the group proposes. A revocation changes nothing before the next assignment is known."""
 
     def __init__(self) -> None:

@@ -78,3 +78,13 @@ class LogReader(Protocol):
 class LogEnds(Protocol):
     async def ends(self) -> Mapping[int, int]:
         """Partition → the offset of its newest record, 0 without one. Raises Unavailable."""
+
+
+class Log(EventLog, LogEnds, Protocol):
+    """What a process needs of the log beside reading it."""
+
+    async def trim(self, passed: Mapping[int, int], before: datetime) -> None:
+        """Let go of records up to the offsets `passed`, if they were received before `before`.
+
+        Raises Unavailable.
+        """

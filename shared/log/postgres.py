@@ -88,6 +88,12 @@ SELECT log_offset, received_at, payload FROM log
 WHERE partition = $1 AND log_offset > $2 ORDER BY log_offset LIMIT $3
 """
 
+_PASSED = """
+DELETE FROM log WHERE ctid IN (
+  SELECT ctid FROM log WHERE partition = $1 AND log_offset <= $2 AND received_at < $3 LIMIT $4)
+"""
+_CHUNK = 20_000
+
 _LOG_TIME = _sql(
     """
 UPDATE log_heads SET last_at = greatest(last_at, NOW)
@@ -110,7 +116,7 @@ HEARTBEAT_LIMIT = 5.0
 
 
 class PostgresLog:
-    """Implements `EventLog` and `LogEnds`."""
+    """Implements `Log`."""
 
     def __init__(self, pool: Pool, partitions: int, clock: Clock = REAL) -> None:
         self._pool = pool
@@ -156,6 +162,13 @@ class PostgresLog:
                 "SELECT partition, next_offset - 1 AS last FROM log_heads"
             )
         return {row["partition"]: row["last"] for row in rows}
+
+    async def trim(self, passed: Mapping[int, int], before: datetime) -> None:
+        async with unavailable_when_lost(), self._pool.acquire() as connection:
+            for partition, offset in passed.items():
+                done = ""
+                while done != "DELETE 0":
+                    done = await connection.execute(_PASSED, partition, offset, before, _CHUNK)
 
 
 async def _one_piece(data: bytes) -> AsyncIterator[bytes]:

@@ -182,7 +182,7 @@ async def test_the_id_itself_goes_when_the_logs_retention_has_passed(house: Hous
     erased_at = msgspec.convert(receipt["erased_at"], type=type(wall_clock()))
     assert [row["due_at"] for row in due if row["due_at"] == erased_at + LOG_RETENTION]
     later = Clock(wall_clock(), wall_clock() + LOG_RETENTION + timedelta(minutes=1))
-    await Maintenance(house.pool, later).once()
+    await Maintenance(house.pool, later, house.log).once()
     row = await house.pool.fetchrow("SELECT * FROM erasures")
     assert row is not None
     assert (row["customer"], row["customer_hash"]) == (None, receipt["customer_hash"])
@@ -277,7 +277,7 @@ async def test_what_was_set_aside_of_an_erased_customer_goes_within_the_hour(hou
     )
     await house.caught_up()
     await house.erase()
-    await Maintenance(house.pool, REAL).once()
+    await Maintenance(house.pool, REAL, house.log).once()
     rows = await house.pool.fetch("SELECT payload FROM set_aside ORDER BY id")
     assert [row["payload"][:14] for row in rows] == [b'{"userId": "xa', b'{"userId": "bo']
 

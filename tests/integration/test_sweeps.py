@@ -19,7 +19,7 @@ from shared.db.connect import Pool
 from shared.db.wakeups import Wakeups
 from shared.event import Event
 from shared.log.outbox import Relay
-from shared.log.postgres import CHANNEL
+from shared.log.postgres import CHANNEL, PostgresLog
 from tests.conftest import PARTITIONS
 from tests.integration.test_journey_worker import House, track, workspace
 
@@ -54,7 +54,8 @@ class Shop(House):
         await self.after(applied.active_from)
 
     def sweeps(self) -> Sweeps:
-        return Sweeps(self.pool, Library(self.pool), Store(self.pool), REAL, PARTITIONS)
+        log = PostgresLog(self.pool, PARTITIONS)
+        return Sweeps(self.pool, Library(self.pool), Store(self.pool), log, REAL, PARTITIONS)
 
     async def sweep(self) -> Swept:
         """One sweep, and everything that it leads to."""

@@ -15,7 +15,7 @@ from services.cli.terminal import paint, say, say_json
 from shared.errors import DangolError
 
 if TYPE_CHECKING:
-    from services.cli.checkup import Finding
+    from services.cli.findings import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -44,6 +44,7 @@ def doctor(data: Path = DATA, as_json: bool = AS_JSON) -> None:
 def _findings(data: Path) -> "Iterator[Finding]":
     from services.cli import checkup
     from services.cli.database import database, has_data
+    from services.cli.findings import Finding
 
     settings = list(checkup.check_environment(os.environ))
     yield from settings
@@ -58,7 +59,7 @@ def _findings(data: Path) -> "Iterator[Finding]":
         with database(data) as found:
             yield from asyncio.run(_database(found.dsn))
     except DangolError as error:
-        yield checkup.Finding.of("database", error)
+        yield Finding.of("database", error)
 
 
 async def _database(dsn: str) -> "list[Finding]":
