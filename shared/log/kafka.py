@@ -45,6 +45,16 @@ async def unavailable_when_away(what: str) -> AsyncIterator[None]:
         raise Unavailable(f"Kafka does not {what}: {said}") from error
 
 
+async def started(client: Any) -> Any:
+    """A client of aiokafka's, started; one that cannot be is stopped, as it holds sockets."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+    return client
+
+
 class KafkaLog:
     """Implements `Log`. Connects when it is first needed; close it."""
 
@@ -98,12 +108,7 @@ class KafkaLog:
                     max_request_size=2 * kafka_topic.MAX_BATCH,
                     request_timeout_ms=_REQUEST,
                 )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
+                self._producer = await started(producer)
             return self._producer
 
     def _replace(self, producer: AIOKafkaProducer) -> None:
@@ -145,12 +150,7 @@ class KafkaLog:
                 asking = AIOKafkaConsumer(
                     **self._settings.client(), enable_auto_commit=False, request_timeout_ms=_REQUEST
                 )
-                try:
-                    await asking.start()
-                except BaseException:
-                    await asking.stop()
-                    raise
-                self._asking = asking
+                self._asking = await started(asking)
             return self._asking
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ long as it takes to find out (`broker.session.timeout.ms`, 9 s).
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,7 +40,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from shared.clock import EPOCH
 from shared.db.connect import Pool, unavailable_when_lost
 from shared.errors import Unavailable
-from shared.log.kafka import unavailable_when_away
+from shared.log.kafka import started, unavailable_when_away
 from shared.log.kafka_settings import KafkaSettings
 from shared.log.port import Fetch, Record
 
@@ -66,6 +67,7 @@ class KafkaLogReader:
         self._member: AIOKafkaConsumer | None = None
         self._proposal = _Proposal()
         self._partitions: dict[int, _Partition] = {}
+        self._ends = _Ends(settings)
 
     async def assignment(self) -> frozenset[int]:
         if self._member is None:
@@ -115,7 +117,9 @@ class KafkaLogReader:
     def _partition(self, number: int) -> "_Partition":
         found = self._partitions.get(number)
         if found is None:
-            found = self._partitions[number] = _Partition(self._settings, self._pool, number)
+            found = self._partitions[number] = _Partition(
+                self._settings, self._pool, self._ends, number
+            )
         return found
 
     async def close(self) -> None:
@@ -125,6 +129,7 @@ class KafkaLogReader:
             self._member = None
         for partition in self._partitions.values():
             await partition.close()
+        await self._ends.close()
 
 
 class _Proposal(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
@@ -150,12 +155,44 @@ class _Proposal(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
         )
 
 
+class _Ends:
+    """Asks leaders for their ends on connections of its own.
+
+    A broker answers one connection's requests in turn, and a fetch waits for records: behind it,
+    the question would wait as well.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
+        self._connecting = asyncio.Lock()
+
+    async def of(self, tp: TopicPartition) -> int:
+        """The port's offset of the last record that all replicas in sync have."""
+        async with self._connecting:
+            if self._consumer is None:
+                self._consumer = await started(
+                    AIOKafkaConsumer(
+                        **self._settings.client(),
+                        enable_auto_commit=False,
+                        request_timeout_ms=_REQUEST,
+                    )
+                )
+        ends = await self._consumer.end_offsets([tp])
+        return int(ends[tp])
+
+    async def close(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+
 class _Partition:
     """Reads one partition. `_next` is the Kafka offset of the next record to return."""
 
-    def __init__(self, settings: KafkaSettings, pool: Pool, number: int) -> None:
+    def __init__(self, settings: KafkaSettings, pool: Pool, ends: _Ends, number: int) -> None:
         self._settings = settings
         self._pool = pool
+        self._ends = ends
         self._number = number
         self._tp = TopicPartition(settings.topic, number)
         self._consumer: AIOKafkaConsumer | None = None
@@ -164,6 +201,8 @@ class _Partition:
         """What `wait` has met; it lies from `_next` on."""
         self._gap: int | None = None
         """The offset behind a hole that has been looked into twice."""
+        self._void = (-1, -1)
+        """Offsets between which no records are, but marks of a stranger's transactions."""
         self._told = EPOCH
         """The last stamp or log time told."""
         self._floor = EPOCH
@@ -182,9 +221,9 @@ class _Partition:
                     raise Unavailable(self._beyond(after, after + behind))
                 if behind == 0:
                     return Fetch((), after, at_end=True)
-                fetched = await self._take(limit, _ANNOUNCED_WITHIN)
+                fetched = await self._announced(limit)
                 if not fetched:
-                    raise Unavailable(f"Kafka does not give the records behind {after}.")
+                    return Fetch((), after, at_end=True)
             records = [self._record(each) for each in fetched]
             self._next = end = records[-1].offset
             at_end = len(records) < limit and not self._fetched and await self._end() == end
@@ -254,11 +293,7 @@ class _Partition:
                 request_timeout_ms=_REQUEST,
                 metadata_max_age_ms=60_000,
             )
-            try:
-                await consumer.start()
-            except BaseException:
-                await consumer.stop()
-                raise
+            await started(consumer)
             consumer.assign([self._tp])
             consumer.seek(self._tp, self._next or 0)  # at once, so that it looks for no offset
             self._consumer = consumer
@@ -291,11 +326,22 @@ class _Partition:
         assert self._next is not None, "it was placed before"
         return self._next
 
+    async def _announced(self, limit: int) -> list[ConsumerRecord]:
+        """The records that the leader says it has; none if they are only marks of transactions."""
+        until = time.monotonic() + _ANNOUNCED_WITHIN
+        while (left := until - time.monotonic()) > 0:
+            if fetched := await self._take(limit, min(left, 0.2)):
+                return fetched
+            position = int(await (await self._open()).position(self._tp))
+            if position > self._expected() and position == await self._ends.of(self._tp):
+                self._void = (self._expected(), position)
+                return []
+        raise Unavailable(f"Kafka does not give the records behind {self._next}.")
+
     async def _end(self) -> int:
-        """The port's offset of the last record that all replicas in sync have."""
-        consumer = await self._open()
-        ends = await consumer.end_offsets([self._tp])
-        return int(ends[self._tp])
+        """The port's offset of the last record, if we are there; else that of Kafka's end."""
+        end = await self._ends.of(self._tp)
+        return self._void[0] if self._void == (self._next, end) else end
 
     @asynccontextmanager
     async def _guarded(self, what: str) -> AsyncIterator[None]:

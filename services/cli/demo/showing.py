@@ -86,7 +86,6 @@ class _Showing:
 
     async def _show(self) -> int:
         settings = Settings(
-            log_url=None,  # a clock of its own needs the log in Postgres
             database_url=SecretStr(self.dsn),
             log_url=None,
             admin_token=SecretStr(f"demo-{secrets.token_hex(4)}"),
