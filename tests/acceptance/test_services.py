@@ -1,12 +1,14 @@
-"""The services as processes of their own on one database: two engines, one is killed."""
+"""The services as processes of their own on one database: two engines, one is killed.
+
+Once with the log in Postgres, once in Apache Kafka.
+"""
 
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
 
@@ -21,9 +23,9 @@ from tests.processes import ADMIN_TOKEN, WRITE_KEY, free_port
 class Service:
     """One `dangol <part>` process."""
 
-    def __init__(self, part: str, dsn: str, log: Path) -> None:
+    def __init__(self, part: str, environment: Mapping[str, str], log: Path) -> None:
         self.part, self.port, self.log = part, free_port(), log
-        self._dsn = dsn
+        self._environment = environment
         self.process: asyncio.subprocess.Process | None = None
 
     @property
@@ -34,7 +36,7 @@ class Service:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 str(Path(sys.executable).parent / "dangol"), self.part, "--port", str(self.port),
-                env={**os.environ, "DANGOL_DATABASE_URL": self._dsn,
+                env={**os.environ, **self._environment,
                      "DANGOL_WRITE_KEYS": WRITE_KEY, "DANGOL_ADMIN_TOKEN": ADMIN_TOKEN},
                 stdout=log, stderr=log,
             )  # fmt: skip
@@ -59,10 +61,15 @@ class Service:
             return await self.process.wait()
 
 
-@pytest.fixture
-async def services(dsn: str, tmp_path: Path) -> AsyncIterator[dict[str, Service]]:
+@pytest.fixture(params=["postgres", "kafka"])
+async def services(
+    request: pytest.FixtureRequest, dsn: str, tmp_path: Path
+) -> AsyncIterator[dict[str, Service]]:
+    environment = {"DANGOL_DATABASE_URL": dsn}
+    if request.param == "kafka":
+        environment["DANGOL_LOG_URL"] = request.getfixturevalue("kafka_url")
     names = ("ingest", "journey", "journey-2", "dispatch", "console")
-    made = {n: Service(n.split("-")[0], dsn, tmp_path / f"{n}.log") for n in names}
+    made = {n: Service(n.split("-")[0], environment, tmp_path / f"{n}.log") for n in names}
     await asyncio.gather(*(service.start() for service in made.values()))
     await asyncio.gather(*(service.ready() for service in made.values()))
     yield made
@@ -97,19 +104,27 @@ async def sent(services: dict[str, Service], count: int, within: float) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 async def test_a_killed_engine_s_partitions_move_to_the_other(
-    services: dict[str, Service], pool: Pool, dsn: str, tmp_path: Path
+    services: dict[str, Service], pool: Pool, tmp_path: Path
 ) -> None:
     await apply(pool, read_folder(write_workspace(tmp_path / "workspace")), "test", REAL)
     for number in range(20):
         await post(services, f"a{number}")
     await sent(services, 20, within=20)
-    connection = await asyncpg.connect(dsn)
-    owners = await connection.fetchval("SELECT count(DISTINCT owner) FROM partitions")
-    assert owners == 2, "both engines work"
+    async with asyncio.timeout(20):
+        while await pool.fetchval("SELECT count(DISTINCT owner) FROM partitions") < 2:
+            await asyncio.sleep(0.05)  # both engines work
+    owners = set(await owned(pool))
     await services["journey"].end(kill=True)
-    for number in range(20):
-        await post(services, f"b{number}")
-    await sent(services, 40, within=10)
+    async with asyncio.timeout(10):
+        for number in range(20):
+            await post(services, f"b{number}")
+        while len(set(await owned(pool)) & owners) > 1 or None in await owned(pool):
+            await asyncio.sleep(0.05)
+        await sent(services, 40, within=10)
     assert await services["journey-2"].end() == 0
-    await connection.close()
     assert await pool.fetchval("SELECT count(*) FROM history") == 80
+    assert await pool.fetchval("SELECT count(DISTINCT customer) FROM messages") == 40
+
+
+async def owned(pool: Pool) -> list[str | None]:
+    return [row["owner"] for row in await pool.fetch("SELECT owner FROM partitions")]

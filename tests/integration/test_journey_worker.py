@@ -1,4 +1,7 @@
-"""The engine on a real log and database: batches, fence, timers, catching up."""
+"""The engine on real logs and a database: batches, fence, timers, catching up.
+
+What the log has a part in is held on both logs.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -7,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from services.console.publish import apply, set_status
 from services.journey.core import spans
@@ -21,6 +25,11 @@ from shared.clock import REAL, wall_clock
 from shared.db.connect import Pool
 from shared.db.wakeups import Wakeups
 from shared.event import Event, outcome_event, partition_of
+from shared.log import kafka_topic
+from shared.log.kafka import KafkaLog
+from shared.log.kafka_reader import KafkaLogReader
+from shared.log.kafka_settings import KafkaSettings, read_url
+from shared.log.port import LogReader
 from shared.log.postgres import CHANNEL, PostgresLog, PostgresLogReader
 from tests.conftest import PARTITIONS
 
@@ -55,6 +64,8 @@ def workspace(**journeys: str) -> Mapping[str, bytes]:
 
 _numbers = iter(range(1_000_000))
 
+on_both_logs = pytest.mark.parametrize("house", ["postgres", "kafka"], indirect=True)
+
 
 def track(name: str, customer: str = "u1", **properties: Any) -> Event:
     return Event(
@@ -70,19 +81,35 @@ def track(name: str, customer: str = "u1", **properties: Any) -> Event:
 class House:
     """The parts around a worker, and what a test wants to know."""
 
-    def __init__(self, pool: Pool, wakeups: Wakeups) -> None:
+    def __init__(self, pool: Pool, wakeups: Wakeups, kafka: KafkaSettings | None = None) -> None:
         self.pool = pool
         self.wakeups = wakeups
-        self.log = PostgresLog(pool, PARTITIONS)
+        self.kafka = kafka
+        self.log: PostgresLog | KafkaLog = (
+            PostgresLog(pool, PARTITIONS) if kafka is None else KafkaLog(kafka, PARTITIONS)
+        )
+        self.readers: list[KafkaLogReader] = []
 
     async def publish(self, **journeys: str) -> None:
         await apply(self.pool, workspace(**journeys), "test", REAL)
 
     def worker(self, name: str = "w1", *, batch: int = 500, cache: int = 1000) -> Worker:
-        reader = PostgresLogReader(self.pool, self.wakeups, PARTITIONS, name)
         store, library = Store(self.pool), Library(self.pool)
-        engine = Engine(name, reader, store, library, REAL, PARTITIONS, batch, cache)
+        engine = Engine(name, self.reader(name), store, library, REAL, PARTITIONS, batch, cache)
         return Worker(engine, self.wakeups.listen(workspace_store.CHANNEL))
+
+    def reader(self, name: str) -> LogReader:
+        if self.kafka is None:
+            return PostgresLogReader(self.pool, self.wakeups, PARTITIONS, name)
+        reader = KafkaLogReader(self.kafka, self.pool)
+        self.readers.append(reader)
+        return reader
+
+    async def close(self) -> None:
+        for reader in self.readers:
+            await reader.close()
+        if isinstance(self.log, KafkaLog):
+            await self.log.close()
 
     @asynccontextmanager
     async def running(self, *workers: Worker) -> AsyncIterator[asyncio.Event]:
@@ -95,11 +122,14 @@ class House:
         finally:
             stopping.set()
             await asyncio.gather(*tasks)
+            for reader in self.readers:
+                await reader.close()  # as when a process ends
 
     async def caught_up(self) -> None:
+        ends = await self.log.ends()
         await self.until(
-            "SELECT bool_and(p.log_offset = h.next_offset - 1)"
-            " FROM partitions p JOIN log_heads h ON h.partition = p.id"
+            "SELECT bool_and(log_offset >= ($1::bigint[])[id + 1]) FROM partitions",
+            [ends[partition] for partition in range(PARTITIONS)],
         )
 
     async def until(self, query: str, *arguments: Any) -> None:
@@ -122,26 +152,35 @@ class House:
 
 
 @pytest.fixture
-async def house(pool: Pool, dsn: str) -> AsyncIterator[House]:
+async def house(request: pytest.FixtureRequest, pool: Pool, dsn: str) -> AsyncIterator[House]:
+    """On the log in Postgres, unless a test asks for Kafka's as well."""
+    kafka = None
+    if getattr(request, "param", "postgres") == "kafka":
+        kafka = read_url(request.getfixturevalue("kafka_url"))
+        await kafka_topic.prepare(kafka, PARTITIONS)
     wakeups = Wakeups(dsn, [CHANNEL, workspace_store.CHANNEL])
     stopping = asyncio.Event()
     listening = asyncio.create_task(wakeups.run(stopping))
-    yield House(pool, wakeups)
+    house = House(pool, wakeups, kafka)
+    yield house
+    await house.close()
     stopping.set()
     await listening
 
 
+@on_both_logs
 async def test_a_timer_fires_in_time_and_its_message_is_offered(house: House) -> None:
     await house.publish(reminder=REMINDER)
     async with house.running():
         await house.log.append([track("Added", cart="a")])
         await house.until("SELECT count(*) = 1 FROM messages WHERE status = 'queued'")
         row = await house.pool.fetchrow("SELECT created_at FROM messages")
-        received = await house.pool.fetchval("SELECT max(received_at) FROM log")
+        received = await house.pool.fetchval("SELECT max(received_at) FROM history")
         assert row is not None
         assert row["created_at"] == received + timedelta(seconds=1), "the due time, not the wake-up"
 
 
+@on_both_logs
 async def test_an_outcome_lets_the_run_go_on_and_arms_the_next_wait(house: House) -> None:
     await house.publish(reminder=REMINDER)
     async with house.running():
@@ -184,6 +223,7 @@ async def test_an_exit_leaves_a_message_alone_whose_attempt_is_recorded(house: H
     assert await house.messages() == [("nudge", "attempting", None)]
 
 
+@on_both_logs
 async def test_a_purchase_that_waits_in_the_log_prevents_its_reminder(house: House) -> None:
     """After an outage the timer has been due for long; the purchase behind it comes first."""
     await house.publish(reminder=REMINDER)
@@ -198,6 +238,7 @@ async def test_a_purchase_that_waits_in_the_log_prevents_its_reminder(house: Hou
     assert await house.counted("ended:exit") == 1
 
 
+@on_both_logs
 async def test_a_backlog_offers_nothing_before_its_end_is_reached(house: House) -> None:
     """The reminder fell due before the purchase was received, and both wait in the log."""
     await house.publish(reminder=REMINDER)
@@ -218,6 +259,7 @@ async def test_a_backlog_offers_nothing_before_its_end_is_reached(house: House) 
     assert await house.messages() == [("nudge", "decided", "run_ended")]
 
 
+@on_both_logs
 async def test_what_is_staged_is_offered_at_the_end(house: House) -> None:
     await house.publish(reminder=REMINDER)
     await house.log.append([track("Added", cart="a")])
@@ -227,6 +269,7 @@ async def test_what_is_staged_is_offered_at_the_end(house: House) -> None:
         await house.until("SELECT count(*) = 1 FROM messages WHERE status = 'queued'")
 
 
+@on_both_logs
 async def test_a_worker_that_lost_its_partition_stores_nothing(house: House) -> None:
     await house.publish(reminder=REMINDER)
     partition = partition_of("u1", PARTITIONS)
@@ -244,6 +287,7 @@ async def test_a_worker_that_lost_its_partition_stores_nothing(house: House) -> 
     assert await house.counted("entered") == 1
 
 
+@on_both_logs
 async def test_two_workers_decide_every_event_once(house: House) -> None:
     await house.publish(reminder=REMINDER)
     async with house.running(house.worker("a"), house.worker("b")):
@@ -299,6 +343,24 @@ async def test_rubbish_in_the_log_is_set_aside_and_stops_nothing(house: House) -
     assert await house.counted("entered") == 1
     reason = await house.pool.fetchval("SELECT reason FROM set_aside")
     assert reason.startswith("not an event")
+
+
+@pytest.mark.parametrize("house", ["kafka"], indirect=True)
+async def test_rubbish_in_kafka_is_set_aside_and_stops_nothing(house: House) -> None:
+    assert house.kafka is not None
+    partition = partition_of("u1", PARTITIONS)
+    await house.log.append([track("Added", cart="a")])
+    stranger = AIOKafkaProducer(**house.kafka.client())
+    await stranger.start()
+    await stranger.send_and_wait(house.kafka.topic, b"\xff\x00", partition=partition)
+    await stranger.send_and_wait(house.kafka.topic, None, key=b"gone", partition=partition)
+    await stranger.stop()
+    await house.log.append([track("Added", cart="b")])
+    async with house.running():
+        await house.caught_up()
+    found = await house.pool.fetch("SELECT source, payload FROM set_aside ORDER BY id")
+    assert [tuple(row) for row in found] == [("log", b"\xff\x00"), ("log", b"")]
+    assert await house.pool.fetchval("SELECT count(*) FROM history") == 2
 
 
 async def test_a_record_that_can_never_be_stored_is_set_aside_and_stops_nothing(
