@@ -43,7 +43,7 @@ class Service:
 
     async def ready(self) -> None:
         assert self.process is not None
-        async with httpx.AsyncClient() as client, asyncio.timeout(45):
+        async with httpx.AsyncClient() as client, asyncio.timeout(90):
             while True:
                 assert self.process.returncode is None, self.log.read_text()
                 try:
@@ -102,7 +102,7 @@ async def sent(services: dict[str, Service], count: int, within: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 async def test_a_killed_engine_s_partitions_move_to_the_other(
     services: dict[str, Service], pool: Pool, tmp_path: Path
 ) -> None:
