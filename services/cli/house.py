@@ -27,6 +27,8 @@ from services.dispatch.doors.reception import make_reception
 from services.dispatch.doors.web_push import web_push_routes
 from services.dispatch.receipts.api import Desk, receipt_routes
 from services.dispatch.receipts.store import Receipts
+from services.dispatch.receipts.texts.api import report_routes
+from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.worker import Dispatcher
 from services.ingest.app import Edge, IngestContext
 from services.ingest.batcher import BatchingLog
@@ -135,6 +137,8 @@ class House:
             reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
             app.include_router(door_routes(reception))
         if "dispatch" in parts:
+            reports = Reports(found.pool, found.partitions)
+            app.include_router(report_routes(reports, found.clock, os.environ, self._public_url))
             receipts = Receipts(found.pool, found.partitions)
             app.include_router(receipt_routes(receipts, Desk(os.environ), found.clock))
         vapid = public_key(os.environ) if "dispatch" in parts else None

@@ -6,6 +6,7 @@ that. Messages are claimed by the lock on their row, decided under the lock of t
 rendered, all before the commit; providers are called after it.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +15,8 @@ from services.dispatch import metrics, rates, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels.port import Outcome, Result
 from services.dispatch.deciding import Around, contacts, decide_group, with_suppressions
-from services.dispatch.doors.links import Links, make_links
+from services.dispatch.doors.links import Leave, Links, make_links
+from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import Attempt, Change, Key
 from services.dispatch.policy import Contact
@@ -23,6 +25,7 @@ from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.errors import Unavailable
 
 Finished = tuple[Attempt, Result]
 
@@ -73,6 +76,7 @@ class Turns:
         self._partitions = partitions
         self._lease = lease
         self._address_key = b""
+        self._doors = Doors(pool, partitions)
         self._public_url = public_url
         self._links: Links | None = None
         self._rates: Mapping[str, float] | None = None
@@ -98,7 +102,21 @@ class Turns:
             if turn.room:
                 await self._decide(connection, turn)
             await store.tell_log(connection, turn.changes, self._partitions)
+        await self._withdraw(turn.finished)
         _count(turn)
+
+    async def _withdraw(self, finished: Sequence[Finished]) -> None:
+        """Who has refused advertising at the provider is asked no more. In a transaction of its
+        own; were it lost, the provider would say so again at the next message."""
+        for attempt, result in finished:
+            if result.opted_out:
+                out, now = attempt.outgoing, self._clock.now()
+                kind = CHANNELS[out.channel].address
+                closed = address_hash(kind, out.address, self._address_key)
+                leave = Leave(attempt.pending.customer, out.channel, out.message_id, closed)
+                said = Statement(out.channel, granted=False, wording="refused at the provider")
+                with contextlib.suppress(Unavailable):
+                    await self._doors.state(leave, [said], "provider", now)
 
     async def _decide(self, connection: Connection, turn: Turn) -> None:
         workspace = await self._current.get(connection)

@@ -14,8 +14,9 @@ from services.cli.fakes.numbers import CutOff, NumberFake, fate_of
 
 
 class FakeNhn(NumberFake):
-    def __init__(self, app_key: str, secret: str) -> None:
+    def __init__(self, app_key: str, secret: str, signature: str = "") -> None:
         super().__init__("nhn")
+        self._signature = signature
         self._app_key = app_key
         self._secret = secret
         self._keys: set[str] = set()
@@ -76,12 +77,21 @@ class FakeNhn(NumberFake):
         product = request.path_params["product"]
         return self._taken(product, written, recipient, body, kakao=True)
 
+    def _tell(self, kind: str, number: str, reference: object, *, kakao: bool) -> None:
+        channel = kind.replace("-", "_") if kakao else "sms"
+        code = _CODES.get((fate_of(number), kakao), "1000")
+        hook = {"recipientNo": number, "recipientGroupingKey": reference, "resultCode": code}
+        body = {"event": "MESSAGE_RESULT_UPDATE", "hooks": [hook]}
+        headers = {"x-toast-webhook-signature": self._signature}
+        self.report(f"/receipts/{channel}?by=nhn", json=body, headers=headers)
+
     def _taken(
         self, kind: str, text: str, recipient: dict[str, Any], body: dict[str, Any], *, kakao: bool
     ) -> Response:
         request_id, number = uuid4().hex, recipient["recipientNo"]
         reference = recipient.get("recipientGroupingKey")
         self.taken.append(Taken(request_id, number, text, kind, reference, body))
+        self._tell(kind, number, reference, kakao=kakao)
         if fate_of(number) == "taken-then-cut":
             return CutOff()
         result = {"recipientNo": number, "resultCode": 0, "resultMessage": "SUCCESS"}
@@ -91,6 +101,9 @@ class FakeNhn(NumberFake):
         else:
             inner = {"body": {"data": {"requestId": request_id, "sendResultList": [result]}}}
         return _said(0, "SUCCESS", inner)
+
+
+_CODES = {("nobody", False): "3001", ("no-kakao", True): "3019", ("outside-hours", True): "3022"}
 
 
 def _text_code(kind: str, body: dict[str, Any], fate: str) -> int:

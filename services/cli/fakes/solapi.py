@@ -23,6 +23,8 @@ _SIGNED = re.compile(
     r" salt=(?P<salt>[^,]{12,64}), signature=(?P<signature>[0-9a-f]{64})"
 )
 _SKEW = timedelta(minutes=15)
+_CODES = {"nobody": "3032", "no-kakao": "3104"}
+"""What a report says where it does not say that all is well."""
 _KAKAO = frozenset({"ATA", "BMS_FREE"})
 
 
@@ -36,8 +38,9 @@ class _Group:
 class FakeSolapi(NumberFake):
     """Groups under `/messages/v4/groups`; a group is sent once."""
 
-    def __init__(self, key: str, secret: str) -> None:
+    def __init__(self, key: str, secret: str, token: str = "") -> None:
         super().__init__("solapi")
+        self._token = token
         self._key = key
         self._secret = secret
         self._salts: set[str] = set()
@@ -144,6 +147,14 @@ class FakeSolapi(NumberFake):
         self.taken.append(
             Taken(message_id, message["to"], text, message["type"], reference, message)
         )
+        told = {name: message.get(name) for name in ("to", "country", "customFields")}
+        code = _CODES.get(fate_of(message["to"]), "4000")
+        if code == "3104" and message["type"] not in _KAKAO:
+            code = "4000"
+        data = {"messageId": message_id, "type": message["type"], "statusCode": code, **told}
+        channel = {"ATA": "alimtalk", "BMS_FREE": "brand_message"}.get(message["type"], "sms")
+        query = f"by=solapi&token={self._token}"
+        self.report(f"/receipts/{channel}?{query}", json=[{"retryCount": 0, "data": data}])
 
 
 def _registered(message: dict[str, Any]) -> str:

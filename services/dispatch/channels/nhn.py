@@ -8,7 +8,7 @@ https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-api
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.dispatch.channels.nhn_codes import OPTED_OUT, meaning_of_api_code
@@ -56,7 +56,8 @@ class NhnAdapter:
     name = "nhn"
     deduplicates = False
 
-    def __init__(self, provider: Provider, prefix: str, write: Write) -> None:
+    def __init__(self, provider: Provider, prefix: str, write: Write, *, reports: bool) -> None:
+        self._reports = reports
         self._provider = provider
         self._prefix = prefix
         self._write = write
@@ -68,7 +69,10 @@ class NhnAdapter:
         answer = await self._provider.post(
             f"{self._prefix}/{written.path}", json=written.body, headers=written.headers
         )
-        return answer if isinstance(answer, Result) else meaning_of(answer, message)
+        result = answer if isinstance(answer, Result) else meaning_of(answer, message)
+        # Whether somebody has Kakao only a report tells.
+        awaits = self._reports and result.outcome is Outcome.ACCEPTED
+        return replace(result, awaits_report=True) if awaits else result
 
     async def close(self) -> None:
         await self._provider.close()
@@ -213,4 +217,5 @@ def _made(setup: Setup, names: tuple[str, str], there: tuple[str, str], write: W
     key, secret = required(setup, "nhn", *names)
     own, prefix = there
     provider = Provider(setup, base_url(setup, "nhn", own), headers={"x-secret-key": secret})
-    return NhnAdapter(provider, f"{prefix}/{key}", write)
+    reports = setup.channel != "sms" and "DANGOL_NHN_WEBHOOK_SIGNATURE" in setup.environment
+    return NhnAdapter(provider, f"{prefix}/{key}", write, reports=reports)

@@ -52,8 +52,11 @@ class SolapiAdapter:
     name = "solapi"
     deduplicates = True
 
-    def __init__(self, provider: Provider, key: str, secret: str, write: Write) -> None:
+    def __init__(
+        self, provider: Provider, key: str, secret: str, write: Write, *, reports: bool
+    ) -> None:
         self._provider = provider
+        self._reports = reports
         self._key = key
         self._secret = secret
         self._write = write
@@ -85,7 +88,7 @@ class SolapiAdapter:
             group = made
         found = await self._found(group, message) if message.resumes else None
         if isinstance(found, Result):
-            return found
+            return self._until_told(found)
         if found is None:
             found = await self._put(group, written, message)
             if isinstance(found, Result):
@@ -93,7 +96,12 @@ class SolapiAdapter:
         answer = await self._call("POST", f"{_GROUPS}/{group}/send")
         if isinstance(answer, Result):
             return answer
-        return meaning_of_sending(answer, message, found or group)
+        return self._until_told(meaning_of_sending(answer, message, found or group))
+
+    def _until_told(self, result: Result) -> Result:
+        """Whether somebody has Kakao only a report tells."""
+        awaits = self._reports and result.outcome is Outcome.ACCEPTED
+        return replace(result, awaits_report=True) if awaits else result
 
     async def close(self) -> None:
         await self._provider.close()
@@ -249,4 +257,5 @@ def create(setup: Setup) -> Adapter:
     write = _writer(setup)
     each = replace(setup, timeout=setup.timeout / _CALLS)
     provider = Provider(each, base_url(setup, "solapi", "https://api.solapi.com"))
-    return SolapiAdapter(provider, key, secret, write)
+    reports = setup.channel != "sms" and "DANGOL_SOLAPI_RECEIPTS_TOKEN" in setup.environment
+    return SolapiAdapter(provider, key, secret, write, reports=reports)

@@ -6,6 +6,7 @@ https://www.twilio.com/docs/messaging/api/message-resource (errors: /docs/api/er
 
 import base64
 from typing import Any
+from urllib.parse import urlencode
 
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.provider import (
@@ -38,7 +39,10 @@ class TwilioAdapter:
     name = "twilio"
     deduplicates = False
 
-    def __init__(self, provider: Provider, account: str, sender: dict[str, str]) -> None:
+    def __init__(
+        self, provider: Provider, account: str, sender: dict[str, str], public_url: str
+    ) -> None:
+        self._public_url = public_url
         self._provider = provider
         self._path = f"/2010-04-01/Accounts/{account}/Messages.json"
         self._sender = sender
@@ -54,9 +58,17 @@ class TwilioAdapter:
             "Body": body,
             **self._sender,
             **({"MediaUrl": image} if image else {}),
+            **self._told_at(message),
         }
         answer = await self._provider.post(self._path, data=form)
         return answer if isinstance(answer, Result) else meaning_of(answer, message)
+
+    def _told_at(self, message: Outgoing) -> dict[str, str]:
+        """Where Twilio reports to: it takes no other than public addresses."""
+        if not self._public_url.startswith("https://"):
+            return {}
+        query = urlencode({"by": "twilio", "message": message.message_id})
+        return {"StatusCallback": f"{self._public_url}/receipts/sms?{query}"}
 
     async def close(self) -> None:
         await self._provider.close()
@@ -105,4 +117,5 @@ def create(setup: Setup) -> Adapter:
         base_url(setup, "twilio", "https://api.twilio.com"),
         headers={"authorization": f"Basic {basic}"},
     )
-    return TwilioAdapter(provider, account, chosen)
+    public_url = setup.environment.get("DANGOL_PUBLIC_URL", "").rstrip("/")
+    return TwilioAdapter(provider, account, chosen, public_url)

@@ -1,0 +1,1 @@
+"""What providers of texts and Kakao report: read, verified, and acted on."""

@@ -1,0 +1,110 @@
+"""`POST /receipts/sms?by=<provider>` (`alimtalk`, `brand_message`): what became of messages.
+
+Answered with 200 once everything is stored; with 503 while the database is away, so that the
+provider sends it again.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from services.dispatch import metrics
+from services.dispatch.receipts.texts.readings import Refusal, read_nhn, read_solapi, read_twilio
+from services.dispatch.receipts.texts.store import Reports
+from services.dispatch.receipts.texts.verify import SECRETS, is_genuine
+from shared.clock import Clock
+from shared.errors import Unavailable
+
+logger = structlog.get_logger()
+
+TEXTS = ("sms", "alimtalk", "brand_message")
+_LONGEST_BODY = 15_000_000
+"""SOLAPI's own bound for one request."""
+
+
+def report_routes(
+    reports: Reports, clock: Clock, environment: Mapping[str, str], public_url: str | None
+) -> APIRouter:
+    router = APIRouter(tags=["receipts"])
+
+    async def receive(request: Request) -> Response:
+        """A provider's reports. `by` names it: `solapi`, `nhn` or `twilio`."""
+        channel = request.url.path.rpartition("/")[2]
+        query = dict(request.query_params)
+        provider = query.get("by", "")
+        if provider not in SECRETS:
+            return _said(404, f"use /receipts/{channel}?by=solapi, nhn or twilio")
+        secret = environment.get(SECRETS[provider], "")
+        if not secret:
+            return _said(404, f"{SECRETS[provider]} is not set, so no reports are taken")
+        body = await _body(request)
+        if body is None:
+            return _said(413, "this is too long for a report")
+        form = _form(body) if provider == "twilio" else {}
+        base = (public_url or str(request.base_url)).rstrip("/")
+        url = f"{base}{request.url.path}?{request.url.query}"
+        if not is_genuine(
+            provider, secret, headers=request.headers, query=query, form=form, url=url
+        ):
+            logger.warning("a report was not signed as it should be", action="report_refused")
+            return _said(403, "this is not signed as the provider signs it")
+        return await _taken(reports, clock, channel, provider, body, form, query)
+
+    for channel in TEXTS:
+        router.add_api_route(
+            f"/receipts/{channel}", receive, methods=["POST"], name=f"reports-{channel}"
+        )
+    return router
+
+
+async def _taken(
+    reports: Reports,
+    clock: Clock,
+    channel: str,
+    provider: str,
+    body: bytes,
+    form: Mapping[str, str],
+    query: Mapping[str, str],
+) -> Response:
+    if provider == "twilio":
+        readings = list(read_twilio(form, channel, query))
+    else:
+        read = read_solapi if provider == "solapi" else read_nhn
+        readings = list(read(body, channel, query))
+    changed = 0
+    try:
+        for reading in readings:
+            taken = await reports.take(reading, channel, provider, clock.now())
+            changed += taken
+            outcome = "refused" if isinstance(reading, Refusal) else str(reading.outcome)
+            if taken:
+                metrics.RECEIPTS.labels(channel, outcome, "provider").inc()
+    except Unavailable:
+        answer = _said(503, "the database is away: send it again")
+        answer.headers["Retry-After"] = "5"
+        return answer
+    return JSONResponse({"reports": len(readings), "changed": changed})
+
+
+async def _body(request: Request) -> bytes | None:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_BODY:
+            return None
+    return bytes(body)
+
+
+def _form(body: bytes) -> dict[str, str]:
+    text = body[:100_000].decode("utf-8", "replace")
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
+    except ValueError:
+        return {}
+
+
+def _said(status: int, why: str) -> JSONResponse:
+    return JSONResponse({"error": why}, status_code=status)

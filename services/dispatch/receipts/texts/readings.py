@@ -1,0 +1,120 @@
+"""The providers' reports, each in its own words, as what they come to. Pure and total: whatever
+cannot be read is left out, since no provider mends a report that we refuse.
+
+SOLAPI: https://developers.solapi.com/references/webhooks. NHN Cloud:
+https://docs.nhncloud.com/en/Notification/SMS/en/webhook/. Twilio:
+https://www.twilio.com/docs/messaging/guides/outbound-message-logging, and advanced-opt-out there.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from services.dispatch.channels import nhn_codes, solapi_codes, twilio
+from services.dispatch.channels.port import Outcome
+from services.dispatch.channels.provider import words
+from shared.address import phone_number
+
+MOST = 10_000
+"""Reports in one request."""
+_KAKAO = frozenset({"alimtalk", "brand_message"})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one message."""
+
+    message_id: str
+    """Ours."""
+    outcome: Outcome
+    detail: str
+    number: str | None = None
+    opted_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Somebody refuses advertising from us, by 080 or STOP; no message is named."""
+
+    number: str
+
+
+Reading = Report | Refusal
+
+
+def read_solapi(body: bytes, _channel: str, _query: Mapping[str, str]) -> Iterator[Reading]:
+    for each in _list(_json(body)):
+        data = each.get("data", each)
+        if not isinstance(data, dict):
+            continue
+        fields = data.get("customFields")
+        message_id = fields.get("message_id") if isinstance(fields, dict) else None
+        code = str(data.get("statusCode", ""))
+        outcome = solapi_codes.meaning_of_code(code)
+        if not isinstance(message_id, str) or outcome is Outcome.ACCEPTED:
+            continue  # on its way
+        number = _number(data.get("to"), str(data.get("country") or "82"))
+        yield Report(message_id, outcome, words(code), number, code == solapi_codes.OPTED_OUT)
+
+
+def read_nhn(body: bytes, channel: str, _query: Mapping[str, str]) -> Iterator[Reading]:
+    whole = _json(body)
+    event = whole.get("event") if isinstance(whole, dict) else None
+    for hook in _list(whole.get("hooks") if isinstance(whole, dict) else None):
+        number = _number(hook.get("recipientNo"), "82")
+        if event == "UNSUBSCRIBE" and number is not None:
+            yield Refusal(number)
+        if event != "MESSAGE_RESULT_UPDATE":
+            continue
+        # Their own examples spell it in both ways.
+        message_id = hook.get("recipientGroupingKey") or hook.get("recipientGropuingKey")
+        try:
+            code = int(str(hook.get("resultCode")))
+        except ValueError:
+            continue
+        if isinstance(message_id, str):
+            outcome = nhn_codes.meaning_of_report(code, kakao=channel in _KAKAO)
+            yield Report(message_id, outcome, words(code), number, code == nhn_codes.OPTED_OUT)
+
+
+def read_twilio(
+    form: Mapping[str, str], _channel: str, query: Mapping[str, str]
+) -> Iterator[Reading]:
+    if form.get("OptOutType", "").upper() == "STOP":
+        number = _number(form.get("From"), "")
+        if number is not None:
+            yield Refusal(number)
+        return
+    message_id, status = query.get("message"), form.get("MessageStatus", "")
+    if not message_id or status not in ("delivered", "read", "undelivered", "failed"):
+        return
+    number = _number(form.get("To"), "")
+    if status in ("delivered", "read"):
+        yield Report(message_id, Outcome.DELIVERED, status, number)
+        return
+    given = form.get("ErrorCode", "")
+    code = int(given) if given.isdecimal() and len(given) < 9 else 0
+    outcome = twilio.meaning_of_code(code) or Outcome.REJECTED_MESSAGE
+    yield Report(message_id, outcome, words(f"{status} {given}"), number, code == twilio.OPTED_OUT)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _list(found: object) -> list[dict[str, Any]]:
+    items = found if isinstance(found, list) else [found]
+    return [item for item in items[:MOST] if isinstance(item, dict)]
+
+
+def _number(given: object, country: str) -> str | None:
+    """`01012345678` of 82 → `+821012345678`."""
+    text = str(given or "")
+    if text.startswith("+"):
+        return phone_number(text, None)
+    return phone_number(f"+{country}{text.lstrip('0')}", None) if country and text else None

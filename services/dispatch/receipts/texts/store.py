@@ -1,0 +1,183 @@
+"""What a report changes: the message that waits for it, the record, addresses and consent."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from services.dispatch import store
+from services.dispatch.channels.port import Outcome, Outgoing, Result
+from services.dispatch.doors.links import Leave
+from services.dispatch.doors.store import Doors, Statement
+from services.dispatch.outcomes import Circumstances, change_after
+from services.dispatch.pending import REPORT, Attempt, FailedAdapter, Key, Pending
+from services.dispatch.policy import Message, PassedOver
+from services.dispatch.receipts.texts.readings import Refusal, Report
+from shared.address import address_hash
+from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.decisions import Reason
+from shared.errors import Unavailable
+from shared.event import receipt_event
+from shared.log import outbox
+from shared.templates import Rendered
+
+# The report of an attempt is kept behind what was known of it; the same one again changes nothing.
+_ATTEMPT = """
+SELECT a.number, a.adapter, a.detail FROM attempts a
+WHERE a.partition = $1 AND a.message_id = $2 AND a.channel = $3 AND a.adapter = $4
+ORDER BY a.number DESC LIMIT 1
+"""
+_MESSAGE = """
+SELECT partition, id, customer, run_id, journey, step, category, priority, channels, template,
+  created_at, decidable_at, attempts, passed_over, channel, status, claimed_by, decision
+FROM messages WHERE partition = ANY ($1::int[]) AND id = $2 AND erased IS NOT TRUE FOR UPDATE
+"""
+_NOTE = """
+UPDATE attempts SET detail = left(coalesce(detail || '; ', '') || $4, 40000)
+WHERE partition = $1 AND message_id = $2 AND number = $3
+"""
+_REFUSE = """
+INSERT INTO suppressions (address_hash, scope, reason, at)
+VALUES ($1, 'marketing', 'unsubscribed', $2) ON CONFLICT DO NOTHING
+"""
+
+
+class Reports:
+    def __init__(self, pool: Pool, partitions: int) -> None:
+        self._pool = pool
+        self._partitions = partitions
+        self._doors = Doors(pool, partitions)
+        self._address_key = b""
+
+    async def take(
+        self, report: Report | Refusal, channel: str, provider: str, now: datetime
+    ) -> bool:
+        """Whether it changed something. Raises Unavailable: it should be sent again."""
+        if not self._address_key:
+            self._address_key = await store.address_key(self._pool)
+        if isinstance(report, Refusal):
+            async with unavailable_when_lost(), self._pool.acquire() as connection:
+                await connection.execute(_REFUSE, self._hash(report.number), now)
+            return True
+        async with (
+            unavailable_when_lost(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            row = await self._take(connection, report, channel, provider, now)
+        if row is not None and report.opted_out:
+            await self._withdraw(row, report, channel, now)
+        return row is not None
+
+    async def _take(
+        self, connection: Connection, report: Report, channel: str, provider: str, now: datetime
+    ) -> Any | None:
+        row = await connection.fetchrow(_MESSAGE, list(range(self._partitions)), report.message_id)
+        if row is None:
+            return None
+        if row["status"] == "attempting" and row["claimed_by"] != REPORT:
+            # It overtakes the answer to the request itself.
+            raise Unavailable("the message is still being handed over", hint="send it again")
+        key = (row["partition"], row["id"])
+        attempt = await connection.fetchrow(_ATTEMPT, *key, channel, provider)
+        note = f"report: {report.detail}"
+        if attempt is None or note in (attempt["detail"] or "").split("; "):
+            return None
+        decided = row["decision"]
+        if (row["status"], row["claimed_by"], row["channel"]) == ("attempting", REPORT, channel):
+            decided = await self._decide(connection, row, attempt["adapter"], report, now)
+        await connection.execute(_NOTE, *key, attempt["number"], note)
+        await self._close(connection, report, now)
+        if decided == "sent" and row["channel"] == channel:
+            await self._tell(connection, row, report, channel, now)
+        return row
+
+    async def _decide(
+        self, connection: Connection, row: Any, adapter: str, report: Report, now: datetime
+    ) -> str | None:
+        """As if the provider had said so at once; a report that fails a message never repeats it
+        on the same channel."""
+        known = (Outcome.DELIVERED, Outcome.UNKNOWN, Outcome.UNDELIVERABLE_ADDRESS)
+        outcome = report.outcome if report.outcome in known else Outcome.REJECTED_MESSAGE
+        attempt = _attempt(row, adapter, now)
+        change = change_after(attempt, Result(outcome), Circumstances(now))
+        stored = await store.store_outcomes(connection, REPORT, [change])
+        await store.tell_log(connection, stored, self._partitions)
+        return change.decision if stored else None
+
+    async def _close(self, connection: Connection, report: Report, now: datetime) -> None:
+        if report.outcome is Outcome.UNDELIVERABLE_ADDRESS and report.number is not None:
+            await store.suppress(connection, [self._hash(report.number)], now)
+
+    async def _tell(
+        self, connection: Connection, row: Any, report: Report, channel: str, now: datetime
+    ) -> None:
+        """Journeys hear of what has arrived, and of what has not although it counted as sent."""
+        outcome = {
+            Outcome.DELIVERED: "delivered",
+            Outcome.UNDELIVERABLE_ADDRESS: "bounced",
+        }.get(report.outcome)
+        if outcome is None:
+            return
+        event = receipt_event(
+            receipt_id=f"{row['id']}:{outcome}",
+            customer=row["customer"],
+            at=now,
+            outcome=outcome,
+            channel=channel,
+            message={
+                "message_id": row["id"],
+                "run_id": row["run_id"],
+                "journey": row["journey"],
+                "step": row["step"],
+            },
+        )
+        await outbox.put(connection, [event], self._partitions)
+
+    async def _withdraw(self, row: Any, report: Report, channel: str, now: datetime) -> None:
+        closed = self._hash(report.number) if report.number else ""
+        leave = Leave(row["customer"], channel, row["id"], closed)
+        said = Statement(channel, False, f"refused at the provider ({report.detail})")
+        await self._doors.state(leave, [said], "provider", now)
+
+    def _hash(self, number: str) -> str:
+        return address_hash("phone", number, self._address_key)
+
+
+def _attempt(row: Any, adapter: str, now: datetime) -> Attempt:
+    """The attempt that waits, with as much as its outcome asks for."""
+    message = Message(
+        id=row["id"],
+        journey=row["journey"],
+        step=row["step"],
+        category=row["category"],
+        priority=row["priority"],
+        channels=tuple(row["channels"]),
+        created_at=row["created_at"],
+        decidable_at=row["decidable_at"],
+        failed=store.failed_channels(row["passed_over"]),
+    )
+    pending = Pending(
+        key=Key(row["partition"], row["id"]),
+        customer=row["customer"],
+        run_id=row["run_id"],
+        message=message,
+        template=row["template"],
+        context=b"",
+        attempts=row["attempts"] - 1,
+        journey_paused=False,
+        traits={},
+        consents={},
+        places=(),
+        elsewhere=(),
+    )
+    empty = Rendered({}, "", html=False)
+    outgoing = Outgoing(row["id"], row["attempts"], row["channel"], "", row["category"], empty, now)
+    passed = tuple(_passed(each) for each in row["passed_over"])
+    return Attempt(pending, row["attempts"], adapter, passed, takes_place=True, outgoing=outgoing)
+
+
+def _passed(found: Mapping[str, str]) -> PassedOver | FailedAdapter:
+    channel, reason = found["channel"], Reason(found["reason"])
+    if "adapter" in found:
+        return FailedAdapter(channel, reason, found["adapter"])
+    return PassedOver(channel, reason)
