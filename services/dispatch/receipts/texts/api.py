@@ -28,7 +28,8 @@ _LONGEST_BODY = 15_000_000
 def report_routes(
     reports: Reports, clock: Clock, environment: Mapping[str, str], public_url: str | None
 ) -> APIRouter:
-    router = APIRouter(tags=["receipts"])
+    # Providers call it, not the clients that the schema is for.
+    router = APIRouter(tags=["receipts"], include_in_schema=False)
 
     async def receive(request: Request) -> Response:
         """A provider's reports. `by` names it: `solapi`, `nhn` or `twilio`."""
