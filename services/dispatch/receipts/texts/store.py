@@ -169,6 +169,7 @@ def _attempt(row: Any, adapter: str, now: datetime) -> Attempt:
         consents={},
         places=(),
         elsewhere=(),
+        waits_for=None,
     )
     empty = Rendered({}, "", html=False)
     outgoing = Outgoing(row["id"], row["attempts"], row["channel"], "", row["category"], empty, now)
