@@ -38,6 +38,8 @@ from shared.errors import DangolError
 app = typer.Typer(
     name="dangol",
     help="Turns one-time buyers into regulars: events in, the right message out, once.",
+    epilog="Exit status: 0 for success, 1 for an error or for problems found, 2 for a wrong call,"
+    " 130 for Ctrl-C. `dangol COMMAND --help` shows an example.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -67,6 +69,26 @@ for commands in (
     schema,
 ):
     commands.register(app)
+
+_STATUSES = "Exit status: 0 for success, 1 for an error or for problems found, 2 for a wrong call."
+_OTHER_STATUSES = {
+    "plan": "Exit status: 0, or 1 for an error or for problems found; with --exit-code 0 if nothing"
+    " would change and 2 if something would. 2 also for a wrong call.",
+    "test": "Exit status: 0 if every test passed, 1 if one failed or the workspace has problems, 2"
+    " for a wrong call.",
+}
+
+
+def _tell_statuses(group: typer.Typer) -> None:
+    for each in group.registered_commands:
+        statuses = _OTHER_STATUSES.get(str(each.name), _STATUSES)
+        each.epilog = f"{each.epilog}\n\n{statuses}"
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _tell_statuses(inner.typer_instance)
+
+
+_tell_statuses(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ from services.cli.database import database, has_data
 from services.cli.environment import read_settings
 from services.cli.local import DEFAULT_SERVER, local_token
 from services.cli.remote import NoAnswer, Remote
+from services.cli.terminal import working
 from services.console.explaining.answer import ExplainAnswer
 from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
 from services.console.words import Language
@@ -61,9 +62,10 @@ def backend(target: Target) -> Iterator[Backend]:
                 " DANGOL_DATABASE_URL",
             ) from error
     else:
-        yield remote
+        with working(f"waiting for {target.server or DEFAULT_SERVER}"):
+            yield remote
         return
     from services.cli.direct import Direct  # slow to load, and not needed for a server
 
-    with database(target.data) as found:
+    with working("working on the database"), database(target.data) as found:
         yield Direct(found)

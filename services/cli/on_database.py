@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from services.cli.terminal import working
+
 if TYPE_CHECKING:
     from shared.db.connect import Pool
 
@@ -16,7 +18,7 @@ def on_database(data: Path, work: "Callable[[Pool], Awaitable[T]]") -> T:
     from services.cli.database import database, prepare
     from shared.db.connect import open_pool
 
-    with database(data) as found:
+    with working("working on the database"), database(data) as found:
 
         async def whole() -> T:
             await prepare(found)

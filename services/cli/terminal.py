@@ -3,7 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Timer
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
@@ -13,11 +15,55 @@ from shared.errors import DangolError
 if TYPE_CHECKING:
     from services.journey.language.problems import Problem
 
+_PATIENCE = 1.0
+"""Seconds after which a person wonders whether anything still happens."""
+
 
 def paint(text: str, stream: IO[str], **style: Any) -> str:
     """`text` in colour if the stream is a terminal that wants any."""
     wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return typer.style(text, **style) if wanted else text
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A line on stderr that moves and counts the seconds, for what takes more than one of them.
+
+    Only for a person at a terminal: a pipe or a log never sees it. Nothing may be printed within.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    shown: list[Any] = []
+    timer = Timer(_PATIENCE, lambda: shown.append(_moving(what)))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        for each in shown:
+            each.stop()
+
+
+def _moving(what: str) -> Any:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    progress.add_task(what)
+    progress.start()
+    return progress
 
 
 def say(text: str = "") -> None:

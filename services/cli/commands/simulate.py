@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from services.cli.options import AS_JSON, WORKSPACE
-from services.cli.terminal import note, say_json, table
+from services.cli.terminal import note, say_json, table, working
 from shared.errors import BadInput
 
 _COLUMNS = ("at", "customer", "journey", "step", "channel", "decision", "reason")
@@ -56,7 +56,8 @@ def simulate(
         for row in rows:
             say_json(row)
         return
-    shown = list(rows)
+    with working("simulating"):
+        shown = list(rows)
     if shown:
         table(_COLUMNS, _cells(shown))
     note(f"{len(shown)} message{'' if len(shown) == 1 else 's'}; nothing was stored or sent")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from services.cli.options import AS_JSON, WORKSPACE
-from services.cli.terminal import note, paint, report_problems, say, say_json
+from services.cli.terminal import note, paint, report_problems, say, say_json, working
 from services.cli.terminal import report as report_error
 from shared.errors import DangolError
 
@@ -94,7 +94,8 @@ def _once(workspace: Path, wanted: Sequence[str], junit: Path | None, *, as_json
         return False
     _check_names(wanted, loaded.flows)
     chosen = [suite for suite in suites if not wanted or suite.journey in wanted]
-    done = run_suites(chosen, loaded)
+    with working("testing"):
+        done = run_suites(chosen, loaded)
     if junit is not None:
         xml.write_whole(junit, xml.report_xml(done))
     _print_report(done, as_json=as_json)

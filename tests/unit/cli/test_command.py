@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,8 +64,35 @@ def test_every_command_has_help_with_an_example(
 ) -> None:
     assert call([*path, "--help"]) == 0
     said = capsys.readouterr().out
-    assert f"Example: dangol {' '.join(path)}" in said or f"dangol {path[0]}" in said
-    assert "Example: " in said
+    told = " ".join(said.split())
+    assert f"dangol {' '.join(path)}" in told.partition("Example: ")[2]
+    assert "Exit status: 0" in told
+    assert "\x1b" not in said
+
+
+NAMES = list(commands(command.app))
+
+
+@pytest.mark.parametrize("path", NAMES, ids=" ".join)
+def test_every_command_stands_in_the_docs(path: tuple[str, ...]) -> None:
+    """In the table of docs/commands.md: in full, or after another of its row or group."""
+    text = (Path(__file__).parents[3] / "docs/commands.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `dangol ")]
+    known = "|".join(re.escape(name) for name in {" ".join(path), " ".join(path[1:] or path)})
+    assert any(re.search(rf"`(dangol )?({known})\b", row) for row in rows)
+
+
+@pytest.mark.parametrize("path", NAMES, ids=" ".join)
+def test_every_option_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    root = typer.main.get_command(command.app)
+    for name in path:
+        root = root.commands[name]  # type: ignore[attr-defined]
+    silent = [
+        parameter.name
+        for parameter in root.params
+        if not getattr(parameter, "help", None) and parameter.name != "help"
+    ]
+    assert silent == []
 
 
 def test_the_commands_of_the_interface_are_there(capsys: pytest.CaptureFixture[str]) -> None:
