@@ -24,6 +24,7 @@ from services.console import (
     segments_api,
     send_api,
     set_aside_api,
+    timeline_api,
     tracking_api,
     workspace_api,
 )
@@ -52,6 +53,7 @@ _APIS = (
     firings_api,
     enter_api,
     explain_api,
+    timeline_api,
     customers_api,
     messages_api,
     send_api,

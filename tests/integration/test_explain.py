@@ -222,3 +222,46 @@ async def test_the_api_answers_in_korean_and_refuses_what_there_is_not(
         nowhere = await api.get(f"/api/customers/{USER}/explain", params={"journey": "none"})
         assert nowhere.status_code == 404
         assert (await api.get(f"/api/customers/{USER}/explain")).status_code == 422
+
+
+async def test_a_timeline_has_everything_newest_first_page_by_page(house: House, dsn: str) -> None:
+    await house.publish(cart=CART)
+    anon = elsewhere(USER)
+    async with relaying(house), house.running(house.worker("w1"), house.worker("w2")):
+        said_by = identify(USER, None, email="a@shop.example", consent={"email": True})
+        said_by = msgspec.structs.replace(said_by, user_id=None, anonymous_id=anon)
+        await house.log.append([said_by, guest("Added", anon, cart="c1", price=20000)])
+        await settled(house)
+        await house.log.append([identify(USER, anon, tier="silver")])
+        await settled(house)
+        await decide(house, "sent")
+        await settled(house)
+        await house.log.append([track("Bought", USER, cart="c1")])
+        await settled(house)
+    async with client(dsn, house.pool) as api:
+        answer = await api.get(f"/api/customers/{anon}/timeline", params={"limit": 500})
+        assert answer.status_code == 200, answer.text
+        assert "Link" not in answer.headers
+        rows = answer.json()
+        assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
+        told = [(row["kind"], row["journey"], row["step"]) for row in rows]
+        assert told[:2] == [("ended", "cart", "wait-3"), ("event", None, None)]
+        for expected in (
+            ("entered", "cart", None),
+            ("reached", "cart", "nudge"),
+            ("message", "cart", "nudge"),
+            ("consent", None, None),
+            ("linked", None, None),
+            ("merged", None, None),
+        ):
+            assert told.count(expected) == 1, (expected, told)
+        events = [row["detail"]["name"] for row in rows if row["kind"] == "event"]
+        assert events == ["Bought", "", "Consent Changed", "Added", ""]
+        paged, path = [], f"/api/customers/{USER}/timeline?limit=3"
+        while path:
+            page = await api.get(path)
+            paged += page.json()
+            path = page.links.get("next", {}).get("url", "")
+        assert paged == rows
+        assert (await api.get("/api/customers/nobody/timeline")).status_code == 404
+        assert (await api.get(f"/api/customers/{USER}/timeline?before=x")).status_code == 400

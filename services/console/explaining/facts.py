@@ -17,7 +17,7 @@ from services.console.simulation.observed import Decided, Held, Observed, Told
 from services.journey.core.decide import Tick, due_of
 from services.journey.core.effects import Convert, Count, EmitEvent
 from services.journey.core.firing import is_by_firing
-from services.journey.core.flow import Flow, Send, WaitFor
+from services.journey.core.flow import Emit, Flow, Send, WaitFor
 from services.journey.core.state import Customer, ForEvent, Run, Waiting
 from shared.decisions import Refusal
 from shared.event import HAPPENINGS, Event
@@ -60,6 +60,8 @@ class Tracer:
         self._starts = frozenset(
             match.event for flow in self._flows.values() for match in flow.triggers
         )
+        steps = (step for flow in self._flows.values() for step in flow.steps.values())
+        self._emits = frozenset(step.event for step in steps if isinstance(step, Emit))
         self._answers = answers
         self._decisions = 0
         self._place = 0
@@ -117,7 +119,7 @@ class Tracer:
                 self._waits(at, run, due)
             self._waiting[run.id] = run.waiting
         if isinstance(given, Event) and _is_shown(given) and len(self.facts) > place:
-            self.facts.insert(place, Fact(at, "event", detail=_event_detail(given)))
+            self.facts.insert(place, Fact(at, "event", detail=event_detail(given)))
 
     # Events ----------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Tracer:
                     self._count(observed, version, step, what, asked, before, after)
                 case Convert(journey=journey, value=value) if journey == self._journey:
                     self._add(observed.at, "goal", detail={"value": value})
-                case EmitEvent(name=name) if before or after:
+                case EmitEvent(name=name) if name in self._emits and (before or after):
                     self._add(observed.at, "emitted", detail={"event": name})
                 case _:
                     pass
@@ -292,7 +294,7 @@ def _is_shown(event: Event) -> bool:
 _MOST_PROPERTIES = 12
 
 
-def _event_detail(event: Event) -> dict[str, Any]:
+def event_detail(event: Event) -> dict[str, Any]:
     given = event.properties
     if event.kind == "enter":
         inner = given.get("properties")

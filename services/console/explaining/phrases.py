@@ -157,6 +157,18 @@ PHRASES: Mapping[str, Words] = {
     ),
     "inside": Words("Entered the segment {segment}.", "세그먼트 {segment}에 들어갔습니다."),
     "outside": Words("Left the segment {segment}.", "세그먼트 {segment}에서 나왔습니다."),
+    "consent_given": Words(
+        "Consent to {channel} was given (from {source}).",
+        "{channel} 수신에 동의했습니다(출처: {source}).",
+    ),
+    "consent_withdrawn": Words(
+        "Consent to {channel} was withdrawn (from {source}).",
+        "{channel} 수신 동의를 철회했습니다(출처: {source}).",
+    ),
+    "called": Words(
+        "{step} asks another system.", "{step} 단계가 외부 시스템의 응답을 기다립니다."
+    ),
+    "at_step": Words("Came to step {step}.", "{step} 단계에 도달했습니다."),
     # Messages
     "held": Words(
         "The message of {step} was held until {until} ({channel}).",

@@ -6,7 +6,7 @@ that were made, and those are decided as they really were. What the replay and t
 agree on is said.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,6 +20,7 @@ from services.console.explaining.facts import Endless, Fact, Tracer
 from services.console.explaining.stored import Stored, owned
 from services.console.simulate import Begin, Past, Simulation
 from services.console.simulation.listening import Answer, listening
+from services.console.simulation.observed import Observer
 from services.journey import published
 from services.journey.core.book import Book
 from services.journey.core.firing import Firing, event_for
@@ -61,32 +62,59 @@ class Explanation:
     """The runs that the customer has now."""
 
 
+Heard = Callable[[Flow], Flow]
+
+
+class Replay:
+    """The book of the customer's past, ready to be gone through."""
+
+    def __init__(self, stored: Stored, now: datetime, heard: Heard = lambda flow: flow) -> None:
+        """`heard` may change the flows into some that tell more."""
+
+        def compiled(source: str, version: int) -> Flow:
+            return heard(_compiled(source, version))
+
+        self._stored = stored
+        self._now = now
+        self.versions = published.Versions(stored.rows.by_version(), {}, compiled)
+        self.settings = WorkspaceSettings.model_validate(stored.rows.settings or {})
+        self.zone = zone_of(stored.traits.get("timezone"), self.settings.zone())
+
+    def flows(self, journey: str) -> list[Flow]:
+        """All versions of a journey."""
+        return [self.versions[key] for key in self.versions if key[0] == journey]
+
+    def run(self, observer: Observer, fired: Iterable[Event]) -> tuple[Book, Customer, list[Note]]:
+        """The book, the customer as they were before, and what went wrong."""
+        stored = self._stored
+        book = published.book_of(stored.rows, self.versions)
+        past = Past(book, stored.record)
+        simulation = Simulation({}, self.settings, observer, past=past)
+        begin = _begin(stored, book, self.versions.compiled.values())
+        events = [*owned(stored.events, stored.customer), *fired]
+        try:
+            simulation.run(sorted(events, key=_received), self._now, [begin])
+        except Endless:
+            return book, begin.customer, [Note("endless")]
+        return book, begin.customer, []
+
+
 def explain(stored: Stored, asked_for: str, journey: str, now: datetime) -> Explanation:
     """Slow where there is much of a customer: a second for some 5,000 events."""
     answers: list[Answer] = []
-
-    def compiled(source: str, version: int) -> Flow:
-        flow = _compiled(source, version)
-        return listening(flow, answers, to_all=True) if flow.journey == journey else flow
-
-    versions = published.Versions(stored.rows.by_version(), {}, compiled)
-    flows = [versions[key] for key in versions if key[0] == journey]
-    book = published.book_of(stored.rows, versions)
-    settings = WorkspaceSettings.model_validate(stored.rows.settings or {})
-    zone = zone_of(stored.traits.get("timezone"), settings.zone())
+    replay = Replay(
+        stored,
+        now,
+        lambda f: listening(f, answers, to_all=True) if f.journey == journey else f,
+    )
+    flows = replay.flows(journey)
     newest = max(flows, key=lambda flow: flow.version, default=None)
-    events = [*owned(stored.events, stored.customer), *_fired(stored, zone)]
     tracer = Tracer(journey, flows, answers)
-    simulation = Simulation({}, settings, tracer, past=Past(book, stored.record))
-    begin = _begin(stored, book, versions.compiled.values())
-    notes: list[Note] = []
-    try:
-        simulation.run(sorted(events, key=_received), now, [begin])
-    except Endless:
-        notes.append(Note("endless"))
+    book, before, notes = replay.run(tracer, _fired(stored, replay.zone))
     facts = _on_record(stored, tracer.facts, journey, now)
-    facts += _now(newest, book, tracer.customers.get(stored.customer, begin.customer), now)
-    notes += _notes(stored, asked_for, journey, newest, facts, now)
+    facts += _now(newest, book, tracer.customers.get(stored.customer, before), now)
+    notes += notes_of(stored, asked_for, now)
+    notes += _notes(stored, journey, newest, facts)
     return Explanation(
         customer=stored.customer,
         asked_for=asked_for,
@@ -94,7 +122,7 @@ def explain(stored: Stored, asked_for: str, journey: str, now: datetime) -> Expl
         flow=newest,
         journey=journey,
         status=stored.status,
-        zone=zone,
+        zone=replay.zone,
         facts=tuple(facts),
         notes=tuple(notes),
         live=tuple(run for run in stored.state.runs if run.journey == journey),
@@ -170,7 +198,7 @@ def _on_record(stored: Stored, traced: Iterable[Fact], journey: str, now: dateti
             continue
         row = rows.pop(fact.detail["id"], None)
         if row is not None:
-            facts.append(replace(fact, detail={**fact.detail, **_recorded(row)}))
+            facts.append(replace(fact, detail={**fact.detail, **recorded(row)}))
         elif fact.at < now - _UNDER_WAY:
             facts.append(replace(fact, detail={**fact.detail, "on_record": False}))
     facts += [_unreplayed(row) for row in rows.values()]
@@ -190,12 +218,12 @@ def _unreplayed(row: Mapping[str, Any]) -> Fact:
         "passed_over": row["passed_over"],
         "held_out": row["held_out"],
         "replayed": False,
-        **_recorded(row),
+        **recorded(row),
     }
     return Fact(row["decided_at"], "message", row["step"], detail)
 
 
-def _recorded(row: Mapping[str, Any]) -> dict[str, Any]:
+def recorded(row: Mapping[str, Any]) -> dict[str, Any]:
     """What only the record knows of a decided message."""
     return {
         "on_record": True,
@@ -232,19 +260,11 @@ def _now(flow: Flow | None, book: Book, customer: Customer, now: datetime) -> li
             return []
 
 
-def _notes(
-    stored: Stored,
-    asked_for: str,
-    journey: str,
-    flow: Flow | None,
-    facts: Iterable[Fact],
-    now: datetime,
-) -> list[Note]:
+def notes_of(stored: Stored, asked_for: str, now: datetime) -> list[Note]:
+    """What is to be known of the customer's past as it is stored."""
     found: list[Note] = []
     if asked_for != stored.customer:
         found.append(Note("belongs_to", {"id": asked_for, "customer": stored.customer}))
-    if stored.status != "active":
-        found.append(Note(stored.status))
     kept_since = (now - HISTORY_RETENTION).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     if stored.since is not None and stored.since < kept_since:
         found.append(Note("dropped", {"since": plain(kept_since)}))
@@ -253,6 +273,13 @@ def _notes(
         found.append(Note("cut", {"events": len(stored.events), "since": plain(first)}))
     if stored.state.erased_at is not None:
         found.append(Note("erased", {"at": plain(stored.state.erased_at)}))
+    return found
+
+
+def _notes(stored: Stored, journey: str, flow: Flow | None, facts: Iterable[Fact]) -> list[Note]:
+    found: list[Note] = []
+    if stored.status != "active":
+        found.append(Note(stored.status))
     texts = [text for (name, _v), text in stored.rows.by_version().items() if name == journey]
     if any("rfm." in text for text in texts):
         found.append(Note("scores"))

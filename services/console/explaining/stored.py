@@ -34,8 +34,12 @@ _MESSAGES = (
     " ORDER BY created_at DESC, id DESC LIMIT $3"
 )
 _CALLS = (
-    "SELECT id, outcome, reason, decided_at FROM calls WHERE partition = $1 AND customer = $2"
-    " ORDER BY created_at DESC LIMIT $3"
+    "SELECT id, journey, step, created_at, outcome, reason, decided_at FROM calls"
+    " WHERE partition = $1 AND customer = $2 ORDER BY created_at DESC LIMIT $3"
+)
+_LEDGER = (
+    "SELECT channel, granted, stated_at, source, wording FROM consent_ledger"
+    " WHERE partition = $1 AND customer = $2 ORDER BY stated_at DESC, event_id LIMIT $3"
 )
 _CONSENTS = (
     "SELECT channel, granted, stated_at FROM consents WHERE partition = $1 AND customer = $2"
@@ -64,22 +68,28 @@ class Stored:
     record: OnRecord
     messages: tuple[Mapping[str, Any], ...]
     """Of all journeys, newest first."""
+    calls: tuple[Mapping[str, Any], ...]
+    ledger: tuple[Mapping[str, Any], ...]
+    """Every consent statement, newest first."""
     consents: Mapping[str, tuple[datetime, bool]]
     firings: tuple[Mapping[str, Any], ...]
     rows: published.Rows
     status: str
     """The journey's."""
     since: datetime | None
-    """When the journey was first published."""
+    """When the journey was first published; for a timeline, when the first of all was."""
 
 
-async def read(pool: Pool, customer: str, journey: str) -> Stored:
-    """Raises NotFound, Unavailable."""
+async def read(pool: Pool, customer: str, journey: str | None) -> Stored:
+    """For one journey, or for a timeline of all. Raises NotFound, Unavailable."""
     async with (
         unavailable_when_lost(),
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
+        if journey is None:
+            since = await connection.fetchval("SELECT min(created_at) FROM journey_versions")
+            return await _read(connection, customer, "", "active", since)
         found = await connection.fetchrow(_JOURNEY, journey)
         if found is None:
             raise NotFound(
@@ -113,6 +123,7 @@ async def _read(
 
     events = _events(await all_of(_EVENTS, MOST_EVENTS + 1))
     messages = await all_of(_MESSAGES, MOST_MESSAGES)
+    ledger = await all_of(_LEDGER, MOST_MESSAGES)
     calls = await all_of(_CALLS, MOST_MESSAGES)
     consents = await connection.fetch(_CONSENTS, partition_of(owner, partitions), owner)
     kept = events[-MOST_EVENTS:]
@@ -129,6 +140,8 @@ async def _read(
             frozenset(event.id for event in kept),
         ),
         messages=tuple(dict(m) for m in messages),
+        calls=tuple(dict(c) for c in calls),
+        ledger=tuple(dict(row) for row in ledger),
         consents={c["channel"]: (c["stated_at"], c["granted"]) for c in consents},
         firings=tuple(dict(r) for r in await connection.fetch(_FIRINGS, journey, MOST_FIRINGS)),
         rows=await rows_of(connection),

@@ -51,6 +51,8 @@ class Teller:
         return self._notes[code].format_map(self._said(detail))
 
     def fact(self, fact: Fact) -> str:
+        if fact.kind == "note":
+            return self.note(fact.detail["code"], fact.detail)
         kind = _phrase_of(fact)
         said = self._phrases[kind].format_map({**self._said(fact.detail), "step": _Word(fact.step)})
         if kind == "event" and fact.detail["properties"]:
@@ -199,7 +201,7 @@ def _phrase_of(fact: Fact) -> str:
             chosen = "branch_otherwise" if detail.get("otherwise") else "branch"
             special = "branch_none" if detail.get("way") is None else chosen
         case "reached":
-            special = f"reached_{detail['kind']}"
+            special = f"reached_{detail['kind']}" if detail["kind"] else "at_step"
         case "ended":
             special = f"ended_{detail['reason']}"
         case "held_out":
@@ -217,6 +219,8 @@ def _special(kind: str, detail: Mapping[str, Any]) -> str:
             return "goal_value"
         case "entered" if detail["key"]:
             return "entered_key"
+        case "consent":
+            return "consent_given" if detail["granted"] else "consent_withdrawn"
         case "segment_now":
             return "segment_in" if detail["inside"] else "segment_out"
         case "message_waits" if detail["reason"]:
