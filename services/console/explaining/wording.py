@@ -164,6 +164,8 @@ class Teller:
                 return self._phrases["nothing"]
             case bool():
                 return self._phrases["yes" if value else "no"]
+            case float() if value.is_integer():
+                return f"{int(value):,}"
             case int() | float():
                 return f"{value:,}"
             case str():

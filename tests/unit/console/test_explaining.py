@@ -125,6 +125,12 @@ def test_every_reason_is_told_by_its_own_sentence(reason: str, language: str) ->
     assert sentence in teller.fact(fact)
 
 
+def test_a_whole_number_is_written_as_one() -> None:
+    assert EN.fact(Fact(NOW, "goal", detail={"value": 38000.0})).endswith("value 38,000.")
+    assert EN.fact(Fact(NOW, "goal", detail={"value": 0.5})).endswith("value 0.5.")
+    assert EN.fact(Fact(NOW, "goal", detail={"value": None})) == "The goal was reached."
+
+
 def test_a_particle_fits_its_word() -> None:
     def merged(name: str) -> str:
         return KO.fact(Fact(NOW, "linked", detail={"id": name, "to": "u1"}))
