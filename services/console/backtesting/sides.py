@@ -18,6 +18,7 @@ from services.journey.language.compile_segments import needs_of_all
 from services.journey.language.workspace import Workspace
 from shared.event import Event
 from shared.rfm import Score
+from shared.templates import Template
 from shared.workspace import WorkspaceSettings
 
 MOST_DECISIONS = 200_000
@@ -75,6 +76,7 @@ class Side:
         flows: Mapping[str, Flow],
         settings: WorkspaceSettings,
         segments: Mapping[str, Segment],
+        templates: Mapping[str, Template],
     ) -> None:
         # One customer by themselves cannot be compared with others: the scores are those of now.
         self.settings = settings.model_copy(update={"rfm": None})
@@ -83,7 +85,9 @@ class Side:
         self.tallies: dict[str, Tally] = {name: Tally() for name in flows}
         self.endless = 0
         """Customers who were given up."""
-        self._simulation = Simulation(flows, self.settings, self._observe, segments)
+        self._simulation = Simulation(
+            flows, self.settings, self._observe, segments, templates=templates
+        )
         self._held: set[str] = set()
         self._decisions = 0
         self.starts = frozenset(t.event for flow in flows.values() for t in flow.triggers)
@@ -101,7 +105,7 @@ class Side:
         """`without` are the journeys that are paused or archived."""
         left_out = set(without)
         flows = {name: flow for name, flow in workspace.flows.items() if name not in left_out}
-        return cls(flows, workspace.settings, workspace.segments)
+        return cls(flows, workspace.settings, workspace.segments, workspace.templates)
 
     def run(
         self, customer: str, events: Iterable[Event], known: Known, until: datetime

@@ -242,8 +242,8 @@ def test_what_the_page_shows_is_accepted(text: str) -> None:
         (contexts.of_trigger(), "steps.a.outcome == 'sent'", "no step has run"),
         (contexts.of_entry(), "steps.a.outcome == 'sent'", "no step has run"),
         (contexts.of_step({}, after_event=False), "event.x == 1", "`trigger`"),
-        (contexts.of_segment(), "event.x == 1", "`trigger`"),
-        (contexts.of_segment(), "trigger.x == 1", "write `event`"),
+        (contexts.of_segment(), "event.x == 1", "known here are `profile`"),
+        (contexts.of_segment(), "trigger.x == 1", "known here are `profile`"),
     ],
 )
 def test_a_name_out_of_place_is_refused(context: contexts.Context, text: str, hint: str) -> None:

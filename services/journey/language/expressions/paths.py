@@ -58,7 +58,7 @@ def kind(checker: Checker, path: Path) -> Kind:
         return Kind.ANY
     if root not in context.roots:
         message = f"`{root}` is not known in {context.place}"
-        checker.add(path.root_span, message, _ELSEWHERE.get(root, ""), "unknown_name")
+        checker.add(path.root_span, message, _where_else(root, context), "unknown_name")
         return Kind.ANY
     if root == "now":
         return into(checker, Kind.INSTANT, path.keys)
@@ -79,6 +79,12 @@ def kind(checker: Checker, path: Path) -> Kind:
     if root == "event":
         return into(checker, Kind.EVENT, path.keys, shape)
     return Kind.ANY if shape is None else _property(checker, shape, path.keys)
+
+
+def _where_else(root: str, context: Context) -> str:
+    if not context.roots & {"event", "trigger"}:
+        return "known here are `profile`, `now`, `rfm`, what has happened and segments"
+    return _ELSEWHERE.get(root, "")
 
 
 def into(checker: Checker, whole: Kind, keys: tuple[Key, ...], shape: Shape | None = None) -> Kind:
