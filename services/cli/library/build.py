@@ -1,7 +1,7 @@
 """A whole workspace out of the library, as path → text."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from services.cli.library import catalogue, messages
 from services.cli.library.catalogue import Entry
@@ -39,7 +39,7 @@ def build(
         made["events.yaml"] = plan_of(chosen, language)
     return {
         "dangol.yaml": _settings(made, language, shop),
-        "README.md": _readme(chosen, language, shop),
+        "README.md": _readme(chosen, language, shop, made),
         ".github/workflows/journeys.yml": catalogue.read("workspace/journeys.yml"),
         **dict(sorted(made.items())),
     }
@@ -56,7 +56,7 @@ def _settings(made: dict[str, str], language: Language, shop: Shop) -> str:
     return text.replace("{channels}", "\n".join(lines.values()))
 
 
-def _readme(chosen: Iterable[Entry], language: Language, shop: Shop) -> str:
+def _readme(chosen: Iterable[Entry], language: Language, shop: Shop, made: Iterable[str]) -> str:
     rows = [
         row(
             (
@@ -68,11 +68,7 @@ def _readme(chosen: Iterable[Entry], language: Language, shop: Shop) -> str:
         )
         for entry in chosen
     ]
-    examples = [
-        "   " + row((f"`{value}`", what[language]))
-        for value, what in _examples(shop, language)
-        if "example" in value or "예시" in value or re.search(r"\b0\d+-000-0000\b", value)
-    ]
+    examples = [f"   {each}" for each in _examples(shop, language, made)]
     filled = {
         "{journeys}": "\n".join(rows),
         "{examples}": "\n".join(examples) or "   | - | - |",
@@ -84,17 +80,33 @@ def _readme(chosen: Iterable[Entry], language: Language, shop: Shop) -> str:
     return text
 
 
-def _examples(shop: Shop, language: Language) -> list[tuple[str, dict[Language, str]]]:
-    """What a shop has to put its own for."""
-    listed: list[tuple[str, dict[Language, str]]] = [
-        (shop.name(language), {"ko": "상호", "en": "the shop's name"}),
-        (shop.phone, {"ko": "대표 전화", "en": "the telephone number"}),
-        (shop.address(language), {"ko": "주소", "en": "the postal address"}),
-        (shop.email, {"ko": "보내는 이메일", "en": "the sender's e-mail address"}),
-        (shop.site, {"ko": "쇼핑몰 주소", "en": "the web site"}),
-    ]
-    if language == "ko":
-        listed.insert(1, (shop.english, {"ko": "영문 상호", "en": "the shop's English name"}))
-        listed.insert(3, (shop.refusal, {"ko": "무료 수신거부 080 번호", "en": "the 080 number"}))
-        listed.insert(5, (shop.english_address, {"ko": "영문 주소", "en": "its English form"}))
-    return listed
+_EXAMPLES: Mapping[Language, Mapping[str, str]] = {
+    "ko": {
+        "korean": "상호",
+        "english": "영문 상호",
+        "phone": "대표 전화",
+        "refusal": "무료 수신거부 080 번호",
+        "korean_address": "주소",
+        "english_address": "영문 주소",
+        "email": "보내는 이메일",
+        "site": "쇼핑몰 주소",
+    },
+    "en": {
+        "english": "the shop's name",
+        "phone": "the telephone number",
+        "english_address": "the postal address",
+        "email": "the sender's e-mail address",
+        "site": "the web site",
+    },
+}
+
+
+def _examples(shop: Shop, language: Language, made: Iterable[str]) -> Iterator[str]:
+    """Rows with what a shop has to put its own for."""
+    example = Shop()
+    for field, what in _EXAMPLES[language].items():
+        value: str = getattr(shop, field)
+        if value == getattr(example, field):
+            yield row((f"`{value}`", what))
+    if any("/alimtalk." in path for path in made):
+        yield row(("`template_code: EXAMPLE-…`", "카카오가 승인한 알림톡 템플릿의 코드"))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.cli.library.alimtalk import approved_form
 from services.cli.library.catalogue import read_yaml
 from services.cli.library.shop import Shop
 from services.cli.library.words import Language
@@ -55,7 +56,7 @@ def files_of(
             if channel in said:
                 name = "sms" if channel == "alimtalk" and workspace == "en" else channel
                 path = f"templates/{message}/{name}{suffix}.liquid"
-                yield path, writer.text(channel, said[channel])
+                yield path, writer.text(message, channel, said[channel])
 
 
 class _Writer:
@@ -141,8 +142,10 @@ class _Writer:
         shop = self._shop
         return f"{{shop}} · {shop.address(self._language)} · {shop.phone} · {shop.email}"
 
-    def text(self, channel: str, said: str) -> str:
+    def text(self, message: str, channel: str, said: str) -> str:
         said = said.strip()
+        if channel == "alimtalk" and self._is_korean:
+            return self._filled(approved_form(message, said, self._link, self._language))
         if channel == "push":
             return self._push(said)
         if channel == "sms" and self._is_advertising:
@@ -157,7 +160,8 @@ class _Writer:
             if self._language == "en":
                 korean = f"To stop: app settings > notifications ({korean})"
             refusal = f" {korean}" if said.endswith((".", "?", "!")) else f". {korean}"
-        return self._filled(f"---\ntitle: {title}\n---\n{said}{refusal}\n")
+        link = json.dumps(self._link, ensure_ascii=False)
+        return self._filled(f"---\ntitle: {title}\nlink: {link}\n---\n{said}{refusal}\n")
 
     def _advertising_text(self, said: str) -> str:
         if not self._is_korean:

@@ -79,6 +79,14 @@ def test_a_wrong_call_says_what_would_be_right(
     assert files(tmp_path) == set()
 
 
+def test_the_readme_lists_the_examples_that_are_left(tmp_path: Path) -> None:
+    assert call(["init", str(tmp_path), "--with", "tier", "--phone", "02-123-4567"]) == 0
+    readme = (tmp_path / "README.md").read_text()
+    assert "| `080-000-0000` |" in readme
+    assert "| `template_code: EXAMPLE-…` |" in readme
+    assert "대표 전화" not in readme
+
+
 def test_the_shop_stands_in_every_text_and_no_example_is_left(tmp_path: Path) -> None:
     about = {
         "--shop": "참고상점", "--shop-en": "Sample Shop", "--phone": "02-123-4567",

@@ -17,6 +17,7 @@ from services.console.folder import belongs
 from services.console.preview import preview
 from services.console.testing.running import Report, run_suites
 from services.console.testing.suites import read_suites
+from services.dispatch.channels.texts import template_code_of, variables_of, whole_text
 from services.journey.core.flow import Flow, Send
 from services.journey.language.workspace import Workspace, load_workspace
 from shared.errors import BadInput
@@ -166,6 +167,13 @@ def test_every_text_renders_whole_and_fits_its_channel(template: str, language: 
         assert shown.file == path
         rendered = "\n".join([*shown.rendered.parts.values(), shown.rendered.body])
         assert not re.search(r"[{}\[]{1}(shop|link|phone|site|refusal)\b|\{\{|\{%", rendered), path
+        if channel == "alimtalk":
+            variables = variables_of(shown.rendered)
+            assert isinstance(variables, dict), variables
+            assert "#{" not in whole_text(shown.rendered, variables)
+            assert template_code_of(shown.rendered) == f"EXAMPLE-{template}" + "-en" * bool(locale)
+        if channel == "push":
+            assert shown.rendered.parts["link"].startswith("https://www.sample.example/")
         assert not shown.warnings, (path, shown.warnings)
         if channel == "sms":
             assert size_of(shown.rendered.body).kind != "too long"
