@@ -239,8 +239,10 @@ class Sweeps:
         deadline = time.perf_counter() + _PATIENCE
         while time.perf_counter() < deadline:
             async with unavailable_when_lost():
-                if await self._pool.fetchval(_WAITING, partition, _CHUNK) < _CHUNK:
-                    return True
+                ends = await self._log.ends()
+            waiting = await self._pool.fetchval(_WAITING, partition, _CHUNK)
+            if waiting + ends.get(partition, 0) < _CHUNK:
+                return True
             await asyncio.sleep(_PAUSE)
         return False
 
