@@ -1,7 +1,7 @@
 """A file of events, one a line, as the log would hold them."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +14,8 @@ from shared.clock import EPOCH
 from shared.errors import BadInput
 from shared.event import RECEIPTS, Event, catalog_event, receipt_event
 
+_NO_LATER = datetime(3000, 1, 1, tzinfo=UTC)
+"""Whatever is added to a receipt stays within the calendar."""
 _OPTED_OUT = "unsubscribed"
 """A receipt that states a consent, as an opt-out at the carrier does."""
 
@@ -57,6 +59,11 @@ def _received(number: int, fields: dict[str, Any]) -> datetime:
     if received is None:
         raise BadInput(
             f"line {number}: no time of receipt", hint="give each event a `timestamp` in ISO 8601"
+        )
+    if not EPOCH <= received < _NO_LATER:
+        raise BadInput(
+            f"line {number}: a receipt in the year {received.year}",
+            hint="a log is stamped by its own clock: write a year from 1970 to 2999",
         )
     return received
 

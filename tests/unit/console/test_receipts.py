@@ -60,6 +60,8 @@ def test_a_receipt_in_the_file_belongs_to_the_newest_message_of_its_channel() ->
         ({"channel": ["email"], "outcome": "opened"}, "`channel` is none"),
         ({"channel": "email", "outcome": "opened", "customer": ""}, "without a `customer`"),
         ({"channel": "email", "outcome": "opened", "timestamp": "soon"}, "no time of receipt"),
+        ({"channel": "email", "outcome": "opened", "timestamp": "9999-12-31"}, "the year 9999"),
+        ({"channel": "email", "outcome": "opened", "timestamp": "0001-01-01"}, "the year 1"),
     ],
 )
 def test_a_receipt_that_is_none_is_told_with_its_line(
