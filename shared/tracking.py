@@ -64,6 +64,18 @@ class Violation(NamedTuple):
     property: str = ""
     """Empty where it is the event as a whole."""
 
+    def __str__(self) -> str:
+        return _SAID[self.breach].format(f"`{self.property[:60]}`")
+
+
+_SAID: Mapping[Breach, str] = {
+    "unknown_event": "the event is not listed",
+    "missing_property": "{} is missing",
+    "wrong_type": "{} is of another type",
+    "unlisted_value": "{} has a value that is not listed",
+    "unlisted_property": "{} is not listed",
+}
+
 
 class Judge:
     """Tells what an event breaks of a plan; made once, asked for each event."""

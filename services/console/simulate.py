@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.console.simulation.life import Life
-from services.console.simulation.lines import read_events
+from services.console.simulation.lines import Gate, read_events
 from services.console.simulation.observed import Observer, Row
 from services.console.simulation.planning import by_catalog, by_clock
 from services.console.simulation.record import NOTHING, OnRecord
@@ -235,8 +235,10 @@ def simulate(
     until: datetime | None = None,
     segments: Mapping[str, Segment] | None = None,
     templates: Mapping[str, Template] | None = None,
+    gate: Gate | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of `dangol simulate`. Raises BadInput for a line that is no event."""
+    """The rows of `dangol simulate`. Raises BadInput for a line that is no event; one that breaks
+    an enforced tracking plan is noted by the gate."""
     simulation = Simulation(flows, settings, segments=segments, templates=templates)
-    rows = simulation.run(read_events(lines), until)
+    rows = simulation.run(read_events(lines, gate), until)
     return (row.as_dict() for row in rows)

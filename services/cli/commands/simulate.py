@@ -4,7 +4,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,7 +12,13 @@ from services.cli.options import AS_JSON, WORKSPACE
 from services.cli.terminal import note, say_json, table, working
 from shared.errors import BadInput
 
+if TYPE_CHECKING:
+    from services.console.simulation.lines import Gate
+
 _COLUMNS = ("at", "customer", "journey", "step", "channel", "decision", "reason")
+
+
+_MOST_SAID = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -39,19 +45,24 @@ def simulate(
     from services.console.folder import read_folder
     from services.console.refusal import Refused
     from services.console.simulate import simulate as run
+    from services.console.simulation.lines import Gate
     from services.journey.language.workspace import load_workspace
+    from shared.tracking import Judge
 
     stop = _instant(until)
     loaded = load_workspace(read_folder(workspace))
     if loaded.problems:
         raise Refused(loaded.problems)
+    gate = Gate(None if loaded.tracking is None else Judge(loaded.tracking))
     try:
         rows = run(
             *(loaded.flows, loaded.settings, _lines(events), stop, loaded.segments),
             templates=loaded.templates,
+            gate=gate,
         )
     except BadInput as error:
         raise BadInput(f"{events}: {error}", hint=error.hint) from error
+    _say_kept_out(gate)
     if as_json:
         for row in rows:
             say_json(row)
@@ -61,6 +72,13 @@ def simulate(
     if shown:
         table(_COLUMNS, _cells(shown))
     note(f"{len(shown)} message{'' if len(shown) == 1 else 's'}; nothing was stored or sent")
+
+
+def _say_kept_out(gate: "Gate") -> None:
+    for line, why in gate.kept_out[:_MOST_SAID]:
+        note(f"line {line}: the tracking plan sets this event aside: {why}")
+    if len(gate.kept_out) > _MOST_SAID:
+        note(f"and {len(gate.kept_out) - _MOST_SAID:,} more lines that it sets aside")
 
 
 def _cells(rows: Iterable[Mapping[str, Any]]) -> Iterable[list[str]]:

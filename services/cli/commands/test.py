@@ -85,7 +85,7 @@ def _once(workspace: Path, wanted: Sequence[str], junit: Path | None, *, as_json
     files = read_folder(workspace)
     loaded = load_workspace(files)
     problems = list(loaded.problems)
-    suites = [] if problems else read_suites(files, loaded.flows, problems)
+    suites = [] if problems else read_suites(files, loaded.flows, problems, loaded.tracking)
     if problems:
         problems.sort()
         if junit is not None:

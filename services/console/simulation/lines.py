@@ -1,6 +1,7 @@
 """A file of events, one a line, as the log would hold them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from shared.channels import CHANNELS
 from shared.clock import EPOCH
 from shared.errors import BadInput
 from shared.event import RECEIPTS, Event, catalog_event, receipt_event
+from shared.tracking import Judge, first_harm
 
 _NO_LATER = datetime(3000, 1, 1, tzinfo=UTC)
 """Whatever is added to a receipt stays within the calendar."""
@@ -20,13 +22,34 @@ _OPTED_OUT = "unsubscribed"
 """A receipt that states a consent, as an opt-out at the carrier does."""
 
 
-def read_events(lines: Iterable[bytes]) -> list[Event]:
+@dataclass(slots=True)
+class Gate:
+    """What ingest does by the tracking plan: where it is enforced, not every event passes."""
+
+    judge: Judge | None = None
+    kept_out: list[tuple[int, str]] = field(default_factory=list)
+    """Lines whose event would be set aside, and why."""
+
+    def lets_in(self, number: int, event: Event) -> bool:
+        if self.judge is None or not self.judge.enforces or event.kind not in ("track", "catalog"):
+            return True
+        harm = first_harm(self.judge.violations(event.name, event.properties))
+        if harm is not None:
+            self.kept_out.append((number, str(harm)))
+        return harm is None
+
+
+def read_events(lines: Iterable[bytes], gate: Gate | None = None) -> list[Event]:
     """Events in the SDK wire format and receipts, one a line, ordered by receipt.
 
     `timestamp` is the receipt, unless the line has `receivedAt`: then it is what the client's clock
     said. Raises BadInput naming the line.
     """
-    events = [_event(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    gate = gate or Gate()
+    events = []
+    for number, line in enumerate(lines, 1):
+        if line.strip() and gate.lets_in(number, event := _event(number, line)):
+            events.append(event)
     return sorted(events, key=lambda event: event.received_at or EPOCH)
 
 

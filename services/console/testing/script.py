@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.console.simulation.lines import read_events
+from services.console.simulation.lines import Gate, read_events
 from services.console.simulation.stubs import Stub
 from services.journey.core.flow import Call, Flow, OnDate, Schedule
 from services.journey.language.model.fields import Located
@@ -17,6 +17,7 @@ from services.journey.language.tree import Scalar
 from shared.errors import BadInput
 from shared.event import Event, scored_event
 from shared.rfm import score_of
+from shared.tracking import Judge
 
 ANYBODY = "test-customer"
 """The customer of a test that gives neither `id` nor `anonymous_id`."""
@@ -32,7 +33,9 @@ class Script:
     """Journey and step to what that call is answered."""
 
 
-def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
+def read_script(
+    test: JourneyTest, flow: Flow, problems: Problems, judge: Judge | None = None
+) -> Script:
     """The script; what cannot be played is left out and added to `problems`."""
     start = test.at.astimezone(UTC)
     if not test.events and not isinstance(flow.plan, Schedule | OnDate):
@@ -42,7 +45,7 @@ def read_script(test: JourneyTest, flow: Flow, problems: Problems) -> Script:
             "only a journey that the clock starts can be tested without any",
             code="test_event",
         )
-    writer = _Writer(test, problems)
+    writer = _Writer(test, problems, judge)
     if test.customer.traits:
         writer.write(test.customer, start, type="identify", traits=test.customer.traits)
     if test.customer.rfm is not None:
@@ -99,7 +102,8 @@ def _moment(item: TestEvent, before: datetime, problems: Problems) -> datetime:
 class _Writer:
     """Events in the SDK wire format through ingest's own reading."""
 
-    def __init__(self, test: JourneyTest, problems: Problems) -> None:
+    def __init__(self, test: JourneyTest, problems: Problems, judge: Judge | None) -> None:
+        self._judge = judge
         self.events: list[Event] = []
         self._problems = problems
         who = test.customer
@@ -133,11 +137,19 @@ class _Writer:
         who = self._who
         if fields["type"] == "receipt":
             who = {"customer": next(iter(who.values()))}
+        gate = Gate(self._judge)
         try:
-            self.events += read_events([msgspec.json.encode(who | stamps | given)])
+            self.events += read_events([msgspec.json.encode(who | stamps | given)], gate)
         except BadInput as error:
             message = str(error).removeprefix("line 1: ")
             self._problems.add(item.node.spot, message, error.hint or "", code="test_event")
+        for _line, why in gate.kept_out:
+            self._problems.add(
+                item.node.spot,
+                f"events.yaml sets this event aside: {why}",
+                "the tracking plan is enforced: mend the event, or the plan",
+                code="test_event",
+            )
 
 
 def _check_steps(test: JourneyTest, flow: Flow, problems: Problems) -> None:

@@ -10,6 +10,7 @@ from services.journey.language.model import steps as model
 from services.journey.language.model.journey import Journey, JourneyTest, TestsFile
 from services.journey.language.problems import Problem, Problems
 from services.journey.language.resolve import Placed, resolve
+from shared.tracking import Judge, TrackingPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,17 @@ class Suite:
 
 
 def read_suites(
-    files: Mapping[str, bytes], flows: Mapping[str, Flow], found: list[Problem]
+    files: Mapping[str, bytes],
+    flows: Mapping[str, Flow],
+    found: list[Problem],
+    tracking: TrackingPlan | None = None,
 ) -> list[Suite]:
     """The suites of a workspace that has no problems, by journey id.
 
-    What is wrong with a test itself (its times run backwards, a step that is not there) is added
-    to `found`.
+    What is wrong with a test itself (its times run backwards, a step that is not there, an event
+    that an enforced tracking plan would set aside) is added to `found`.
     """
+    judge = None if tracking is None else Judge(tracking)
     homes: dict[str, tuple[str, tuple[Stop, ...]]] = {}
     cases: dict[str, list[Case]] = {name: [] for name in flows}
     for file in sorted(file for file in files if file.endswith(".yaml")):
@@ -61,16 +66,18 @@ def read_suites(
             assert whole is not None, "the workspace has no problems"
             journey = whole.model.journey.text
             homes[journey] = file, _stops(whole.model)
-            cases[journey] += _cases(whole.model, flows[journey], whole.problems)
+            cases[journey] += _cases(whole.model, flows[journey], whole.problems, judge)
         elif file.startswith("tests/"):
             apart = read_document(TestsFile, file, files[file], found)
             assert apart is not None, "the workspace has no problems"
             journey = apart.model.journey.text
-            cases[journey] += _cases(apart.model, flows[journey], apart.problems)
+            cases[journey] += _cases(apart.model, flows[journey], apart.problems, judge)
     return [Suite(name, *homes[name], tuple(cases[name])) for name in sorted(homes)]
 
 
-def _cases(holder: Journey | TestsFile, flow: Flow, problems: Problems) -> list[Case]:
+def _cases(
+    holder: Journey | TestsFile, flow: Flow, problems: Problems, judge: Judge | None
+) -> list[Case]:
     return [
         Case(
             journey=flow.journey,
@@ -78,7 +85,7 @@ def _cases(holder: Journey | TestsFile, flow: Flow, problems: Problems) -> list[
             file=problems.source.file,
             line=test.name.line,
             test=test,
-            script=read_script(test, flow, problems),
+            script=read_script(test, flow, problems, judge),
         )
         for test in holder.tests
     ]

@@ -6,7 +6,8 @@ A warning refuses nothing: what a profile or an event holds cannot be known.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from services.journey.core.flow import Flow, Send
+from services.journey.core.flow import Audience, Flow, Send
+from services.journey.language.expressions.shapes import Shape, Shapes
 from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
 from shared.templates import Template
 from shared.templates.names import FIELDS, KNOWN
@@ -18,18 +19,30 @@ class _Use:
 
     names: set[str] = field(default_factory=set)
     steps: set[str] = field(default_factory=set)
+    events: set[str] = field(default_factory=set)
+    """What the event that began the run may be called."""
+    open: bool = False
+    """Whether something else than an event may have begun it."""
 
 
 def template_warnings(
-    files: Mapping[str, bytes], templates: Iterable[Template], flows: Iterable[Flow]
+    files: Mapping[str, bytes],
+    templates: Iterable[Template],
+    flows: Iterable[Flow],
+    shapes: Shapes | None = None,
 ) -> tuple[Problem, ...]:
-    """By file and place; `files` is the workspace, of good templates."""
+    """By file and place; `files` is the workspace, of good templates; `shapes` are of its tracking
+    plan.
+    """
     uses = _uses(flows)
     found: list[Problem] = []
     for template in templates:
         path = template.name.path
         problems = Problems(Source.of(path, files[path].decode("utf-8-sig")), found)
-        _check(template, uses.get(template.name.name), problems)
+        use = uses.get(template.name.name)
+        _check(template, use, problems)
+        if shapes is not None and use is not None and not use.open:
+            _check_trigger(template, shapes.of(sorted(use.events)), problems)
     return tuple(sorted(found))
 
 
@@ -42,7 +55,26 @@ def _uses(flows: Iterable[Flow]) -> dict[str, _Use]:
                 use.names.update(step.values)
                 use.steps.update(flow.steps)
                 use.steps.update(name.replace("-", "_") for name in flow.steps)
+                begun = _begun(flow)
+                use.events |= begun
+                use.open |= not begun
     return uses
+
+
+def _begun(flow: Flow) -> set[str]:
+    """The names of the events that begin it; empty for a journey that something else begins."""
+    if isinstance(flow.plan, Audience):
+        return {flow.plan.match.event}
+    return {match.event for match in flow.triggers}
+
+
+def _check_trigger(template: Template, shape: Shape | None, problems: Problems) -> None:
+    """`trigger.x` of which the tracking plan says that there is none."""
+    for variable in template.variables if shape is not None else ():
+        root, *inner = variable.path or ("",)
+        if root == "trigger" and inner and shape is not None and shape.kind(inner[0]) is None:
+            spot = Spot(variable.line, variable.column, len(root))
+            _warn(problems, spot, *shape.said(inner[0]))
 
 
 def _check(template: Template, use: _Use | None, problems: Problems) -> None:

@@ -73,8 +73,9 @@ def check_tracking(
     segments: Iterable[str],
     journeys: Iterable[Checked],
     found: list[Problem],
-) -> None:
-    """Adds to `found` what the workspace asks of events that the plan does not list.
+) -> Shapes:
+    """Adds to `found` what the workspace asks of events that the plan does not list; returns what
+    it lists.
 
     `segments` are the paths of the segments' files. An event that a journey emits is known; what
     it holds is, if the plan lists it.
@@ -98,6 +99,7 @@ def check_tracking(
         _check_segment(path, files[path], shapes, found)
     for journey in checked:
         _Journey(journey.resolved, Problems(journey.source, found), shapes).check()
+    return shapes
 
 
 def _check_settings(files: Mapping[str, bytes], shapes: Shapes, found: list[Problem]) -> None:

@@ -89,12 +89,14 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
         check_packs(files, settings, templates.parsed.values(), loader.flows.values(), found)
     tracking = read_tracking(files, found)
     warnings: list[Problem] = []
+    shapes = None
     if tracking is not None:
         sink = found if tracking.mode == "enforce" else warnings
-        check_tracking(tracking, files, by_folder["segments"], loader.checked, sink)
+        shapes = check_tracking(tracking, files, by_folder["segments"], loader.checked, sink)
         loader.forget_those_with_problems()
     if not found:
-        warnings += template_warnings(files, templates.parsed.values(), loader.flows.values())
+        flows = loader.flows.values()
+        warnings += template_warnings(files, templates.parsed.values(), flows, shapes)
     return Workspace(
         problems=tuple(sorted(set(found))),
         settings=settings or WorkspaceSettings(),

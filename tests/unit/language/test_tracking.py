@@ -193,3 +193,26 @@ def test_without_a_plan_anything_goes() -> None:
     assert (
         load({"journeys/j.yaml": GOOD.replace("key: event.sku", "key: event.skew")}).problems == ()
     )
+
+
+def test_a_template_is_warned_of_what_its_events_do_not_hold() -> None:
+    text = (
+        "---\nsubject: x\n---\n<p>{{ trigger.prise }} {{ trigger.price }} {{ trigger.total }}</p>\n"
+    )
+    files = {"events.yaml": PLAN.replace("MODE", "enforce"), "templates/hello/email.liquid": text}
+    source = journey("- send: email\n  template: hello", trigger="{event: Product Added}")
+    loaded = load({**files, "journeys/j.yaml": source})
+    assert loaded.problems == ()
+    told = [(w.file, w.line, w.message, w.hint) for w in loaded.warnings]
+    assert told == [
+        ("templates/hello/email.liquid", 4,
+         "the tracking plan knows no property `prise` of `Product Added`: it renders empty",
+         "did you mean `price`?"),
+        ("templates/hello/email.liquid", 4,
+         "the tracking plan knows no property `total` of `Product Added`: it renders empty",
+         "there is `added_at`, `price`, `products`, `sku`"),
+    ]  # fmt: skip
+    by_call = source.replace("journey: j", "journey: k").replace(
+        "{event: Product Added}", "{api: true}"
+    )
+    assert load({**files, "journeys/j.yaml": source, "journeys/k.yaml": by_call}).warnings == ()
