@@ -29,6 +29,7 @@ from shared.log import kafka_topic
 from shared.log.kafka import KafkaLog
 from shared.log.kafka_reader import KafkaLogReader
 from shared.log.kafka_settings import KafkaSettings, read_url
+from shared.log.outbox import Relay
 from shared.log.port import LogReader
 from shared.log.postgres import CHANNEL, PostgresLog, PostgresLogReader
 from tests.conftest import PARTITIONS
@@ -413,6 +414,38 @@ async def test_consent_arrives_as_a_trait_and_the_newest_statement_wins(house: H
     assert await house.pool.fetchval("SELECT count(*) FROM consent_ledger") == 4
     traits = await house.pool.fetchval("SELECT traits FROM customers")
     assert traits == {"consent": {"email": False, "sms": True, "push": True}}
+
+
+NOTICE = """
+journey: notice
+category: transactional
+trigger: {event: Consent Changed}
+entry: {key: event.channel}
+steps:
+  - {send: email, template: hello, id: told}
+"""
+
+
+@on_both_logs
+async def test_a_changed_consent_starts_the_journey_that_tells_of_it(house: House) -> None:
+    await house.publish(notice=NOTICE)
+    now = wall_clock()
+
+    def states(ident: str, later: int, **consent: bool) -> Event:
+        return Event(
+            id=ident, kind="identify", timestamp=now + timedelta(seconds=later), user_id="u1",
+            traits={"consent": consent},
+        )  # fmt: skip
+
+    async with house.running():
+        await house.log.append([states("1", 0, email=True, sms=False)] * 2)
+        await house.log.append([states("2", 1, email=True)])
+        await house.caught_up()
+        assert await Relay(house.pool, house.log, asyncio.Event()).step() == 2
+        await house.caught_up()
+    assert await house.counted("entered") == 2
+    names = await house.pool.fetch("SELECT DISTINCT name FROM history WHERE name <> ''")
+    assert [row["name"] for row in names] == ["Consent Changed"]
 
 
 REGULAR = """
