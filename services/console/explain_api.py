@@ -1,6 +1,5 @@
 """Why a customer did, or did not, get a journey's messages, over HTTP."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query
@@ -8,6 +7,7 @@ from fastapi import APIRouter, Header, Path, Query
 from services.console.auth import Viewer
 from services.console.context import Here
 from services.console.explaining.answer import ExplainAnswer, answer_of
+from services.console.explaining.aside import aside
 from services.console.explaining.replay import explain
 from services.console.explaining.stored import read
 from services.console.models import Failure
@@ -19,8 +19,6 @@ _NO_NUL = r"^[^\x00]*$"
 _UNKNOWN: dict[int | str, dict[str, Any]] = {
     404: {"model": Failure, "description": "No such customer, or no such journey"}
 }
-_ONE_AT_A_TIME = asyncio.Semaphore(2)
-"""A replay takes a core for up to seconds."""
 
 
 @router.get("/customers/{customer:path}/explain", responses=_UNKNOWN)
@@ -38,8 +36,5 @@ async def explain_customer(
     decided. Also for who never entered, and for an id that belongs to another customer.
     """
     language = language_of(lang, accept_language)
-    async with _ONE_AT_A_TIME:
-        stored = await read(here.pool, customer, journey)
-        now = here.clock.now()
-        found = await asyncio.to_thread(explain, stored, customer, journey, now)
-        return await asyncio.to_thread(answer_of, found, language)
+    stored, now = await read(here.pool, customer, journey), here.clock.now()
+    return await aside(lambda: answer_of(explain(stored, customer, journey, now), language))

@@ -1,6 +1,5 @@
 """A customer's timeline over HTTP."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from services.console.auth import Viewer
 from services.console.context import Here
+from services.console.explaining.aside import aside
 from services.console.explaining.stored import Stored, read
 from services.console.explaining.timeline import Item, timeline
 from services.console.explaining.wording import Teller
@@ -61,7 +61,8 @@ async def customer_timeline(
     place = Before.of(before) if before is not None else None
     stored = await read(here.pool, customer, None)
     language = language_of(lang, accept_language)
-    items = await asyncio.to_thread(timeline, stored, here.clock.now())
+    now = here.clock.now()
+    items = await aside(lambda: timeline(stored, now))
     if place is not None:
         items = [item for item in items if (item.at, item.place) < (place.at, place.id)]
     if len(items) > limit:

@@ -1,6 +1,7 @@
 """Explaining what a real engine has decided, from what it has stored."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,11 @@ from services.console.explaining.answer import ExplainAnswer, answer_of
 from services.console.explaining.replay import explain
 from services.console.explaining.stored import read
 from services.console.publish import apply, set_status
+from services.journey.core.firing import scheduled
+from services.journey.core.flow import Schedule
+from services.journey.core.occasions import Due
+from services.journey.firings import rows as firings
+from services.journey.language.workspace import load_workspace
 from shared.clock import REAL, wall_clock
 from shared.event import outcome_event
 from tests.integration.consoling import client
@@ -265,3 +271,66 @@ async def test_a_timeline_has_everything_newest_first_page_by_page(house: House,
         assert paged == rows
         assert (await api.get("/api/customers/nobody/timeline")).status_code == 404
         assert (await api.get(f"/api/customers/{USER}/timeline?before=x")).status_code == 400
+
+
+SEGMENT = {"segments/rich.yaml": b"segment: rich\nwhere: profile.points > 100\n"}
+WEEKLY = """
+journey: weekly
+trigger: {schedule: "0 10 * * *", segment: rich}
+steps: [{wait: 1h}, {exit: done}]
+"""
+RISING = """
+journey: rising
+trigger: {segment: rich, on: enter}
+steps: [{wait: 1h}, {exit: done}]
+"""
+
+
+async def test_a_firing_that_meant_others_says_what_it_asked(house: House) -> None:
+    files = {**workspace(weekly=WEEKLY, rising=RISING), **SEGMENT}
+    await apply(house.pool, files, "test", REAL)
+    async with house.running():
+        await house.log.append([identify(USER, None, points=50)])
+        await house.log.append([identify("rich", None, points=50)])
+        await house.log.append([identify("rich", None, points=500)])
+        await house.caught_up()
+    (flow,) = [
+        f for f in load_workspace(files).flows.values() if isinstance(f.plan, Schedule)
+    ]  # fmt: skip
+    at = wall_clock()
+    fired = scheduled(replace(flow, version=1), "2026-03-02T10:00", at, at)
+    async with house.pool.acquire() as connection:
+        await firings.insert(connection, [Due(fired)])
+    answer = await explained(house, USER, "weekly", timedelta(minutes=1))
+    assert [fact.kind for fact in answer.facts] == ["event", "refused", "segment_now"]
+    assert "`profile.points > 100` does not hold: the customer's points was 50" in (
+        answer.facts[1].text
+    )
+    assert answer.facts[1].detail["reason"] == "not_matched"
+    meant = await explained(house, "rich", "weekly", timedelta(minutes=1))
+    assert "entered" in [fact.kind for fact in meant.facts]
+    rising = await explained(house, "rich", "rising")
+    assert [fact.kind for fact in rising.facts][:4] == ["event", "inside", "entered", "waits"]
+    never = await explained(house, USER, "rising")
+    (now,) = never.facts
+    assert now.kind == "segment_now"
+    assert "is not in the segment rich now" in now.text
+
+
+async def test_what_an_apply_did_to_a_run_in_flight_is_told_at_its_moment(house: House) -> None:
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([identify(USER, None, email="a@shop.example")])
+        await house.log.append([track("Added", USER, cart="c1", price=38000)])
+        await decide(house, "sent")
+        await house.caught_up()
+        changed = workspace(cart=CART.replace("wait: 1h", "wait: 2h"))
+        await apply(house.pool, changed, "test", REAL, in_flight="end")
+        in_force = await house.pool.fetchval("SELECT max(active_from) FROM workspaces")
+        await house.until("SELECT clock_timestamp() > $1", in_force)
+        await house.log.append([track("Viewed", USER)])
+        await house.caught_up()
+    answer = await explained(house, USER, later=timedelta(days=1))
+    (ended,) = [fact for fact in answer.facts if fact.kind == "ended"]
+    assert (ended.detail["reason"], ended.at) == ("superseded", in_force)
+    assert "a new version was published" in ended.text
