@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
+from services.console.explaining import stored
 from services.console.explaining.answer import ExplainAnswer, answer_of
 from services.console.explaining.replay import explain
 from services.console.explaining.stored import read
@@ -64,8 +66,8 @@ async def decide(house: House, decision: str, reason: str | None = None) -> None
 async def explained(
     house: House, customer: str, journey: str = "cart", later: timedelta = timedelta(0)
 ) -> ExplainAnswer:
-    stored = await read(house.pool, customer, journey)
-    return answer_of(explain(stored, customer, journey, wall_clock() + later), "en")
+    past = await read(house.pool, customer, journey)
+    return answer_of(explain(past, customer, journey, wall_clock() + later), "en")
 
 
 def said(answer: ExplainAnswer, *kinds: str) -> list[str]:
@@ -334,3 +336,23 @@ async def test_what_an_apply_did_to_a_run_in_flight_is_told_at_its_moment(house:
     (ended,) = [fact for fact in answer.facts if fact.kind == "ended"]
     assert (ended.detail["reason"], ended.at) == ("superseded", in_force)
     assert "a new version was published" in ended.text
+
+
+async def test_of_very_much_only_the_newest_is_replayed_and_it_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([identify(USER, None, email="a@shop.example")])
+        for number in range(4):
+            await house.log.append([track("Added", USER, cart=f"c{number}", price=8000)])
+        await house.log.append([track("Added", USER, cart="c4", price=20000)])
+        await decide(house, "sent")
+        await house.caught_up()
+    monkeypatch.setattr(stored, "MOST_EVENTS", 2)
+    answer = await explained(house, USER)
+    assert [note.code for note in answer.notes] == ["cut"]
+    assert "Only the newest 2 events were replayed" in answer.notes[0].text
+    assert len(said(answer, "refused")) == 1
+    assert len(said(answer, "entered")) == 1, "what is known of before still lets them enter"
+    assert said(answer, "message") == ["The message of nudge was sent by email."]

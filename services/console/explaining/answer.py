@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from services.console.explaining.replay import Explanation
+from services.console.explaining.replay import Explanation, Note
 from services.console.explaining.wording import Teller
 from services.console.models import Answer
 from services.console.words import Language
@@ -58,11 +58,18 @@ class ExplainAnswer(Answer):
     notes: list[NoteRow]
     live: list[LiveRow]
     facts: list[FactRow]
-    """In order."""
+    """In order; the newest, where there are very many, as a note says then."""
+
+
+MOST_FACTS = 1_000
 
 
 def answer_of(found: Explanation, language: Language) -> ExplainAnswer:
     teller = Teller(language, found.zone)
+    facts, notes = found.facts[-MOST_FACTS:], list(found.notes)
+    if len(facts) < len(found.facts):
+        detail = {"facts": len(facts), "all": len(found.facts)}
+        notes.append(Note("shortened", detail))
     return ExplainAnswer(
         customer=found.customer,
         asked_for=found.asked_for,
@@ -72,7 +79,7 @@ def answer_of(found: Explanation, language: Language) -> ExplainAnswer:
         status=found.status,
         timezone=str(found.zone),
         summary=teller.summary(found.facts, len(found.live)),
-        notes=[NoteRow(code=n.code, text=teller.note(n.code, n.detail)) for n in found.notes],
+        notes=[NoteRow(code=n.code, text=teller.note(n.code, n.detail)) for n in notes],
         live=[
             LiveRow(key=run.key, version=run.version, step=run.step, entered_at=run.entered_at)
             for run in found.live
@@ -87,6 +94,6 @@ def answer_of(found: Explanation, language: Language) -> ExplainAnswer:
                 detail=dict(fact.detail),
                 checks=[CheckRow.model_validate(check.as_dict()) for check in fact.checks],
             )
-            for fact in found.facts
+            for fact in facts
         ],
     )

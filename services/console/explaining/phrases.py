@@ -284,6 +284,10 @@ NOTES: Mapping[str, Words] = {
         "Only the newest {events} events were replayed, from {since} on.",
         "가장 최근 이벤트 {events}건만, {since}부터 재현했습니다.",
     ),
+    "shortened": Words(
+        "The newest {facts} of {all} facts are shown.",
+        "전체 {all}건 가운데 최근 {facts}건만 보여 줍니다.",
+    ),
     "erased": Words(
         "The customer was erased on {at}: nothing received before is kept.",
         "{at}에 고객 데이터가 삭제되어 그 전에 받은 것은 남아 있지 않습니다.",

@@ -100,7 +100,7 @@ class Replay:
 
 
 def explain(stored: Stored, asked_for: str, journey: str, now: datetime) -> Explanation:
-    """Slow where there is much of a customer: a second for some 5,000 events."""
+    """Slow where there is much of a customer: up to some seconds for the most that is replayed."""
     answers: list[Answer] = []
     replay = Replay(
         stored,

@@ -17,7 +17,7 @@ from shared.decisions import Reason
 from shared.errors import NotFound
 from shared.event import Event, partition_of
 
-MOST_EVENTS = 10_000
+MOST_EVENTS = 5_000
 """The newest events of a customer that are replayed."""
 MOST_MESSAGES = 5_000
 MOST_FIRINGS = 30

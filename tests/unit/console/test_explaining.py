@@ -6,9 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.console.explaining.answer import MOST_FACTS, answer_of
 from services.console.explaining.checks import Check, check
 from services.console.explaining.facts import Fact
 from services.console.explaining.phrases import NOTES, PHRASES
+from services.console.explaining.replay import Explanation
 from services.console.explaining.wording import Teller
 from services.console.words import sentences
 from services.journey.core.flow import Expression, Moment, Past, Scope, Segment
@@ -123,6 +125,18 @@ def test_every_reason_is_told_by_its_own_sentence(reason: str, language: str) ->
     kind = "refused" if reason in set(Refusal) else "message"
     fact = Fact(NOW, kind, "a", {**detail, "passed_over": [], "on_record": True})
     assert sentence in teller.fact(fact)
+
+
+def test_of_very_many_facts_the_newest_are_shown_and_all_are_counted() -> None:
+    entered = Fact(NOW - timedelta(days=9), "entered", detail={"version": 1, "key": ""})
+    others = [Fact(NOW, "restarted", f"s{number}") for number in range(MOST_FACTS)]
+    found = Explanation(
+        "u1", "u1", (), None, "cart", "active", ZoneInfo("UTC"), (entered, *others), (), ()
+    )
+    answer = answer_of(found, "en")
+    assert [fact.step for fact in answer.facts] == [fact.step for fact in others]
+    assert answer.summary[0].startswith("The customer entered this journey once.")
+    assert [note.text for note in answer.notes] == ["The newest 1,000 of 1,001 facts are shown."]
 
 
 def test_a_whole_number_is_written_as_one() -> None:
