@@ -220,7 +220,13 @@ def _book(
     versions = {(flow.journey, flow.version): flow for flow in flows.values()}
     edition = Edition.of(EPOCH, flows.values(), segments, holdout=settings.holdout)
     needs = Needs(needs_of_all(flows.values(), segments))
-    return Book([edition], versions, zone=settings.zone(), needs=needs, segments=segments)
+    return Book(
+        *([edition], versions),
+        zone=settings.zone(),
+        needs=needs,
+        segments=segments,
+        country=settings.country,
+    )
 
 
 def _received(event: Event) -> datetime:

@@ -125,13 +125,15 @@ def book_of(rows: Rows, versions: Versions, segments_of: Segments = segments_of)
         editions.append(edition)
     # A segment whose file is gone keeps its last content for the versions that still ask it.
     segments = {name: s for edition in editions for name, s in edition.segments.items()}
+    settings = WorkspaceSettings.model_validate(rows.settings)
     return Book(
         editions,
         versions,
         spans_of(rows.changes, "paused"),
-        WorkspaceSettings.model_validate(rows.settings).zone(),
+        settings.zone(),
         Needs(needs_of_all(versions.compiled.values(), segments)),
         segments,
         archived=spans_of(rows.changes, "archived"),
         transfers=transfers_of(rows.editions),
+        country=settings.country,
     )

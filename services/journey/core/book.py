@@ -135,9 +135,10 @@ class Book:
         *,
         archived: Mapping[str, Spans] | None = None,
         transfers: Mapping[str, tuple[Transfer, ...]] | None = None,
+        country: str | None = None,
     ) -> None:
-        """`zone` is the workspace's, for customers whose own is unknown; `segments` are the newest
-        of each name, for `in_segment`."""
+        """`zone` is the workspace's, for customers whose own is unknown, `country` for numbers that
+        name none; `segments` are the newest of each name, for `in_segment`."""
         self._editions = sorted(editions, key=lambda edition: edition.active_from)
         self._starts = [edition.active_from for edition in self._editions]
         self._versions = versions
@@ -148,6 +149,7 @@ class Book:
         """Journey id → what applies did to its runs in flight, in order; without `pin`."""
         self.needs = needs
         self.zone = zone
+        self.country = country
         self.segments = segments or {}
         self._watching = any(edition.watches for edition in self._editions)
 

@@ -244,7 +244,7 @@ def _take_in(work: Walk, event: Event, message: int, received_at: datetime) -> N
         work.effects.append(SpillSeen(spilled))
     before, stated = work.traits, work.state.stated
     if event.kind == "identify" and (event.traits or event.traits_once):
-        work.traits, stated, consents = take_traits(work.traits, stated, event)
+        work.traits, stated, consents = take_traits(work.traits, stated, event, work.book.country)
         work.effects.extend(consents)
     if "device" in event.context:
         work.traits, stated = take_device(work.traits, stated, event)

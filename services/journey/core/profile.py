@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.journey.core.effects import EmitEvent, StateConsent
+from shared.address import phone_number
 from shared.clock import EPOCH
 from shared.event import CONSENT_CHANGED, Event
 from shared.ids import derived_id
@@ -15,13 +16,14 @@ _CONSENT = "consent"
 
 
 def take_traits(
-    traits: dict[str, Any], stated: Mapping[str, int], event: Event
+    traits: dict[str, Any], stated: Mapping[str, int], event: Event, country: str | None = None
 ) -> tuple[dict[str, Any], dict[str, int], list[StateConsent]]:
     """Traits, statement times and consent statements after an `identify`.
 
     For each trait the newest statement wins, by the client's corrected time; on a tie the later
     arrival, or what is known already where the event has been forwarded. A trait stated as null is
-    removed. `traits_once` fill what nobody has stated yet.
+    removed. `traits_once` fill what nobody has stated yet. A phone number that can be read is kept
+    as E.164; `country` is that of numbers which name none.
     """
     at = _milliseconds(event.timestamp)
     tied = 1 if event.passed else 0
@@ -31,11 +33,11 @@ def take_traits(
             continue
         if at >= new_stated.get(name, at - tied) + tied:
             new_stated[name] = at
-            _set(new_traits, name, value)
+            _set(new_traits, name, _readable(name, value, country))
     for name, value in event.traits_once.items():
         if name != _CONSENT and name not in new_stated and name not in new_traits:
             new_stated[name] = at
-            _set(new_traits, name, value)
+            _set(new_traits, name, _readable(name, value, country))
     consents = list(_consent_statements(event))
     if consents:
         own = dict(_group(traits.get(_CONSENT)))
@@ -48,6 +50,13 @@ def take_traits(
         if tied:
             consents = [_weighed(statement, stated, at) for statement in consents]
     return new_traits, new_stated, consents
+
+
+def _readable(name: str, value: Any, country: str | None) -> Any:
+    """What is no number stays as it was stated: the customer's page shows why it is none."""
+    if name != "phone" or not isinstance(value, str | int) or isinstance(value, bool):
+        return value
+    return phone_number(str(value), country) or value
 
 
 def consent_changes(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _FIELD_KINDS = {"outcome": Kind.TEXT, "reason": Kind.TEXT, "variant": Kind.TEXT}
 _FIELD_KINDS |= {"opened": Kind.BOOL, "clicked": Kind.BOOL, "event": Kind.EVENT}
 
+_TEXTS = frozenset({"email", "phone", "push_token", "timezone", "locale"})
+"""Traits with a meaning of their own; one of another type counts as absent."""
+
 _ELSEWHERE = {
     "event": "the event that began the run is `trigger`; the one of a `wait_for` is `event` "
     "in its `then` and steps.<id>.event afterwards",
@@ -78,7 +81,12 @@ def kind(checker: Checker, path: Path) -> Kind:
     shape = context.held.get(root)
     if root == "event":
         return into(checker, Kind.EVENT, path.keys, shape)
-    return Kind.ANY if shape is None else _property(checker, shape, path.keys)
+    return _trait(path) if shape is None else _property(checker, shape, path.keys)
+
+
+def _trait(path: Path) -> Kind:
+    is_text = path.root == "profile" and len(path.keys) == 1 and path.keys[0].value in _TEXTS
+    return Kind.TEXT if is_text else Kind.ANY
 
 
 def _where_else(root: str, context: Context) -> str:
