@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from services.cli.app import call
+from services.cli.demo.day import Script
+from services.cli.demo.words import Language
+from services.console.folder import read_folder
 from services.console.testing.suites import read_suites
 from services.journey.language.problems import Problem
 from services.journey.language.workspace import load_workspace
+from shared.tracking import Judge
 
 PLAN = """\
 mode: MODE
@@ -86,3 +90,17 @@ def test_a_test_is_told_of_events_that_would_never_come() -> None:
             (number, "test_event") for number in lines
         ]
     assert found[0].message == "events.yaml sets this event aside: `total` is of another type"
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_the_example_shops_day_keeps_its_plan(language: Language) -> None:
+    files = read_folder(Path(__file__).parents[3] / "examples/shop")
+    plan = load_workspace(files).tracking
+    assert plan is not None
+    judge, seen = Judge(plan), set()
+    for act in Script(language).acts():
+        for event in act.body.get("batch", [act.body]):
+            if event["type"] == "track":
+                seen.add(event["event"])
+                assert judge.violations(event["event"], event["properties"]) == [], event
+    assert len(seen) > 3

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from services.console.folder import read_folder
+from services.cli.library import LANGUAGES, Language, Shop, build, entries, with_needs
+from services.console.folder import belongs, read_folder
 from services.journey.language.problems import Problems, Source
 from services.journey.language.reading import read_tree
 from services.journey.language.schema_words import WORDS
@@ -68,6 +69,20 @@ def test_every_example_keeps_them(folder: Path) -> None:
     found = [
         f"{path}: {complaint}"
         for path, kind, text in files_of(read_folder(folder))
+        for complaint in complaints(kind, text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_whole_library_keeps_them(language: Language) -> None:
+    names = tuple(entry.name for entry in entries())
+    files = build(with_needs(names), language, Shop(), plan=True)
+    wanted = {path: text.encode() for path, text in files.items() if belongs(path)}
+    assert {kind for _path, kind, _text in files_of(wanted)} >= {"journey", "settings", "events"}
+    found = [
+        f"{path}: {complaint}"
+        for path, kind, text in files_of(wanted)
         for complaint in complaints(kind, text)
     ]
     assert found == []
