@@ -15,6 +15,7 @@ from services.cli.findings import Finding, Verdict
 from services.cli.log_checkup import check_log
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
+from services.dispatch.pauses import hear
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
 from shared.db.migrate import HEAD, revision_on
@@ -102,6 +103,8 @@ async def check_database(dsn: str, environment: Mapping[str, str]) -> AsyncItera
         if "DANGOL_WEBHOOK_SECRET" not in environment:
             for finding in await _unsigned(pool):
                 yield finding
+        for finding in await _pauses(pool):
+            yield finding
         async with pool.acquire() as connection:
             published = await newest(connection)
         async for finding in _workspace(published, environment):
@@ -152,6 +155,20 @@ async def _unsigned(pool: Pool) -> list[Finding]:
             f"{count} calls wait, because there is no secret to sign them with",
             "set DANGOL_WEBHOOK_SECRET where dispatch runs; docs/calls.md says how one is made",
         )
+    ]
+
+
+async def _pauses(pool: Pool) -> list[Finding]:
+    """What the running dispatchers find broken."""
+    return [
+        Finding(
+            f"channel {told.channel}",
+            "fail",
+            f"paused since {told.since:%Y-%m-%d %H:%M:%S} UTC, {told.times} tries in a row by"
+            f" {told.adapter or 'no adapter'} failed: {told.why}",
+            "its messages wait and are sent once it works; nothing needs to be sent again",
+        )
+        for told in await hear(pool)
     ]
 
 

@@ -55,8 +55,22 @@ class _Line:
 
 @dataclass(slots=True)
 class _Pause:
+    since: datetime
     until: datetime
+    why: str
     times: int = 1
+
+
+class Paused(NamedTuple):
+    """An adapter that is paused, or that is being tried again after a pause."""
+
+    channel: str
+    adapter: str
+    since: datetime
+    until: datetime
+    times: int
+    """Tries in a row that found it broken."""
+    why: str
 
 
 class ChannelLines:
@@ -106,6 +120,12 @@ class ChannelLines:
                 return adapter
             pauses.append(until)
         return min(pauses)
+
+    def paused(self) -> list[Paused]:
+        return [
+            Paused(name.channel, name.adapter, p.since, p.until, p.times, p.why)
+            for name, p in self._pauses.items()
+        ]
 
     def others(self, channel: str, failed: frozenset[str]) -> tuple[str, ...]:
         """The channel's adapters but for these, in order."""
@@ -211,7 +231,8 @@ class ChannelLines:
             return pause.until
         times = pause.times + 1 if pause is not None else 1
         length = min(_FIRST_PAUSE * (1 << min(times - 1, 10)), _LONGEST_PAUSE)
-        self._pauses[name] = _Pause(now + length, times)
+        since = pause.since if pause is not None else now
+        self._pauses[name] = _Pause(since, now + length, why, times)
         metrics.PAUSED.labels(name.channel).set(1)
         logger.warning(
             "a channel's connection is broken; its messages wait",

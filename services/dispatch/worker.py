@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import structlog
 
-from services.dispatch import leases, metrics, store
+from services.dispatch import leases, metrics, pauses, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Factory, Outcome, Result
@@ -103,6 +103,7 @@ class Dispatcher:
         self._backlog = False
         """The last look found as much as it had room for: both lanes look."""
         self._closing = False
+        self._said_pauses = False
         self._held: set[Key] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._finished: list[Finished] = []
@@ -264,6 +265,7 @@ class Dispatcher:
                 ):
                     self._news.set()
                 await self._measure(now)
+                await self._say_pauses()
             except Unavailable as error:
                 logger.warning(
                     "cannot keep the leases", action="leases_unavailable", error=str(error)
@@ -284,6 +286,12 @@ class Dispatcher:
         metrics.DUE_SECONDS.set((now - oldest).total_seconds() if oldest else 0)
         for line, waiting in (await store.waiting(self._pool)).items():
             metrics.RATE_WAITING.labels(line).set(waiting)
+
+    async def _say_pauses(self) -> None:
+        paused = self._lines.paused()
+        if paused or self._said_pauses:
+            await pauses.say(self._pool, self.id, paused, self._lease)
+            self._said_pauses = bool(paused)
 
     async def _finish(self, lanes: Sequence[asyncio.Task[None]]) -> None:
         """Stop: no new claims; what is under way may end, within a limit."""
