@@ -50,6 +50,8 @@ class _Name(NamedTuple):
 class _Line:
     settings: ChannelSettings
     adapter: Adapter
+    preparing: Preparing | None
+    """The adapter, if it sends in two steps: asked once, since asking a protocol is slow."""
     calls: int = 0
 
 
@@ -177,7 +179,7 @@ class ChannelLines:
         line.calls += 1
         try:
             async with asyncio.timeout(self._timeout + _MARGIN):
-                result = await _prepared_and_sent(line.adapter, message, remember)
+                result = await _prepared_and_sent(line, message, remember)
         except Exception as error:  # noqa: BLE001 - the supervisor of adapters, also of others'
             logger.error(
                 "an adapter failed; whether it has sent is unknown",
@@ -220,7 +222,9 @@ class ChannelLines:
                 raise ConfigurationError(f"dangol.yaml sets up no channel {name.channel}")
             own = settings_for(settings, name.adapter)
             setup = Setup(name.channel, own, self._environment, self._concurrency, self._timeout)
-            line = self._lines[name] = _Line(settings, self._create(setup))
+            adapter = self._create(setup)
+            preparing = adapter if isinstance(adapter, Preparing) else None
+            line = self._lines[name] = _Line(settings, adapter, preparing)
         return line
 
     def _pause(self, name: _Name, why: str) -> datetime:
@@ -271,13 +275,13 @@ def settings_for(settings: ChannelSettings, adapter: str) -> ChannelSettings:
     return ChannelSettings.model_validate({**said, **own, "adapter": adapter})
 
 
-async def _prepared_and_sent(adapter: Adapter, message: Outgoing, remember: Remember) -> Result:
-    if message.token is None and isinstance(adapter, Preparing):
-        token = await adapter.prepare(message)
+async def _prepared_and_sent(line: _Line, message: Outgoing, remember: Remember) -> Result:
+    if message.token is None and line.preparing is not None:
+        token = await line.preparing.prepare(message)
         if isinstance(token, Result):
             return token
         if not await remember(token):
             why = "not sent: what was prepared could not be recorded"
             return Result(Outcome.RETRYABLE, detail=why)
         message = replace(message, token=token)
-    return await adapter.send(message)
+    return await line.adapter.send(message)

@@ -81,6 +81,8 @@ class Turns:
         self._links: Links | None = None
         self._rates: Mapping[str, float] | None = None
         """None until the first workspace is there."""
+        self._waited = True
+        """Somebody waited for a rate when that was last looked for."""
 
     async def carry_out(self, turn: Turn) -> None:
         """Store what became of calls; claim, decide and store; `turn.attempts` may then be made.
@@ -158,9 +160,13 @@ class Turns:
         self, connection: Connection, limits: Mapping[str, float], now: datetime
     ) -> dict[str, int]:
         """Line of a rate → how many of those that wait in it may be claimed."""
+        if not limits and not self._waited:
+            return {}
+        lines = await rates.lines(connection, limits, now)
+        self._waited = bool(lines)
         return {
             line.name: _MANY if line.places is None else line.places
-            for line in await rates.lines(connection, limits, now)
+            for line in lines
             if line.places != 0 and self._pause(line.channel) is None
         }
 
@@ -174,7 +180,9 @@ class Turns:
         if self._rates is None:
             return due
         now = self._clock.now()
-        for line in await rates.next_ready(self._pool, self._rates, now):
+        lines = await rates.next_ready(self._pool, self._rates, now)
+        self._waited = bool(lines)
+        for line in lines:
             ready = max(line.ready_at, self._pause(line.channel) or now)
             due = ready if due is None else min(due, ready)
         return due
