@@ -38,7 +38,7 @@ from shared.workspace_store import pack_files
 
 RESULTS = Path(__file__).parent / "results" / "dispatch.json"
 _PARTITIONS = 8
-_RATE = 500
+_RATE = 200
 
 _TEMPLATE = b"""---
 subject: "Hello {{ profile.name | default: 'there' }}"
