@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.cli.checkup import Finding, check_database
+from services.cli.checkup import check_database
+from services.cli.findings import Finding
 from services.dispatch.channels.port import Outcome, Result
 from tests.integration.dispatching import House, until
 
