@@ -22,6 +22,8 @@ _GLANCE = 0.08
 """Real seconds between two looks at the database."""
 _PATIENCE = 10.0
 """Real seconds that the last messages have to be decided."""
+_TAKEN_IN = "SELECT count(*) FROM history WHERE event->>'source' IS DISTINCT FROM 'journey'"
+"""The shop's events: what Dangol tells itself by events (a changed consent) is not among them."""
 
 
 @dataclass(slots=True)
@@ -199,7 +201,7 @@ async def outcome_of(play: Play, admin_token: str) -> Outcome:
     }
     later = {play.name_of(row["id"]) for row in made if row not in rows}
     arrived = {name: n for name, n in play.inbox.copies.items() if name not in later}
-    taken_in: int = await play.watch.pool.fetchval("SELECT count(*) FROM history")
+    taken_in: int = await play.watch.pool.fetchval(_TAKEN_IN)
     return Outcome(
         sent=Counter(row["channel"] for row in rows if row["decision"] == "sent"),
         dropped=Counter(row["reason"] for row in rows if row["decision"] == "dropped"),
