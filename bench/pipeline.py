@@ -83,13 +83,18 @@ def _workspace(folder: Path, adapter: str, journeys: dict[str, str]) -> Path:
 
 @asynccontextmanager
 async def _dangol(
-    adapter: str, journeys: dict[str, str], smtp: int | None = None
+    adapter: str,
+    journeys: dict[str, str],
+    smtp: int | None = None,
+    log_url: str | None = None,
 ) -> AsyncIterator[tuple[Dangol, asyncpg.Connection]]:
     with tempfile.TemporaryDirectory(prefix="dangol-bench-") as name:
         folder = Path(name)
         environment = {"DANGOL_LOG_LEVEL": "warning"}
         if smtp is not None:
             environment["DANGOL_SMTP_URL"] = f"smtp://127.0.0.1:{smtp}"
+        if log_url is not None:
+            environment["DANGOL_LOG_URL"] = log_url
         workspace = _workspace(folder / "workspace", adapter, journeys)
         dangol = Dangol(folder / "data", workspace, environment)
         await dangol.start()
@@ -121,8 +126,10 @@ async def _cpu(dangol: Dangol) -> machine.Usage:
     return machine.usage(sorted({*machine.tree(dangol.process.pid), *machine.tree(postmaster)}))
 
 
-async def events_through(size: int, count: int, connections: int) -> dict[str, float]:
-    """HTTP to committed decision: 20 journeys, everything stored."""
+async def events_through(
+    size: int, count: int, connections: int, log_url: str | None = None
+) -> dict[str, float]:
+    """HTTP to committed decision: 20 journeys, everything stored. The broker's CPU is not in it."""
     rng = random.Random(7)
     events = [
         shop_event(rng, f"c{rng.randrange(20_000)}", rng.choice(_NAMES)) for _ in range(count)
@@ -131,7 +138,7 @@ async def events_through(size: int, count: int, connections: int) -> dict[str, f
         requests = [request("/v1/track", json.dumps(event).encode()) for event in events]
     else:
         requests = [batch(events[i : i + size]) for i in range(0, count, size)]
-    async with _dangol("log", _twenty_journeys()) as (dangol, connection):
+    async with _dangol("log", _twenty_journeys(), log_url=log_url) as (dangol, connection):
         before = await _cpu(dangol)
         started = time.perf_counter()
         posted = await post_all(dangol.port, requests, connections)

@@ -14,7 +14,7 @@ from tests.kafka.tls import write_pem_stores
 from tests.processes import free_port
 
 _CLUSTER = "ZGFuZ29sLXRlc3RzLTAwMQ"
-_JVM = (
+SHORT_LIVED = (
     "-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
 )  # fmt: skip
 """A broker that lives for seconds starts faster when nothing is compiled for speed."""
@@ -39,6 +39,7 @@ class Broker:
     folder: Path
     properties: dict[str, str] = field(default_factory=dict)
     """What differs from the settings below."""
+    jvm: tuple[str, ...] = SHORT_LIVED
     port: int = field(default_factory=free_port)
     secure_port: int = field(default_factory=free_port)
     controller_port: int = field(default_factory=free_port)
@@ -104,7 +105,7 @@ class Broker:
 
     def _java(self, *arguments: str) -> list[str]:
         log4j = f"-Dlog4j2.configurationFile={self.jars / 'log4j2.xml'}"
-        return ["java", *_JVM, log4j, "-cp", f"{self.jars}/*", *arguments]
+        return ["java", *self.jvm, log4j, "-cp", f"{self.jars}/*", *arguments]
 
     def _answers(self) -> bool:
         try:
