@@ -51,6 +51,7 @@ async def run(broker: Broker, quick: bool) -> dict[str, Any]:
         "measured_at": wall_clock().isoformat(timespec="seconds"),
         "machine": machine.describe(),
         "rounds": rounds,
+        "quick": quick,
         "medians": {
             name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
             for name, rows in found.items()
@@ -71,9 +72,8 @@ def main() -> None:
                 results = runner.run(run(broker, arguments.quick))
         finally:
             broker.stop()
-    if not arguments.quick:
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-        print(f"written to {RESULTS}")
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"written to {RESULTS}")
 
 
 if __name__ == "__main__":

@@ -22,12 +22,19 @@ logger = structlog.get_logger()
 
 SET_ASIDE_RETENTION = timedelta(days=30)
 """What was set aside holds personal data that no customer's page shows: it is not kept long."""
+SET_ASIDE_MOST = 100_000
+"""What a stranger writes into the log is no reason to fill the disk: the oldest go first."""
 USAGE_RETENTION = timedelta(days=40)
 _WHO = ("user_id", "userId", "anonymous_id", "anonymousId", "previous_id", "previousId")
 _FIRINGS_KEPT = timedelta(days=100)
 _LONGEST_CAP = timedelta(days=100)
 _EVERY = 3600.0
 _LOCK = 0x44414E48
+
+_TOO_MANY_ASIDE = """
+DELETE FROM set_aside WHERE id <=
+  (SELECT id FROM set_aside ORDER BY id DESC OFFSET $1 LIMIT 1)
+"""
 
 
 class Maintenance:
@@ -151,6 +158,11 @@ async def _forget(connection: Connection, now: datetime) -> None:
         "DELETE FROM calls WHERE status = 'decided' AND decided_at < $1", now - HISTORY_RETENTION
     )
     await connection.execute("DELETE FROM set_aside WHERE at < $1", now - SET_ASIDE_RETENTION)
+    dropped = await connection.execute(_TOO_MANY_ASIDE, SET_ASIDE_MOST)
+    if dropped != "DELETE 0":
+        logger.warning(
+            "too much was set aside; the oldest of it is gone", action="set_aside_full", sql=dropped
+        )
     await connection.execute("DELETE FROM key_usage WHERE day < $1", (now - USAGE_RETENTION).date())
     await connection.execute("DELETE FROM cap_places WHERE taken_at < $1", now - _LONGEST_CAP)
     await connection.execute(

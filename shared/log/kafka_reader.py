@@ -27,7 +27,7 @@ long as it takes to find out (`broker.session.timeout.ms`, 9 s).
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -61,17 +61,27 @@ _INSTANT = timedelta(microseconds=1)
 class KafkaLogReader:
     """Implements `LogReader` for one worker; close it, or it is missed only after `SESSION`."""
 
-    def __init__(self, settings: KafkaSettings, pool: Pool) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        pool: Pool,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._pool = pool
+        self._monotonic = monotonic
         self._member: AIOKafkaConsumer | None = None
         self._proposal = _Proposal()
         self._partitions: dict[int, _Partition] = {}
         self._ends = _Ends(settings)
+        self._asked = monotonic()
+        self._doubted_until = 0.0
 
     async def assignment(self) -> frozenset[int]:
         if self._member is None:
             await self._join()
+        self._doubt()
         try:
             async with asyncio.timeout(_JOINED_WITHIN):
                 await self._proposal.made.wait()
@@ -81,6 +91,21 @@ class KafkaLogReader:
         for number in self._partitions.keys() - mine:
             await self._partitions[number].rest()
         return mine
+
+    def _doubt(self) -> None:
+        """Who was not at work for longer than a session was missed, and others have taken over.
+
+        The group tells so with the next heartbeat, and proposes anew. Until then the old proposal
+        would only take partitions from who has them now. If nothing comes, we were not missed.
+        """
+        now = self._monotonic()
+        if now - self._asked > SESSION and self._proposal.made.is_set():
+            self._doubted_until = now + SESSION
+            self._proposal.made.clear()
+        if self._doubted_until and now > self._doubted_until:
+            self._doubted_until = 0.0
+            self._proposal.made.set()
+        self._asked = now
 
     async def _join(self) -> None:
         member = AIOKafkaConsumer(
@@ -95,6 +120,7 @@ class KafkaLogReader:
             rebalance_timeout_ms=int(SESSION * 1000),
             metadata_max_age_ms=60_000,
         )
+        self._asked, self._doubted_until = self._monotonic(), 0.0
         self._proposal.member = member
         member.subscribe([self._settings.topic], listener=self._proposal)
         async with unavailable_when_away("take this worker into its group"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +18,7 @@ from shared.errors import ConfigurationError, LogUnreachable, Unavailable
 from shared.event import Event, partition_of
 from shared.log import kafka, kafka_topic
 from shared.log.kafka import KafkaLog
-from shared.log.kafka_reader import KafkaLogReader
+from shared.log.kafka_reader import SESSION, KafkaLogReader
 from shared.log.kafka_settings import KafkaSettings, read_url
 from shared.log.postgres import PostgresLog
 from tests.conftest import PARTITIONS
@@ -189,6 +190,27 @@ async def test_reading_again_from_an_earlier_offset_gives_the_same_stamps(
     await reader.log_time(U1, 2)
     again = await reader.read(U1, 0, 10)
     assert again.records == first.records, "a batch that could not be stored is decided again"
+
+
+async def test_who_was_asleep_waits_for_what_the_group_says(
+    settings: KafkaSettings, pool: Pool
+) -> None:
+    slept = [0.0]
+    reader = KafkaLogReader(settings, pool, monotonic=lambda: time.monotonic() + slept[0])
+
+    async def proposed() -> frozenset[int]:
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(Unavailable):
+                    return await reader.assignment()
+
+    everything = frozenset(range(PARTITIONS))
+    assert await proposed() == everything
+    slept[0] = 2 * SESSION
+    with pytest.raises(Unavailable):
+        await reader.assignment()
+    assert await proposed() == everything, "nobody missed it: the old proposal stands"
+    await reader.close()
 
 
 async def test_only_what_every_owner_has_passed_is_let_go(

@@ -13,10 +13,13 @@ from services.ingest.again import Circumstances
 from services.ingest.normalise import Scene
 from services.ingest.refused import Reason, Refused
 from services.ingest.stored import StoredAside
-from shared.clock import EPOCH, Clock
+from services.journey import maintenance
+from shared.clock import EPOCH, Clock, wall_clock
 from shared.db.connect import Pool
 from shared.event import Event, decode_unstamped, encode
 from shared.keys import Role
+from shared.log.postgres import PostgresLog
+from tests.conftest import PARTITIONS
 from tests.integration.consoling import client
 
 RECEIVED = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -199,3 +202,15 @@ async def test_a_payload_that_does_not_fit_is_refused(
 def test_what_is_stored_of_a_request_can_be_read_by_later_releases() -> None:
     stored = b'{"scene":{"received":"2026-03-02T12:00:00Z","source":"web"},"later":1}'
     assert msgspec.json.decode(stored, type=Circumstances).scene.source == "web"
+
+
+async def test_the_newest_are_kept_however_much_is_put_aside(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "SET_ASIDE_MOST", 3)
+    numbers = [await put_of_log(pool, b"\xff") for _ in range(5)]
+    at = await pool.fetchval("SELECT max(at) FROM set_aside")
+    clock = Clock(real_start=EPOCH, virtual_start=EPOCH + (at - wall_clock()))
+    await maintenance.Maintenance(pool, clock, PostgresLog(pool, PARTITIONS)).once()
+    kept = await pool.fetch("SELECT id FROM set_aside ORDER BY id")
+    assert [row["id"] for row in kept] == numbers[-3:]
