@@ -15,6 +15,7 @@ from services.cli.commands import (
     backtest,
     doctor,
     explain,
+    fake_providers,
     graph,
     import_,
     infer,
@@ -67,6 +68,7 @@ for commands in (
     migrate,
     doctor,
     schema,
+    fake_providers,
 ):
     commands.register(app)
 

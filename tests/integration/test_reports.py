@@ -20,6 +20,7 @@ from services.dispatch.receipts.texts.api import report_routes
 from services.dispatch.receipts.texts.readings import read_nhn, read_solapi, read_twilio
 from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.receipts.texts.verify import twilio_signature
+from shared import message
 from shared.event import partition_of
 from tests.conftest import PARTITIONS
 from tests.integration.dispatching import House, until
@@ -63,8 +64,8 @@ async def client(
         yield there
 
 
-def told(code: str, to: str = "01012345678", message: str = "m1") -> list[dict[str, Any]]:
-    data = {"statusCode": code, "to": to, "customFields": {"message_id": message}}
+def told(code: str) -> list[dict[str, Any]]:
+    data = {"statusCode": code, "to": "01012345678", "customFields": {"message_id": "m1"}}
     return [{"eventDataId": "e", "retryCount": 0, "data": data}]
 
 
@@ -120,8 +121,18 @@ async def whole(house: House, name: str, phone: str) -> AsyncIterator[Any]:
 
 @pytest.mark.parametrize("name", ["solapi", "nhn"])
 async def test_who_has_no_kakao_gets_a_text_instead(house: House, name: str) -> None:
-    async with whole(house, name, "+821000000019") as fake:
-        assert await house.decided() == [("sent", None, "sms")]
+    rung: list[object] = []
+
+    def ring(*heard: object) -> None:
+        rung.append(heard)
+        house.ring()
+
+    async with house.pool.acquire() as connection:
+        await connection.add_listener(message.CHANNEL, ring)
+        async with whole(house, name, "+821000000019") as fake:
+            assert await house.decided() == [("sent", None, "sms")]
+        await connection.remove_listener(message.CHANNEL, ring)
+    assert rung
     kinds = ["ATA", "SMS"] if name == "solapi" else ["alimtalk", "sms-sms"]
     assert [taken.kind for taken in fake.taken] == kinds
     row = await house.row()

@@ -6,6 +6,7 @@ hand, or as a test has put on `plan`. Addresses: `nobody@…` or a number that e
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
@@ -36,6 +37,7 @@ class Taken:
     key: str | None = None
     """The idempotency key, or the caller's own reference."""
     fields: dict[str, object] = field(default_factory=dict)
+    at: float = field(default_factory=time.monotonic)
 
 
 def condition_of(address: str) -> Condition:

@@ -12,6 +12,7 @@ from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import REPORT, Attempt, FailedAdapter, Key, Pending
 from services.dispatch.policy import Message, PassedOver
 from services.dispatch.receipts.texts.readings import Refusal, Report
+from shared import message
 from shared.address import address_hash
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.decisions import Reason
@@ -102,6 +103,8 @@ class Reports:
         change = change_after(attempt, Result(outcome), Circumstances(now))
         stored = await store.store_outcomes(connection, REPORT, [change])
         await store.tell_log(connection, stored, self._partitions)
+        if change.decision is None:  # on to the next channel, at once
+            await connection.execute("SELECT pg_notify($1, '')", message.CHANNEL)
         return change.decision if stored else None
 
     async def _close(self, connection: Connection, report: Report, now: datetime) -> None:
@@ -145,7 +148,7 @@ class Reports:
 
 def _attempt(row: Any, adapter: str, now: datetime) -> Attempt:
     """The attempt that waits, with as much as its outcome asks for."""
-    message = Message(
+    waiting = Message(
         id=row["id"],
         journey=row["journey"],
         step=row["step"],
@@ -160,7 +163,7 @@ def _attempt(row: Any, adapter: str, now: datetime) -> Attempt:
         key=Key(row["partition"], row["id"]),
         customer=row["customer"],
         run_id=row["run_id"],
-        message=message,
+        message=waiting,
         template=row["template"],
         context=b"",
         attempts=row["attempts"] - 1,

@@ -1,0 +1,124 @@
+"""All fakes on one port: `/solapi`, `/nhn`, …, and a page that shows what they have taken."""
+
+from collections.abc import Mapping
+from html import escape
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from services.cli.fakes.base import Fake
+from services.cli.fakes.mailers import FakeResend, FakeSendGrid
+from services.cli.fakes.nhn import FakeNhn
+from services.cli.fakes.numbers import ENDINGS, NumberFake
+from services.cli.fakes.solapi import FakeSolapi
+from services.cli.fakes.texters import FakeAligo, FakeTwilio
+
+KEYS: Mapping[str, str] = {
+    "DANGOL_SOLAPI_API_KEY": "fake-solapi-key",
+    "DANGOL_SOLAPI_API_SECRET": "fake-solapi-secret",
+    "DANGOL_SOLAPI_RECEIPTS_TOKEN": "fake-solapi-receipts",
+    "DANGOL_NHN_SMS_APP_KEY": "fake-nhn-app",
+    "DANGOL_NHN_SMS_SECRET_KEY": "fake-nhn-secret",
+    "DANGOL_NHN_KAKAO_APP_KEY": "fake-nhn-app",
+    "DANGOL_NHN_KAKAO_SECRET_KEY": "fake-nhn-secret",
+    "DANGOL_NHN_WEBHOOK_SIGNATURE": "fake-nhn-signature",
+    "DANGOL_ALIGO_API_KEY": "fake-aligo-key",
+    "DANGOL_ALIGO_USER_ID": "fake-aligo-user",
+    "DANGOL_TWILIO_ACCOUNT_SID": "ACfake",
+    "DANGOL_TWILIO_AUTH_TOKEN": "fake-twilio-token",
+    "DANGOL_RESEND_API_KEY": "re_fake",
+    "DANGOL_SENDGRID_API_KEY": "SG.fake",
+}
+"""What nobody could take for a key of a real account."""
+PROVIDERS = ("solapi", "nhn", "aligo", "twilio", "resend", "sendgrid")
+
+
+class Town:
+    def __init__(self, dangol: str) -> None:
+        """`dangol`: where reports go."""
+        keys = KEYS
+        self.fakes: dict[str, Fake] = {
+            "solapi": FakeSolapi(
+                keys["DANGOL_SOLAPI_API_KEY"],
+                keys["DANGOL_SOLAPI_API_SECRET"],
+                keys["DANGOL_SOLAPI_RECEIPTS_TOKEN"],
+            ),
+            "nhn": FakeNhn(
+                keys["DANGOL_NHN_SMS_APP_KEY"],
+                keys["DANGOL_NHN_SMS_SECRET_KEY"],
+                keys["DANGOL_NHN_WEBHOOK_SIGNATURE"],
+            ),
+            "aligo": FakeAligo(keys["DANGOL_ALIGO_API_KEY"], keys["DANGOL_ALIGO_USER_ID"]),
+            "twilio": FakeTwilio(
+                keys["DANGOL_TWILIO_ACCOUNT_SID"], keys["DANGOL_TWILIO_AUTH_TOKEN"]
+            ),
+            "resend": FakeResend(keys["DANGOL_RESEND_API_KEY"]),
+            "sendgrid": FakeSendGrid(keys["DANGOL_SENDGRID_API_KEY"]),
+        }
+        for fake in self.fakes.values():
+            if isinstance(fake, NumberFake):
+                fake.dangol = dangol.rstrip("/")
+
+    def asgi(self) -> Starlette:
+        async def page(_request: Request) -> Response:
+            return HTMLResponse(_page(self.fakes))
+
+        async def sent(_request: Request) -> Response:
+            return JSONResponse(
+                {
+                    name: [{"to": t.to, "kind": t.kind, "text": t.text} for t in fake.taken]
+                    for name, fake in self.fakes.items()
+                }
+            )
+
+        mounts = [
+            Mount(f"/{name}", fake.asgi())  # type: ignore[attr-defined]
+            for name, fake in self.fakes.items()
+        ]
+        return Starlette(routes=[Route("/", page), Route("/__sent", sent), *mounts])
+
+
+def environment(url: str) -> dict[str, str]:
+    """What a Dangol needs to be set to use the fakes at `url`."""
+    addresses = {f"DANGOL_{name.upper()}_BASE_URL": f"{url}/{name}" for name in PROVIDERS}
+    return {**KEYS, **addresses}
+
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}td,th{padding:.3rem .8rem .3rem 0;text-align:left;"
+    "border-top:1px solid #ccc;vertical-align:top}pre{margin:0;white-space:pre-wrap;font:inherit}"
+)
+
+
+def _page(fakes: Mapping[str, Fake]) -> str:
+    taken = sorted(
+        ((t.at, name, t) for name, fake in fakes.items() for t in fake.taken),
+        key=lambda each: each[0],
+        reverse=True,
+    )
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(t.kind)}</td><td>{escape(t.to)}</td>"
+        f"<td><pre>{escape(t.text)}</pre></td></tr>"
+        for _at, name, t in taken[:200]
+    )
+    refused = "".join(
+        f"<p><b>{escape(name)}</b> refused {len(fake.refused)} requests as not signed or keyed"
+        f" right; the last: {escape(fake.refused[-1])}</p>"
+        for name, fake in fakes.items()
+        if fake.refused
+    )
+    endings = "".join(
+        f"<tr><td>…{ending}</td><td>{escape(what)}</td></tr>"
+        for ending, (_fate, what) in ENDINGS.items()
+    )
+    empty = "<p>Nothing yet.</p>" if not rows else ""
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=2>"
+        f"<title>Fake providers</title><style>{_STYLE}</style><h1>Fake providers</h1>"
+        "<p>Nothing leaves this machine. What was taken, newest first:</p>"
+        f"{refused}<table>{rows}</table>{empty}"
+        f"<h2>A number that ends in …</h2><table>{endings}</table></html>"
+    )
