@@ -10,6 +10,7 @@ from shared.channels import CHANNELS
 from shared.sms import hint_for, size_of
 from shared.templates import Template, TemplateInvalid, parse_template, template_name
 
+_VARIABLE = re.compile(r"#\{[^{}\n]{1,40}\}")
 _LIQUID = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
@@ -42,6 +43,8 @@ def read_templates(
             continue
         if country == "KR" and name.channel == "sms":
             _check_carried(file, content.decode(), found)
+        if name.channel == "alimtalk":
+            _check_variables(file, content.decode(), parsed, found)
         if name.key in seen:
             _add(file, f"this and {seen[name.key]} are the same template", "remove one", found)
         else:
@@ -75,6 +78,21 @@ def _check_carried(file: str, text: str, found: list[Problem]) -> None:
                 hint_for(unsendable),
                 code="unsendable",
             )
+
+
+def _check_variables(file: str, text: str, template: Template, found: list[Problem]) -> None:
+    """A registered template's `#{…}` needs its value, or Kakao refuses every such message."""
+    seen: set[str] = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in _VARIABLE.finditer(line):
+            if match[0] not in template.parts and match[0] not in seen:
+                seen.add(match[0])
+                Problems(Source.of(file, text), found).add(
+                    Spot(number, match.start() + 1),
+                    f"`{match[0]}` has no value",
+                    f'add to the front matter: "{match[0]}": "{{{{ … }}}}"',
+                    code="no_value",
+                )
 
 
 def _blank(found: re.Match[str]) -> str:

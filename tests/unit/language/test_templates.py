@@ -336,3 +336,17 @@ def test_what_a_filter_does_not_know_fails(written: str) -> None:
 def test_particles_are_chosen_by_ear(word: str, pair: str, written: str) -> None:
     assert with_particle(word, pair) == written
     assert with_particle(word, "/".join(pair.split("/")[::-1])) == written
+
+
+def test_a_variable_of_a_kakao_template_needs_its_value() -> None:
+    from services.journey.language.problems import Problem
+    from services.journey.language.template_files import read_templates
+
+    parts = '---\ntemplate_code: T1\n"#{이름}": "{{ profile.name }}"\n---\n'
+    text = parts + "#{이름}님, #{주문}\n#{주문}\n"
+    found: list[Problem] = []
+    templates = read_templates({"templates/order/alimtalk.liquid": text.encode()}, found)
+    (problem,) = found
+    assert (problem.line, problem.column, problem.code) == (5, 9, "no_value")
+    assert '"#{주문}": "{{ … }}"' in problem.hint
+    assert set(templates.parsed["order/alimtalk"].parts) == {"template_code", "#{이름}"}
