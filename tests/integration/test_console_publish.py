@@ -324,8 +324,9 @@ async def test_a_plan_says_what_pin_migrate_and_end_would_do(pool: Pool) -> None
         ("wait-2", 1, False),
     ]
     assert (changed.moves, changed.stays, changed.ends) == (2, 1, 3)
-    (warning,) = changed.warnings
+    warning, gone = changed.warnings
     assert warning.startswith("the split `split-1` is `split-2` now, and divides")
+    assert gone.startswith("1 run of version 1 waits at `wait-2`, which is gone")
     assert "give it `id: split-1`" in warning
     assert (other.moves, other.stays, other.ends, other.warnings) == (0, 0, 0, ())
     assert [f.runs for f in other.in_flight] == [1]
