@@ -248,7 +248,7 @@ async def test_an_attempt_under_way_goes_on_to_its_outcome_and_no_further(house:
             [r["partition"] for r in rows], [r["id"] for r in rows], ["ann-42"] * 2, [1] * 2,
             [decision] * 2, [None] * 2, [None] * 2, ["email"] * 2, [wall_clock()] * 2, [None] * 2,
             [None] * 2, [None] * 2, [False] * 2, [None] * 2, [outcome] * 2, [wall_clock()] * 2,
-            ["Zoe"] * 2, ["Zoe"] * 2,
+            ["Zoe"] * 2, ["Zoe"] * 2, [None] * 2,
         ]  # fmt: skip
         told = await house.pool.fetch(sql.CHANGE, "d", "attempting", *columns)
     after = {row["erased"]: row for row in await house.pool.fetch(
