@@ -7,6 +7,7 @@ links. `/c/{token}` counts a click and leads on; `/o/{token}` is a picture of on
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
@@ -41,8 +42,18 @@ class Reception:
     clock: Clock
 
 
+_OTHERS: dict[int | str, dict[str, Any]] = {
+    404: {"description": "A token that this installation did not make"},
+    503: {"description": "Our trouble: nothing has been changed"},
+}
+_LEADS: dict[int | str, dict[str, Any]] = {302: {"description": "To where the template led"}}
+
+
+_DOTS: dict[int | str, dict[str, Any]] = {200: {"content": {"image/gif": {}}}}
+
+
 def door_routes(reception: Reception) -> APIRouter:
-    router = APIRouter(tags=["doors"])
+    router = APIRouter(tags=["doors"], default_response_class=HTMLResponse, responses=_OTHERS)
 
     @router.get("/u/{token}")
     async def preferences(token: str, request: Request) -> Response:
@@ -54,12 +65,14 @@ def door_routes(reception: Reception) -> APIRouter:
         """One-click unsubscribing, and what the page's forms send."""
         return await _stated(reception, token, request)
 
-    @router.api_route("/c/{token}", methods=["GET", "HEAD"])
+    @router.api_route("/c/{token}", methods=["GET", "HEAD"], status_code=302, responses=_LEADS)
     async def click(token: str, request: Request) -> Response:
         """Counts a person's click and leads to where the template led."""
         return await _clicked(reception, token, request)
 
-    @router.api_route("/o/{token}", methods=["GET", "HEAD"])
+    @router.api_route(
+        "/o/{token}", methods=["GET", "HEAD"], response_class=Response, responses=_DOTS
+    )
     async def opening(token: str, request: Request) -> Response:
         """Counts an opening."""
         return await _opened(reception, token, request)

@@ -73,7 +73,7 @@ async def _fetched(url: str) -> bytes:
 def receipt_routes(receipts: Receipts, desk: Desk, clock: Clock) -> APIRouter:
     router = APIRouter(tags=["receipts"])
 
-    @router.post("/receipts/{channel}")
+    @router.post("/receipts/{channel}", include_in_schema=False)
     async def take(channel: Annotated[str, Path(examples=["email"])], request: Request) -> Response:
         """What a provider reports of messages it has taken."""
         if channel != "email":
