@@ -100,21 +100,25 @@ def _example(schema: Schema, schemas: Mapping[str, Schema]) -> str:
     return f"<pre>{escape(text)}</pre>"
 
 
-def _sample(schema: Schema, schemas: Mapping[str, Schema]) -> Any:
-    """A value such as the schema describes, from its examples where it has any."""
+def _sample(schema: Schema, schemas: Mapping[str, Schema], within: tuple[str, ...] = ()) -> Any:
+    """A value such as the schema describes, from its examples where it has any.
+
+    `within` names the schemas around it: one that holds itself is shown once.
+    """
     if schema.get("examples"):
         return schema["examples"][0]
     if "$ref" in schema:
-        return _sample(schemas[schema["$ref"].rsplit("/", 1)[1]], schemas)
+        name = schema["$ref"].rsplit("/", 1)[1]
+        return "…" if name in within else _sample(schemas[name], schemas, (*within, name))
     if "anyOf" in schema:
-        return _sample(schema["anyOf"][0], schemas)
+        return _sample(schema["anyOf"][0], schemas, within)
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if schema.get("type") == "object":
         fields = schema.get("properties", {})
-        return {name: _sample(field, schemas) for name, field in fields.items()}
+        return {name: _sample(field, schemas, within) for name, field in fields.items()}
     if schema.get("type") == "array":
-        return [_sample(schema.get("items", {}), schemas)]
+        return [_sample(schema.get("items", {}), schemas, within)]
     if schema.get("format") == "date-time":
         return "2026-03-02T12:00:00Z"
     return {"integer": 0, "boolean": False, "string": "…"}.get(str(schema.get("type")))

@@ -122,7 +122,7 @@ BODIES: dict[str, tuple[bytes, set[int]]] = {
     "a gzip bomb in a gzip bomb": (gzip.compress(gzip.compress(b" " * 50_000_000)), {400, 413}),
     "gzip that breaks off": (gzip.compress(json.dumps(TRACK).encode())[:-6], {400}),
     "a thousand gzip members": (gzip.compress(b" ") * 1000, {400}),
-    "raw deflate": (zlib.compress(json.dumps(TRACK).encode()), {400}),
+    "raw deflate": (zlib.compress(json.dumps(TRACK).encode()), {200}),
 }  # fmt: skip
 
 

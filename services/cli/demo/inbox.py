@@ -28,7 +28,7 @@ class Mail:
     file: Path
 
 
-@dataclass(slots=True)
+@dataclass  # no slots: aiosmtpd reads every attribute, at which early 3.11 releases stumble
 class Inbox:
     """`mails` by Message-ID; `copies` counts how often each arrived."""
 
