@@ -20,11 +20,13 @@ import pytest
 from services.console import erasures
 from services.console.publish import Status, set_status
 from services.journey.core.effects import MakeCall, QueueMessage
+from services.journey.core.state import State
 from services.journey.library import Library
 from shared.clock import Clock, wall_clock
 from shared.db.connect import Pool
 from shared.db.installation import installation_key
 from shared.db.wakeups import Wakeups
+from shared.erasure import hash_of_customer
 from shared.errors import DangolError, Unavailable
 from shared.event import Event, decode
 from shared.log.postgres import CHANNEL
@@ -234,6 +236,11 @@ async def modelled(house: House) -> dict[str, Any]:
     for record in await house.records():
         name = decode(record.payload, record.received_at).customer
         models.setdefault(name, Alone(book, name)).record(record)
+    # What is told to an erased customer's hash may change nothing: then there is no row.
+    fresh = without_timers(State(needs=book.needs.id))
+    for name in {hash_of_customer(name, key) for name in models} & models.keys():
+        if without_timers(models[name].customer.state) == fresh:
+            del models[name]
     counts: Counter[tuple[str, int, str, str]] = Counter()
     for model in models.values():
         model.tick(house.end)

@@ -33,6 +33,7 @@ VALUES ($1, 'marketing', 'unsubscribed', $2) ON CONFLICT DO NOTHING
 _SENT = """
 SELECT run_id, journey, step, channel, decided_at FROM messages
 WHERE partition = $1 AND id = $2 AND decision IN ('sent', 'unknown')
+  AND erased IS NOT TRUE
 """
 
 

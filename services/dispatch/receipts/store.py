@@ -12,7 +12,7 @@ from shared.log import outbox
 
 _MESSAGE = """
 SELECT customer, run_id, journey, step, channel FROM messages
-WHERE id = $1 AND partition = ANY (SELECT id FROM partitions)
+WHERE id = $1 AND partition = ANY (SELECT id FROM partitions) AND erased IS NOT TRUE
 """
 _CLOSE = """
 INSERT INTO suppressions (address_hash, scope, reason, at) VALUES ($1, $2, $3, $4)
