@@ -44,6 +44,22 @@ def _secret(text: str, name: str) -> bytes:
     return secret
 
 
+def is_signed(
+    secrets: Iterable[bytes], message_id: bytes, stamp: bytes, body: bytes, given: bytes
+) -> bool:
+    """Whether one of the signatures given (`v1,… v1,…`) is made with one of the secrets.
+
+    How old `stamp` may be is for the caller to say.
+    """
+    signed = b".".join((message_id, stamp, body))
+    found = [s for s in given.split() if s.startswith(b"v1,")]
+    return any(
+        hmac.compare_digest(b"v1," + base64.b64encode(hmac.digest(secret, signed, sha256)), each)
+        for secret in secrets
+        for each in found
+    )
+
+
 def headers(secrets: Iterable[bytes], message_id: str, second: int, body: bytes) -> dict[str, str]:
     """The three headers; `second` is real time, in seconds since 1970."""
     signed = f"{message_id}.{second}.".encode() + body

@@ -16,6 +16,7 @@ from services.cli.event_log import open_log
 from shared import call, keys, message, workspace_store
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool, open_pool
+from shared.db.installation import partition_count
 from shared.db.migrate import migrate
 from shared.db.wakeups import Wakeups
 from shared.errors import ConfigurationError
@@ -64,7 +65,7 @@ async def open_foundation(
     await migrate(dsn, settings.partitions)
     pool = await open_pool(dsn, size=pool_size, name=name)
     try:
-        partitions = await pool.fetchval("SELECT value::int FROM meta WHERE key = 'partitions'")
+        partitions = await partition_count(pool)
         clock = REAL if kafka is not None else await _clock(pool, speed)
         async with open_log(kafka, pool, clock, partitions) as log:
             yield Foundation(

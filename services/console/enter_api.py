@@ -18,6 +18,7 @@ from services.console.models import Failure
 from services.console.reading import reading
 from services.console.views import flows_of
 from shared.db.connect import unavailable_when_lost
+from shared.db.installation import partition_count
 from shared.errors import Conflict, NotFound
 from shared.event import Event, enter_event
 from shared.log import outbox
@@ -108,7 +109,5 @@ async def _append(here: Console, events: list[Event]) -> None:
         here.pool.acquire() as connection,
         connection.transaction(),
     ):
-        partitions = await connection.fetchval(
-            "SELECT value::int FROM meta WHERE key = 'partitions'"
-        )
+        partitions = await partition_count(connection)
         await outbox.put(connection, events, partitions)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
-from shared.db.installation import installation_key
+from shared.db.installation import installation_key, partition_count
 from shared.erasure import LOG_RETENTION, hash_of_customer
 from shared.errors import NotFound
 from shared.event import erase_event, partition_of
@@ -80,9 +80,7 @@ async def ask(pool: Pool, customer: str, by: str, clock: Clock) -> Erasure:
     """Raises Unavailable; then nothing has been asked for."""
     request = f"erasure-{uuid4().hex}"
     async with unavailable_when_lost(), pool.acquire() as connection, connection.transaction():
-        partitions = await connection.fetchval(
-            "SELECT value::int FROM meta WHERE key = 'partitions'"
-        )
+        partitions = await partition_count(connection)
         customer = await belongs_to(connection, customer, partitions)
         others = await linked_ids(connection, customer)
         at = clock.at(await connection.fetchval("SELECT clock_timestamp()"))

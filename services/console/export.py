@@ -9,6 +9,7 @@ from services.console.erasures import belongs_to, linked_ids
 from services.journey.core.state import State, unpack
 from shared import message
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.installation import partition_count
 from shared.errors import NotFound
 from shared.event import partition_of
 
@@ -52,9 +53,7 @@ async def export(pool: Pool, customer: str) -> AsyncIterator[bytes]:
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        partitions: int = await connection.fetchval(
-            "SELECT value::int FROM meta WHERE key = 'partitions'"
-        )
+        partitions = await partition_count(connection)
         customer = await belongs_to(connection, customer, partitions)
         row = await connection.fetchrow(
             "SELECT traits, state FROM customers WHERE partition = $1 AND id = $2",

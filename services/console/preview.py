@@ -12,7 +12,7 @@ from shared.local_time import zone_of
 from shared.message import MessageContext
 from shared.sms import SmsSize, hint_for, size_of
 from shared.templates import Rendered, Template, TemplateFailed, choose, render
-from shared.templates.names import names_of
+from shared.templates.names import locale_of, message_names, names_of
 
 CLIPPED_AT = 102_400
 """Bytes of HTML behind which Gmail cuts a mail off, as senders report; Google names no figure."""
@@ -45,9 +45,9 @@ def preview(
     """
     parts = _parts(sample)
     profile = parts["profile"]
-    template = _template(workspace, name, channel, locale or _text(profile.get("locale")))
+    language = workspace.settings.locale
+    template = _template(workspace, name, channel, locale or locale_of(profile, language))
     zone = zone_of(profile.get("timezone"), workspace.settings.zone())
-    written = template.name.locale or workspace.settings.locale or ""
     journey = parts["journey"]
     names = names_of(
         MessageContext(
@@ -59,7 +59,7 @@ def preview(
         ),
         profile=profile,
         journey=str(journey.get("id", "preview")),
-        message={"id": "preview", "channel": channel, "locale": written, "timezone": zone.key},
+        message=message_names(template, "preview", channel, zone, language),
         now=now,
         unsubscribe_url="https://example.com/u/preview",
         preferences_url="https://example.com/u/preview/preferences",
@@ -90,7 +90,7 @@ def _parts(sample: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _template(workspace: Workspace, name: str, channel: str, locale: str | None) -> Template:
-    found = choose(workspace.templates, name, channel, locale or workspace.settings.locale)
+    found = choose(workspace.templates, name, channel, locale)
     if found is not None:
         return found
     names = {template.name.name for template in workspace.templates.values()}
@@ -131,7 +131,3 @@ def _odd(rendered: Rendered, channel: str, size: SmsSize | None) -> list[str]:
     if rendered.html and length > CLIPPED_AT:
         warnings.append(f"the mail has {length:,} bytes; Gmail clips mails of more than 102 KB")
     return warnings
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -17,6 +17,7 @@ from services.journey.language.problems import nearest
 from shared import message
 from shared.channels import CHANNELS
 from shared.db.connect import Connection, unavailable_when_lost
+from shared.db.installation import partition_count
 from shared.errors import BadInput, Conflict
 from shared.event import partition_of
 from shared.ids import derived_id
@@ -94,9 +95,7 @@ async def send(wish: Wish, here: Here, _caller: Operator, key: Key) -> Queued:
         )
         if await _is_made(connection, message_id, wish, context):
             return Queued(id=message_id, created=False)
-        partitions = await connection.fetchval(
-            "SELECT value::int FROM meta WHERE key = 'partitions'"
-        )
+        partitions = await partition_count(connection)
         partition = partition_of(wish.customer, partitions)
         await connection.execute(
             _PUT,

@@ -16,6 +16,7 @@ from services.ingest.limits import MAX_EVENT_BYTES
 from services.ingest.live import judge_of
 from services.ingest.normalise import Scene
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.installation import partition_count
 from shared.errors import BadInput, NotFound
 from shared.event import Event
 from shared.log import outbox
@@ -138,9 +139,7 @@ async def replay(
         if content.record.replayed_at is not None and payload is None:
             return Replayed(number, ())
         events = understood(content, payload, await newest_judge(connection))
-        partitions: int = await connection.fetchval(
-            "SELECT value::int FROM meta WHERE key = 'partitions'"
-        )
+        partitions = await partition_count(connection)
         await outbox.put(connection, events, partitions)
         await connection.execute(_MARK, number, now, by)
     return Replayed(number, tuple(event.id for event in events))

@@ -12,7 +12,7 @@ from services.dispatch.workspace import Workspace
 from shared import message
 from shared.local_time import zone_of
 from shared.templates import Rendered, TemplateFailed, choose, render
-from shared.templates.names import names_of
+from shared.templates.names import locale_of, message_names, names_of
 
 
 class Finished(NamedTuple):
@@ -34,15 +34,13 @@ def render_message(
 
     Without `links` (no public address is known) there is no way to unsubscribe and no tracking.
     """
-    stated = pending.traits.get("locale")
-    locale = stated if isinstance(stated, str) and stated else workspace.settings.locale
+    language = workspace.settings.locale
+    locale = locale_of(pending.traits, language)
     template = choose(workspace.templates, pending.template, channel, locale)
     if template is None:
         raise TemplateFailed(f"templates/{pending.template} has no file for {channel}")
     zone = zone_of(pending.traits.get("timezone"), workspace.zone)
-    # A file without a locale is in the workspace's language, whatever the customer's may be.
-    written = template.name.locale or workspace.settings.locale or ""
-    own = {"id": pending.key.id, "channel": channel, "locale": written, "timezone": zone.key}
+    own = message_names(template, pending.key.id, channel, zone, language)
     try:
         context = message.unpack(pending.context)
     except msgspec.MsgspecError as error:

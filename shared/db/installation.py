@@ -2,12 +2,19 @@
 
 from secrets import token_hex
 
-from shared.db.connect import Connection
+from shared.db.connect import Connection, Pool
 
 _MAKE_KEY = """
 INSERT INTO meta (key, value) VALUES ('address_key', to_jsonb($1::text)) ON CONFLICT DO NOTHING
 """
+_PARTITIONS = "SELECT value::int FROM meta WHERE key = 'partitions'"
 _KEY = "SELECT value #>> '{}' FROM meta WHERE key = 'address_key'"
+
+
+async def partition_count(connection: "Connection | Pool") -> int:
+    """How many partitions this installation has, for good."""
+    count: int = await connection.fetchval(_PARTITIONS)
+    return count
 
 
 async def installation_key(connection: Connection) -> bytes:

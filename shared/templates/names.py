@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from shared.message import MessageContext
+from shared.templates.template import Template
 
 KNOWN = frozenset(
     {
@@ -27,6 +29,21 @@ FIELDS = {
 """All that these names hold."""
 
 
+def locale_of(profile: Mapping[str, Any], default: str | None) -> str | None:
+    """The language that a customer is written to in: her own, else the workspace's."""
+    stated = profile.get("locale")
+    return stated if isinstance(stated, str) and stated else default
+
+
+def message_names(
+    template: Template, message_id: str, channel: str, zone: ZoneInfo, default: str | None
+) -> dict[str, str]:
+    """`message`. A file without a locale is in the workspace's language (`default`), whatever the
+    customer's may be."""
+    written = template.name.locale or default or ""
+    return {"id": message_id, "channel": channel, "locale": written, "timezone": zone.key}
+
+
 def names_of(
     context: MessageContext,
     *,
@@ -37,7 +54,7 @@ def names_of(
     unsubscribe_url: str = "",
     preferences_url: str = "",
 ) -> dict[str, Any]:
-    """`message`: id, channel, and the locale and time zone that filters write for.
+    """`message` is what `message_names` makes: filters write for its locale and time zone.
 
     The names of `with:` never hide one of the language's own.
     """

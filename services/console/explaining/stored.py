@@ -13,6 +13,7 @@ from services.dispatch.policy import PassedOver
 from services.journey import published
 from services.journey.core.state import State, unpack
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.installation import partition_count
 from shared.decisions import Reason
 from shared.errors import NotFound
 from shared.event import Event, partition_of
@@ -101,9 +102,7 @@ async def read(pool: Pool, customer: str, journey: str | None) -> Stored:
 async def _read(
     connection: Connection, customer: str, journey: str, status: str, since: datetime | None
 ) -> Stored:
-    partitions: int = await connection.fetchval(
-        "SELECT value::int FROM meta WHERE key = 'partitions'"
-    )
+    partitions = await partition_count(connection)
     owner = await belongs_to(connection, customer, partitions)
     row = await connection.fetchrow(
         "SELECT traits, state FROM customers WHERE partition = $1 AND id = $2",

@@ -7,12 +7,9 @@ picture shows what runs.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from services.console.graph.wording import Language, Names, describe, trigger_lines
+from services.console.graph.wording import Language, Names, Shape, describe, trigger_lines
 from services.journey.core.flow import Branch, Exit, Flow, Repeat, Split, Step, WaitFor
-
-Shape = Literal["start", "wait", "send", "choice", "action", "end"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from services.journey.core.flow import (
 from shared.call import host_of
 from shared.workspace import duration_text
 
-__all__ = ["Language", "Names", "describe", "trigger_lines"]
+__all__ = ["Language", "Names", "Shape", "describe", "trigger_lines"]
 
 Shape = Literal["start", "wait", "send", "choice", "action", "end"]
 

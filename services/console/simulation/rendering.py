@@ -8,7 +8,7 @@ from typing import Any
 from services.journey.core.effects import QueueMessage
 from shared.local_time import zone_of
 from shared.templates import Template, TemplateFailed, choose, render
-from shared.templates.names import names_of
+from shared.templates.names import locale_of, message_names, names_of
 from shared.workspace import WorkspaceSettings
 
 _HARMLESS = frozenset({"default", "escape", "upcase", "downcase", "capitalize", "strip"})
@@ -25,25 +25,19 @@ class Rendering:
     def fails(
         self, queued: QueueMessage, channel: str, traits: Mapping[str, Any], now: datetime
     ) -> bool:
-        stated = traits.get("locale")
-        locale = stated if isinstance(stated, str) and stated else self.settings.locale
+        language = self.settings.locale
+        locale = locale_of(traits, language)
         template = choose(self.templates, queued.template, channel, locale)
         if template is None:
             return True
         if not self._asked(template):
             return False
         zone = zone_of(traits.get("timezone"), self.settings.zone())
-        written = template.name.locale or self.settings.locale or ""
         names = names_of(
             queued.context,
             profile=traits,
             journey=queued.journey,
-            message={
-                "id": queued.id,
-                "channel": channel,
-                "locale": written,
-                "timezone": zone.key,
-            },
+            message=message_names(template, queued.id, channel, zone, language),
             now=now,
             unsubscribe_url=_LINK,
             preferences_url=_LINK,

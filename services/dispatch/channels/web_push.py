@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.provider import Answer, meaning_of_status, required
-from services.dispatch.outbound.client import OutboundClient, Refused, Unreachable
+from services.dispatch.outbound.client import OutboundClient, Refused, Unreachable, private_hosts
 from shared.errors import ConfigurationError
 from shared.ids import derived_id
 
@@ -188,6 +188,6 @@ def create(setup: Setup) -> Adapter:
     """Raises ConfigurationError."""
     (text,) = required(setup, "web_push", _SECRET)
     vapid = vapid_of(text, setup.settings.options.get("subject"))
-    private = [h for h in setup.environment.get("DANGOL_PRIVATE_HOSTS", "").split(",") if h]
+    private = private_hosts(setup.environment)
     client = OutboundClient(private, connections=setup.concurrency)
     return WebPushAdapter(client, vapid, setup.timeout)

@@ -15,7 +15,7 @@ import msgspec
 
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.provider import Answer, meaning_of_status, required
-from services.dispatch.outbound.client import OutboundClient, Refused, Unreachable
+from services.dispatch.outbound.client import OutboundClient, Refused, Unreachable, private_hosts
 from shared.errors import ConfigurationError
 from shared.standard_webhooks import headers, read_secrets
 
@@ -88,6 +88,6 @@ def create(setup: Setup) -> Adapter:
             hint="write `url: https://…` under channels: webhook: in dangol.yaml",
         )
     (secret,) = required(setup, "webhook", _SECRET)
-    private = [h for h in setup.environment.get("DANGOL_PRIVATE_HOSTS", "").split(",") if h]
+    private = private_hosts(setup.environment)
     client = OutboundClient(private, connections=setup.concurrency)
     return WebhookAdapter(client, url, read_secrets(secret, _SECRET), setup.timeout)

@@ -53,6 +53,11 @@ async def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+def private_hosts(environment: Mapping[str, str]) -> list[str]:
+    """`DANGOL_PRIVATE_HOSTS`, for adapters, which are made from the environment."""
+    return [host for host in environment.get("DANGOL_PRIVATE_HOSTS", "").split(",") if host]
+
+
 class OutboundClient:
     def __init__(
         self,

@@ -3,15 +3,13 @@
 The signature is that of Standard Webhooks under other header names, over the raw body.
 """
 
-import base64
-import hmac
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, Literal
 
 import msgspec
 
 from services.dispatch.receipts.report import NotTheirs, Outcome, Report
+from shared.standard_webhooks import is_signed
 
 _OLDEST = 300
 _OUTCOMES: Mapping[str, Outcome] = {
@@ -64,10 +62,6 @@ def _check(headers: Mapping[str, str], body: bytes, secrets: tuple[bytes, ...], 
     stamp, name = headers.get("svix-timestamp", ""), headers.get("svix-id", "")
     if not stamp.isdecimal() or abs(now - int(stamp[:15])) > _OLDEST:
         raise NotTheirs("the request is not of these minutes")
-    signed = f"{name}.{stamp}.".encode() + body
-    given = headers.get("svix-signature", "").split(" ")
-    for secret in secrets:
-        expected = "v1," + base64.b64encode(hmac.digest(secret, signed, sha256)).decode()
-        if any(hmac.compare_digest(expected.encode(), each.encode()) for each in given):
-            return
-    raise NotTheirs("the signature does not fit")
+    given = headers.get("svix-signature", "").encode()
+    if not is_signed(secrets, name.encode(), stamp.encode(), body, given):
+        raise NotTheirs("the signature does not fit")
