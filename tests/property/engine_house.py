@@ -13,7 +13,7 @@ import msgspec
 
 from services.console.publish import apply
 from services.journey.core.decide import next_due
-from services.journey.core.state import Customer, pack, unpack
+from services.journey.core.state import Customer, unpack
 from services.journey.library import Library
 from services.journey.partition import Engine, PartitionOwner
 from services.journey.store import Store
@@ -24,6 +24,7 @@ from shared.event import answer_event, outcome_event, receipt_event
 from shared.log.outbox import Relay
 from shared.log.port import Record
 from shared.log.postgres import PostgresLog, PostgresLogReader
+from shared.message import unpack as unpack_context
 from tests.conftest import PARTITIONS
 
 _SETTINGS = """
@@ -264,7 +265,7 @@ class House:
         return {
             "traits": {row["id"]: in_order(row["traits"]) for row in customers},
             "state": {row["id"]: without_timers(unpack(row["state"])) for row in customers},
-            "messages": {tuple(row) for row in messages},
+            "messages": {(*tuple(row)[:-1], context_in_order(row["context"])) for row in messages},
             "calls": {tuple(row)[:-1] for row in calls},
             "withdrawn calls": {row["id"] for row in calls if row["outcome"] == "dropped"},
             "withdrawn": {row["id"] for row in withdrawn},
@@ -282,7 +283,15 @@ def in_order(traits: dict[str, Any]) -> bytes:
 
 
 def without_timers(state: Any) -> bytes:
-    return pack(msgspec.structs.replace(state, armed_at=None))
+    """Names within events have no order, since some were read from jsonb; what was seen has one."""
+    rest = msgspec.structs.replace(state, armed_at=None, seen={})
+    seen = msgspec.msgpack.encode(list(state.seen.items()))
+    return msgspec.msgpack.encode(rest, order="deterministic") + seen
+
+
+def context_in_order(packed: bytes) -> bytes:
+    """What a message's template may read, for the same reason."""
+    return msgspec.msgpack.encode(unpack_context(packed), order="deterministic")
 
 
 def differences(model: dict[str, Any], stored: dict[str, Any]) -> Sequence[str]:

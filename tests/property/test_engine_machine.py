@@ -33,7 +33,15 @@ from shared.log.postgres import CHANNEL
 from shared.message import MessageContext
 from shared.message import pack as pack_context
 from tests.conftest import PARTITIONS
-from tests.property.engine_house import CODES, House, Node, differences, in_order, without_timers
+from tests.property.engine_house import (
+    CODES,
+    House,
+    Node,
+    context_in_order,
+    differences,
+    in_order,
+    without_timers,
+)
 from tests.property.engine_journeys import MINUTE, NAMES, SOURCES, Input
 from tests.property.engine_model import Alone, shown
 
@@ -252,7 +260,10 @@ async def modelled(house: House) -> dict[str, Any]:
         "traits": {name: in_order(told.traits) for name, told, _ in each},
         "state": {name: without_timers(model.customer.state) for name, model in models.items()},
         "messages": {
-            (name, m.journey, m.step, m.id, m.run_id, m.held_out, m.at, pack_context(m.context))
+            (
+                *(name, m.journey, m.step, m.id, m.run_id, m.held_out, m.at),
+                context_in_order(pack_context(m.context)),
+            )
             for name, m in held
             if isinstance(m, QueueMessage)
         },
