@@ -16,6 +16,7 @@ from services.cli.log_checkup import check_log
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from services.dispatch.pauses import hear
+from services.ingest import webhook
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
 from shared.db.migrate import HEAD, revision_on
@@ -24,7 +25,7 @@ from shared.errors import ConfigurationError, DangolError
 from shared.log.kafka_settings import kafka_settings
 from shared.settings import Settings
 from shared.standard_webhooks import read_secrets
-from shared.workspace import ChannelSettings
+from shared.workspace import ChannelSettings, WebhookSource
 from shared.workspace_store import Published, newest
 
 _ROOM = 2**30
@@ -183,6 +184,19 @@ async def _workspace(
     yield Finding("workspace", "ok", f"revision {published.revision}, {journeys}")
     for name, channel in sorted(published.settings.channels.items()):
         yield await check_channel(name, channel, environment)
+    for name, source in sorted(published.settings.sources.items()):
+        yield check_source(name, source, environment)
+
+
+def check_source(name: str, source: WebhookSource, environment: Mapping[str, str]) -> Finding:
+    """Whether deliveries of this sender can be verified; without a secret each is refused."""
+    check = f"source {name}"
+    try:
+        secrets = webhook.secrets_of(name, source, environment)
+    except ConfigurationError as error:
+        return Finding.of(check, error)
+    known = "one secret" if len(secrets) == 1 else f"{len(secrets)} secrets, while one is changed"
+    return Finding(check, "ok", f"its deliveries are verified with {known}")
 
 
 async def check_channel(

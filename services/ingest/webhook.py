@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -148,16 +148,3 @@ def _decoded(text: bytes, encoding: str) -> bytes | None:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
-
-
-def missing_secrets(
-    sources: Mapping[str, WebhookSource], environment: Mapping[str, str]
-) -> Sequence[ConfigurationError]:
-    """What an operator has still to set."""
-    found = []
-    for name, settings in sources.items():
-        try:
-            secrets_of(name, settings, environment)
-        except ConfigurationError as error:
-            found.append(error)
-    return found

@@ -1,6 +1,7 @@
 """The command at work: on the database directly, and over the API of a running console."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -299,19 +300,27 @@ async def test_the_doctor_looks_at_everything_and_says_what_to_mend(
 ) -> None:
     (folder / "workspace/dangol.yaml").write_text(
         'channels:\n  email: {adapter: smtp, from: "a@shop.example"}\n  sms: {adapter: log}\n'
+        "sources:\n  shop-platform: {signature: standard, event: {name: Order}, customer: id}\n"
     )
     await run("apply", "workspace", **database)
     first = await run("doctor", **database)
     assert first.status == 1
+    assert "fail  source shop-platform" in first.out
+    assert "DANGOL_WEBHOOK_SHOP_PLATFORM_SECRET is not set" in first.out
     assert "fail  channel email" in first.out
     assert "DANGOL_SMTP_URL is not set" in first.out
     assert "ok    channel sms" in first.out
     smtp = f"smtp://user:secret@127.0.0.1:{silent_port()}"
     environment = {**database, "DANGOL_SMTP_URL": smtp, "DANGOL_WRITE_KEY": "x"}
+    environment["DANGOL_WEBHOOK_SHOP_PLATFORM_SECRET"] = (
+        f"whsec_{base64.b64encode(b'k' * 32).decode()}"
+    )
     second = await run("doctor", **environment)
     assert second.status == 1
     assert "cannot be used" in second.out
-    assert "secret" not in second.out + second.err
+    assert "user:secret" not in second.out + second.err
+    assert "ok    source shop-platform" in second.out
+    assert "whsec_" not in second.out + second.err
     assert "DANGOL_WRITE_KEY is no setting" in second.out
     assert "is it DANGOL_WRITE_KEYS?" in second.out
 
