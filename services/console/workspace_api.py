@@ -18,6 +18,7 @@ from services.console.models import (
     WorkspaceAnswer,
 )
 from services.console.reading import reading
+from shared.bodies import bounded
 from shared.db.connect import unavailable_when_lost
 from shared.errors import BadInput
 
@@ -92,13 +93,11 @@ async def newest(here: Here, _caller: Viewer) -> WorkspaceAnswer:
 
 
 async def _files(request: Request) -> dict[str, bytes]:
-    body = bytearray()
     try:
         async with asyncio.timeout(_BODY_WITHIN):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MOST_ZIPPED:
-                    raise TooLarge(f"the zip is larger than {MOST_ZIPPED // 2**20} MiB")
+            body = await bounded(request.stream(), MOST_ZIPPED)
     except TimeoutError as error:
         raise BadInput("the body took too long to arrive") from error
-    return await asyncio.to_thread(read_zip, bytes(body))
+    if body is None:
+        raise TooLarge(f"the zip is larger than {MOST_ZIPPED // 2**20} MiB")
+    return await asyncio.to_thread(read_zip, body)

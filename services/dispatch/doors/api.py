@@ -20,6 +20,7 @@ from services.dispatch.doors.pages import HEADERS, notice_page, preference_page
 from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.doors.tracking import is_machine
 from services.dispatch.doors.wording import WORDS, Language
+from shared.bodies import bounded
 from shared.clock import Clock
 from shared.errors import Unavailable
 
@@ -150,12 +151,8 @@ async def _stated(reception: Reception, token: str, request: Request) -> Respons
 
 
 async def _form(request: Request) -> dict[str, list[str]]:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_FORM:
-            return {}
-    return parse_qs(body.decode("utf-8", "replace"), max_num_fields=100)
+    body = await bounded(request.stream(), _LONGEST_FORM)
+    return parse_qs((body or b"").decode("utf-8", "replace"), max_num_fields=100)
 
 
 async def _clicked(reception: Reception, token: str, request: Request) -> Response:
@@ -187,8 +184,6 @@ async def _receipt(
         if machine:
             return
         details = {"url": content.url} if isinstance(content, Click) else None
-        await reception.doors.receipt(
-            content.customer, content.message_id, message, outcome, now, details
-        )
+        await reception.doors.receipt(message, outcome, now, details)
     except Unavailable:
         logger.warning("a receipt could not be kept", action="receipt_unavailable", outcome=outcome)

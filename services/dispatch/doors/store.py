@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from services.dispatch.doors.links import Leave
+from services.dispatch.receipts.sent import Sent, receipt_of, sent_of
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.owners import owner_of
-from shared.event import Event, partition_of, receipt_event
+from shared.event import Event, partition_of
 from shared.ids import derived_id
 from shared.log import outbox
 
@@ -31,7 +32,7 @@ INSERT INTO suppressions (address_hash, scope, reason, at)
 VALUES ($1, 'marketing', 'unsubscribed', $2) ON CONFLICT DO NOTHING
 """
 _SENT = """
-SELECT run_id, journey, step, channel, decided_at FROM messages
+SELECT id, customer, run_id, journey, step, channel, decided_at FROM messages
 WHERE partition = $1 AND id = $2 AND decision IN ('sent', 'unknown')
   AND erased IS NOT TRUE
 """
@@ -45,17 +46,6 @@ class Statement:
     granted: bool
     wording: str
     """The words beside what was ticked or pressed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that has been sent, as receipts name it."""
-
-    run_id: str
-    journey: str
-    step: str
-    channel: str
-    sent_at: datetime | None
 
 
 class Doors:
@@ -134,34 +124,13 @@ class Doors:
         """Raises Unavailable."""
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             row = await connection.fetchrow(_SENT, self._partition(customer), message_id)
-        if row is None:
-            return None
-        return Sent(row["run_id"], row["journey"], row["step"], row["channel"], row["decided_at"])
+        return None if row is None else sent_of(row)
 
     async def receipt(
-        self,
-        customer: str,
-        message_id: str,
-        message: Sent,
-        outcome: str,
-        now: datetime,
-        details: Mapping[str, Any] | None = None,
+        self, message: Sent, outcome: str, now: datetime, details: Mapping[str, Any] | None = None
     ) -> None:
         """Tell the log of a message's first click or opening. Raises Unavailable."""
-        event = receipt_event(
-            receipt_id=f"{message_id}:{outcome}",
-            customer=customer,
-            at=now,
-            outcome=outcome,
-            channel=message.channel,
-            message={
-                "message_id": message_id,
-                "run_id": message.run_id,
-                "journey": message.journey,
-                "step": message.step,
-            },
-            details=details,
-        )
+        event = receipt_of(message, outcome, now, details)
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             await outbox.put(connection, [event], self._partitions)
 

@@ -11,11 +11,13 @@ from typing import Annotated
 import httpx
 import structlog
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from services.dispatch.receipts import resend, sendgrid, ses
+from services.dispatch.receipts.answers import refused
 from services.dispatch.receipts.report import NotTheirs, Report
 from services.dispatch.receipts.store import Receipts
+from shared.bodies import bounded
 from shared.clock import Clock
 from shared.errors import ConfigurationError, NotFound, Unavailable
 from shared.standard_webhooks import read_secrets
@@ -78,26 +80,19 @@ def receipt_routes(receipts: Receipts, desk: Desk, clock: Clock) -> APIRouter:
         """What a provider reports of messages it has taken."""
         if channel != "email":
             raise NotFound(f"no provider reports on the channel {channel[:40]}")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LONGEST:
-                return _refused(413, "too_large", "a report has at most 1,000,000 bytes")
+        body = await bounded(request.stream(), _LONGEST)
+        if body is None:
+            return refused(413, "too_large", "a report has at most 1,000,000 bytes")
         try:
-            reports = await desk.read(request.headers, bytes(body))
+            reports = await desk.read(request.headers, body)
             await receipts.keep(reports, clock.now())
         except NotTheirs as error:
-            return _refused(401, "not_theirs", str(error))
+            return refused(401, "not_theirs", str(error))
         except ConfigurationError as error:
             logger.warning("a report cannot be checked", action="receipt_unchecked", why=str(error))
-            return _refused(503, "not_configured", str(error))
+            return refused(503, "not_configured", str(error))
         except Unavailable:
-            return _refused(503, "unavailable", "the database is away")
+            return refused(503, "unavailable", "the database is away")
         return Response(status_code=204)
 
     return router
-
-
-def _refused(status: int, code: str, message: str) -> Response:
-    headers = {"Retry-After": "30"} if status == 503 else None
-    return JSONResponse({"code": code, "message": message}, status_code=status, headers=headers)

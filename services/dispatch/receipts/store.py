@@ -5,13 +5,14 @@ from datetime import datetime
 
 from services.dispatch import metrics, store
 from services.dispatch.receipts.report import Report
+from services.dispatch.receipts.sent import receipt_of, sent_of
 from shared.address import address_hash, email_address
 from shared.db.connect import Connection, Pool, unavailable_when_lost
-from shared.event import Event, receipt_event
+from shared.event import Event
 from shared.log import outbox
 
 _MESSAGE = """
-SELECT customer, run_id, journey, step, channel FROM messages
+SELECT id, customer, run_id, journey, step, channel, decided_at FROM messages
 WHERE id = $1 AND partition = ANY (SELECT id FROM partitions) AND erased IS NOT TRUE
 """
 _CLOSE = """
@@ -48,17 +49,6 @@ class Receipts:
         row = await connection.fetchrow(_MESSAGE, report.message_id)
         if row is None:
             return None  # erased, or of another installation
-        metrics.RECEIPTS.labels(row["channel"] or "", report.outcome, "provider").inc()
-        return receipt_event(
-            receipt_id=f"{report.message_id}:{report.outcome}",
-            customer=row["customer"],
-            at=now,
-            outcome=report.outcome,
-            channel=row["channel"] or "email",
-            message={
-                "message_id": report.message_id,
-                "run_id": row["run_id"],
-                "journey": row["journey"],
-                "step": row["step"],
-            },
-        )
+        message = sent_of(row, row["channel"] or "email")
+        metrics.RECEIPTS.labels(message.channel, report.outcome, "provider").inc()
+        return receipt_of(message, report.outcome, now)

@@ -12,9 +12,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from services.dispatch import metrics
+from services.dispatch.receipts.answers import refused
 from services.dispatch.receipts.texts.readings import Refusal, read_nhn, read_solapi, read_twilio
 from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.receipts.texts.verify import SECRETS, is_genuine
+from shared.bodies import bounded
 from shared.clock import Clock
 from shared.errors import Unavailable
 
@@ -37,13 +39,15 @@ def report_routes(
         query = dict(request.query_params)
         provider = query.get("by", "")
         if provider not in SECRETS:
-            return _said(404, f"use /receipts/{channel}?by=solapi, nhn or twilio")
+            return refused(404, "not_found", f"use /receipts/{channel}?by=solapi, nhn or twilio")
         secret = environment.get(SECRETS[provider], "")
         if not secret:
-            return _said(404, f"{SECRETS[provider]} is not set, so no reports are taken")
-        body = await _body(request)
+            return refused(
+                503, "not_configured", f"{SECRETS[provider]} is not set: it cannot be checked"
+            )
+        body = await bounded(request.stream(), _LONGEST_BODY)
         if body is None:
-            return _said(413, "this is too long for a report")
+            return refused(413, "too_large", "a report has at most 15,000,000 bytes")
         form = _form(body) if provider == "twilio" else {}
         base = (public_url or str(request.base_url)).rstrip("/")
         url = f"{base}{request.url.path}?{request.url.query}"
@@ -51,7 +55,7 @@ def report_routes(
             provider, secret, headers=request.headers, query=query, form=form, url=url
         ):
             logger.warning("a report was not signed as it should be", action="report_refused")
-            return _said(403, "this is not signed as the provider signs it")
+            return refused(401, "not_theirs", "this is not signed as the provider signs it")
         return await _taken(reports, clock, channel, provider, body, form, query)
 
     for channel in TEXTS:
@@ -84,19 +88,8 @@ async def _taken(
             if taken:
                 metrics.RECEIPTS.labels(channel, outcome, "provider").inc()
     except Unavailable:
-        answer = _said(503, "the database is away: send it again")
-        answer.headers["Retry-After"] = "5"
-        return answer
+        return refused(503, "unavailable", "it cannot be kept just now: send it again")
     return JSONResponse({"reports": len(readings), "changed": changed})
-
-
-async def _body(request: Request) -> bytes | None:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_BODY:
-            return None
-    return bytes(body)
 
 
 def _form(body: bytes) -> dict[str, str]:
@@ -105,7 +98,3 @@ def _form(body: bytes) -> dict[str, str]:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
     except ValueError:
         return {}
-
-
-def _said(status: int, why: str) -> JSONResponse:
-    return JSONResponse({"error": why}, status_code=status)

@@ -11,13 +11,13 @@ from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import REPORT, Attempt, FailedAdapter, Key, Pending
 from services.dispatch.policy import Message, PassedOver
+from services.dispatch.receipts.sent import receipt_of, sent_of
 from services.dispatch.receipts.texts.readings import Refusal, Report
 from shared import message
 from shared.address import address_hash
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.decisions import Reason
 from shared.errors import Unavailable
-from shared.event import receipt_event
 from shared.log import outbox
 from shared.templates import Rendered
 
@@ -29,7 +29,8 @@ ORDER BY a.number DESC LIMIT 1
 """
 _MESSAGE = """
 SELECT partition, id, customer, run_id, journey, step, category, priority, channels, template,
-  created_at, decidable_at, attempts, passed_over, channel, status, claimed_by, decision
+  created_at, decidable_at, attempts, passed_over, channel, status, claimed_by, decision,
+  decided_at
 FROM messages WHERE partition = ANY ($1::int[]) AND id = $2 AND erased IS NOT TRUE FOR UPDATE
 """
 _NOTE = """
@@ -121,19 +122,7 @@ class Reports:
         }.get(report.outcome)
         if outcome is None:
             return
-        event = receipt_event(
-            receipt_id=f"{row['id']}:{outcome}",
-            customer=row["customer"],
-            at=now,
-            outcome=outcome,
-            channel=channel,
-            message={
-                "message_id": row["id"],
-                "run_id": row["run_id"],
-                "journey": row["journey"],
-                "step": row["step"],
-            },
-        )
+        event = receipt_of(sent_of(row, channel), outcome, now)
         await outbox.put(connection, [event], self._partitions)
 
     async def _withdraw(self, row: Any, report: Report, channel: str, now: datetime) -> None:
