@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 Check = Callable[[], Awaitable[str | None]]
 """None when all is well, else what is missing."""
+
+BUILD = Gauge("dangol_build_info", "1; which release runs, and as what", ["version", "part"])
 
 
 def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> APIRouter:

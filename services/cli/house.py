@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any, Literal, get_args
 
 from fastapi import FastAPI
@@ -15,7 +16,7 @@ from prometheus_client import REGISTRY
 from starlette.types import ASGIApp
 
 from services.cli.foundation import Foundation, calm_garbage_collection
-from services.cli.health import Check, health_routes
+from services.cli.health import BUILD, Check, health_routes
 from services.cli.web import behind_proxies, serve
 from services.console.app import Console, create_app
 from services.console.failures import install_error_handlers
@@ -46,6 +47,7 @@ from services.journey.maintenance import Maintenance
 from services.journey.partition import Engine
 from services.journey.store import Store
 from services.journey.sweeps import Sweeps
+from services.journey.watch import Watch
 from services.journey.worker import Worker
 from shared import keys, workspace_store
 from shared.db.connect import Pool, engine_for, unavailable_when_lost
@@ -132,6 +134,7 @@ class House:
         else:
             app = FastAPI(title="Dangol", docs_url=None, redoc_url=None, redirect_slashes=False)
             install_error_handlers(app)
+        BUILD.labels(version("dangol"), "up" if parts == ALL else "+".join(sorted(parts))).set(1)
         app.include_router(health_routes(self._checks, REGISTRY))
         if "dispatch" in parts and self._public_url:
             reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
@@ -226,6 +229,7 @@ class House:
             found.pool, engine.library, engine.store, found.log, found.clock, found.partitions
         )
         leader.every(sweeps.every, "sweep", sweeps.run)
+        leader.every(Watch.EVERY, "watch", Watch(found.pool, found.log, found.clock).turn)
         nightly = Nightly(found.pool, found.clock, found.partitions)
         leader.every(nightly.every, "rfm", nightly.run)
         planner = Planner(found.pool, engine.library, found.clock)

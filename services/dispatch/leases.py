@@ -54,7 +54,8 @@ async def settle(
         while True:
             async with connection.transaction():
                 rows = await connection.fetch(sql.GONE_ATTEMPTS, everything, _LIMIT)
-                await _settle_attempts(connection, rows, now, partitions, retries_unknown)
+                stored = await _settle_attempts(connection, rows, now, partitions, retries_unknown)
+            _count(rows, stored)
             attempts += len(rows)
             if len(rows) < _LIMIT:
                 break
@@ -74,7 +75,8 @@ async def _settle_attempts(
     now: datetime,
     partitions: int,
     retries_unknown: RetriesUnknown,
-) -> None:
+) -> list[Change]:
+    settled: list[Change] = []
     by_holder = sorted(rows, key=lambda row: str(row["claimed_by"]))
     for holder, group in groupby(by_holder, key=lambda row: row["claimed_by"]):
         changes = [
@@ -85,9 +87,16 @@ async def _settle_attempts(
         ]
         stored = await store_outcomes(connection, holder, changes)
         await tell_log(connection, stored, partitions)
-        for change in stored:
-            if change.decision is not None:
-                metrics.DECISIONS.labels(change.channel, change.decision, "").inc()
+        settled += stored
+    return settled
+
+
+def _count(rows: Iterable[Any], stored: Iterable[Change]) -> None:
+    adapters = {(row["partition"], row["id"]): row["adapter"] for row in rows}
+    metrics.decided(stored)
+    for change in stored:
+        if change.call is not None:  # those that await a report are known to have been taken
+            metrics.UNKNOWN.labels(adapters[change.key]).inc()
 
 
 def _untold(row: Any, now: datetime) -> Change:
@@ -96,6 +105,7 @@ def _untold(row: Any, now: datetime) -> Change:
         Key(row["partition"], row["id"]),
         row["customer"],
         row["run_id"],
+        row["journey"],
         row["step"],
         row["attempts"],
         decision="sent",
@@ -112,6 +122,7 @@ def _change(row: Any, now: datetime, *, retry: bool) -> Change:
         key,
         row["customer"],
         row["run_id"],
+        row["journey"],
         row["step"],
         row["attempts"],
         decision=None if delay else "unknown",

@@ -1,10 +1,19 @@
 """Dispatch's metrics: what an operator asks of it."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from services.dispatch.pending import Change
+from shared.channels import CHANNELS
 
 # Messages decided; `reason` is empty for those that were sent, `channel` the one they ended on.
 DECISIONS = Counter(
     "dangol_dispatch_decisions", "Messages decided", ["channel", "decision", "reason"]
+)
+# The same by journey, for those who write them: no channel or reason, which would multiply.
+JOURNEY_DECISIONS = Counter(
+    "dangol_dispatch_journey_decisions", "Messages decided by journey", ["journey", "decision"]
 )
 # Times a message was held, by the channel it waits for and the reason.
 HELD = Counter("dangol_dispatch_holds", "Messages held", ["channel", "reason"])
@@ -27,9 +36,12 @@ UNKNOWN = Counter("dangol_dispatch_unknown", "Attempts without a known outcome",
 UNDER_WAY = Gauge("dangol_dispatch_calls_under_way", "Provider calls under way")
 # 1 while a channel's connection is broken and its messages wait.
 PAUSED = Gauge("dangol_dispatch_channel_paused", "Channel paused", ["channel"])
-# Messages that may be claimed now (counted up to 10,000), and how long the first has waited.
-DUE = Gauge("dangol_dispatch_due_messages", "Messages due")
-DUE_SECONDS = Gauge("dangol_dispatch_due_age_seconds", "Age of the message that is due longest")
+# Messages that may be claimed now (counted up to 10,000 of a category), and how long the first has
+# waited, by the channel that they would go by. Every dispatcher tells the same: take the maximum.
+DUE = Gauge("dangol_dispatch_due_messages", "Messages due", ["channel"])
+DUE_SECONDS = Gauge(
+    "dangol_dispatch_due_age_seconds", "Age of the message that is due longest", ["channel"]
+)
 # Messages that wait for a place under a rate (counted up to 10,000); `line` as in the settings:
 # a channel, or `email:` and a domain.
 RATE_WAITING = Gauge("dangol_dispatch_rate_waiting", "Messages that wait for a rate", ["line"])
@@ -37,6 +49,11 @@ RATE_WAITING = Gauge("dangol_dispatch_rate_waiting", "Messages that wait for a r
 SETTLED = Counter("dangol_dispatch_settled", "Attempts of lost dispatchers settled")
 # Tries of `call` steps by what they came to; `again` for those that are made once more.
 CALLS = Counter("dangol_dispatch_step_calls", "Tries of call steps", ["outcome", "reason"])
+# Calls that may be made now (counted up to 10,000), and how long the first has waited.
+CALLS_DUE = Gauge("dangol_dispatch_step_calls_due", "Calls of call steps due")
+CALLS_DUE_SECONDS = Gauge(
+    "dangol_dispatch_step_calls_due_age_seconds", "Age of the call that is due longest"
+)
 # From the request to the whole answer.
 CALL_TRY_SECONDS = Histogram(
     "dangol_dispatch_step_call_seconds",
@@ -47,3 +64,20 @@ CALL_TRY_SECONDS = Histogram(
 DOORS = Counter("dangol_dispatch_statements", "Statements of consent at the doors", ["source"])
 # Clicks and openings; those of machines (scanners, privacy proxies) are counted and not believed.
 RECEIPTS = Counter("dangol_dispatch_receipts", "Receipts", ["channel", "outcome", "by"])
+
+
+def decided(changes: Iterable[Change]) -> None:
+    """Count what has become of messages; call it when the transaction that decided has ended."""
+    for change in changes:
+        if change.decision is not None:
+            DECISIONS.labels(change.channel or "", change.decision, change.reason or "").inc()
+            JOURNEY_DECISIONS.labels(change.journey, change.decision).inc()
+
+
+def due(depths: Iterable[tuple[str, int, float]]) -> None:
+    """Channel, how many messages are due, and the age of the first of them in seconds."""
+    found = {channel: (count, age) for channel, count, age in depths}
+    for channel in found.keys() | CHANNELS.keys():
+        count, age = found.get(channel, (0, 0.0))
+        DUE.labels(channel).set(count)
+        DUE_SECONDS.labels(channel).set(age)

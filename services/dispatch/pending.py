@@ -107,6 +107,7 @@ class Change:
     key: Key
     customer: str
     run_id: str
+    journey: str
     step: str
     number: int
     """The attempts it has when this is stored; any other number means it is no longer ours."""
@@ -150,6 +151,7 @@ def decided(
         pending.key,
         pending.customer,
         pending.run_id,
+        pending.message.journey,
         pending.message.step,
         number,
         decision=decision,
@@ -168,6 +170,7 @@ def in_line(pending: Pending, line: str) -> Change:
         pending.key,
         pending.customer,
         pending.run_id,
+        pending.message.journey,
         pending.message.step,
         pending.attempts,
         waits_for=line,
@@ -190,6 +193,7 @@ def queued(
         pending.key,
         pending.customer,
         pending.run_id,
+        pending.message.journey,
         pending.message.step,
         number,
         channel=channel,
@@ -210,6 +214,7 @@ def waiting(
         pending.key,
         pending.customer,
         pending.run_id,
+        pending.message.journey,
         pending.message.step,
         number,
         channel=channel,

@@ -255,7 +255,8 @@ FROM held h WHERE m.partition = h.partition AND m.id = h.id
 
 # `$1`: also those whose lease still runs.
 GONE_ATTEMPTS = """
-SELECT m.partition, m.id, m.customer, m.run_id, m.step, m.attempts, m.channel, m.claimed_by,
+SELECT m.partition, m.id, m.customer, m.run_id, m.journey, m.step, m.attempts, m.channel,
+  m.claimed_by,
   coalesce(l.adapter, '') AS adapter,
   (SELECT count(*)::int FROM attempts a WHERE a.partition = m.partition AND a.message_id = m.id
     AND a.channel = m.channel AND a.adapter = l.adapter
@@ -267,12 +268,15 @@ WHERE m.status = 'attempting'
 ORDER BY m.claim_until LIMIT $2 FOR UPDATE OF m SKIP LOCKED
 """
 
-DEPTH = """
-SELECT count(*)::int AS due, min(m.not_before) AS oldest FROM (
-  (SELECT not_before FROM messages WHERE status = 'queued' AND waits_for IS NULL
-    AND category = 'transactional' AND not_before <= $1 ORDER BY not_before LIMIT 10000)
-  UNION ALL
-  (SELECT not_before FROM messages WHERE status = 'queued' AND waits_for IS NULL
-    AND category = 'marketing' AND not_before <= $1 ORDER BY not_before LIMIT 10000)
-) m
-"""
+
+def _depth(category: str) -> str:
+    return f"""
+  (SELECT coalesce(m.channel, m.channels[1]) AS channel, m.not_before FROM messages m
+  WHERE m.status = 'queued' AND m.waits_for IS NULL AND m.category = '{category}'
+    AND m.not_before <= $1 AND NOT {paused("m")} ORDER BY m.not_before LIMIT 10000)"""  # noqa: S608
+
+
+DEPTH = f"""
+SELECT channel, count(*)::int AS due, min(not_before) AS oldest
+FROM ({_depth("transactional")} UNION ALL {_depth("marketing")}) m GROUP BY 1
+"""  # noqa: S608 - no values from outside

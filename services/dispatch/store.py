@@ -295,12 +295,14 @@ async def waiting(pool: Pool) -> dict[str, int]:
     return {row["line"]: row["waiting"] for row in rows}
 
 
-async def depth(pool: Pool, now: datetime) -> tuple[int, datetime | None]:
-    """How many messages are due (counted up to a bound), and since when the first has been."""
+async def depth(pool: Pool, now: datetime) -> list[tuple[str, int, float]]:
+    """Channel, how many of its messages are due (counted up to a bound), and for how many seconds
+    the first has been."""
     async with unavailable_when_lost(), pool.acquire() as connection:
-        row = await connection.fetchrow(sql.DEPTH, now)
-    assert row is not None, "an aggregate has a row"
-    return row["due"], row["oldest"]
+        rows = await connection.fetch(sql.DEPTH, now)
+    return [
+        (row["channel"] or "", row["due"], (now - row["oldest"]).total_seconds()) for row in rows
+    ]
 
 
 async def address_key(pool: Pool) -> bytes:

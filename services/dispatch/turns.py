@@ -237,11 +237,7 @@ def _lines_of(people: Iterable[Contact]) -> set[str]:
 
 
 def _count(turn: Turn) -> None:
-    for change in turn.changes:
-        if change.decision is not None:
-            metrics.DECISIONS.labels(
-                change.channel or "", change.decision, change.reason or ""
-            ).inc()
+    metrics.decided(turn.changes)
     for attempt, result in turn.finished:
         if result.outcome is Outcome.UNKNOWN:
             metrics.UNKNOWN.labels(attempt.adapter).inc()

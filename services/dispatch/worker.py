@@ -281,9 +281,7 @@ class Dispatcher:
         return workspace is not None
 
     async def _measure(self, now: datetime) -> None:
-        count, oldest = await store.depth(self._pool, now)
-        metrics.DUE.set(count)
-        metrics.DUE_SECONDS.set((now - oldest).total_seconds() if oldest else 0)
+        metrics.due(await store.depth(self._pool, now))
         for line, waiting in (await store.waiting(self._pool)).items():
             metrics.RATE_WAITING.labels(line).set(waiting)
 

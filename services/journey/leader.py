@@ -97,9 +97,9 @@ class Leader:
                     self._failed.result()
         finally:
             self.leading = False
-            metrics.LEADING.set(0)
             scheduler.shutdown(wait=False)
             await self._cancel_turns()
+            metrics.leads_no_more()
 
     def _scheduler(self) -> AsyncIOScheduler:
         # In UTC: asking for this machine's zone fails where none is set up.

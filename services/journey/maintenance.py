@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import msgspec
 import structlog
 
-from shared.clock import Clock
+from services.journey import metrics
+from shared.clock import Clock, wall_clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.erasure import HISTORY_RETENTION, LOG_RETENTION
 from shared.errors import Unavailable
@@ -65,6 +66,7 @@ class Maintenance:
                 await self._trim(connection, now - LOG_RETENTION)
                 await _forget(connection, now)
                 await _finish_erasures(connection, now)
+                metrics.MAINTAINED.set(wall_clock().timestamp())
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 

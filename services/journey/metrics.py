@@ -12,8 +12,20 @@ BATCH_EVENTS = Histogram(
 DECIDE_SECONDS = Histogram("dangol_journey_decide_seconds", "Time to decide one batch")
 # From the first statement to the commit's answer.
 COMMIT_SECONDS = Histogram("dangol_journey_commit_seconds", "Time to store one batch")
-# Seconds between log time and the wall clock when a partition last stored something.
-LAG_SECONDS = Gauge("dangol_journey_lag_seconds", "Age of the last event stored", ["partition"])
+# From an event's receipt to the commit of what was decided on it, once a batch, by its last event.
+EVENT_AGE = Histogram(
+    "dangol_journey_event_age_seconds",
+    "Age of a batch's last event when it was stored",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600, 86400),
+)
+# What the leader sees of every partition, whoever owns it, and whether anybody does (watch.py).
+LAG_EVENTS = Gauge("dangol_journey_lag_events", "Events not taken in yet", ["partition"])
+LAG_SECONDS = Gauge("dangol_journey_lag_seconds", "For how long it has been behind", ["partition"])
+TIMERS_OVERDUE = Gauge(
+    "dangol_journey_timers_overdue_seconds", "Age of the oldest timer that is due", ["partition"]
+)
+# Events that wait to be relayed into the log (counted up to 10,000).
+OUTBOX = Gauge("dangol_journey_outbox_events", "Events that wait for the relay")
 # Timers fired, and how late against their due time.
 TIMERS = Counter("dangol_journey_timers_fired", "Timers fired")
 TIMER_LATENESS = Histogram(
@@ -25,10 +37,17 @@ TIMER_LATENESS = Histogram(
 RUNS = Counter("dangol_journey_runs", "Runs entered, refused and ended", ["journey", "what"])
 # Messages handed to dispatch.
 MESSAGES = Counter("dangol_journey_messages", "Messages handed to dispatch", ["journey", "channel"])
-# Partitions this worker owns.
+# Customers who have reached their run's goal; `group` is sent or held_out.
+CONVERSIONS = Counter("dangol_journey_conversions", "Goals reached", ["journey", "group"])
+# The partitions that there are, and those that this worker owns.
+PARTITIONS = Gauge("dangol_journey_partitions", "Partitions of the database")
 OWNED = Gauge("dangol_journey_partitions_owned", "Partitions owned")
 # Times an owner had to drop its cache and start again, by reason.
 RESTARTS = Counter("dangol_journey_partition_restarts", "Partitions taken again", ["reason"])
+# When this process last did the housekeeping (hourly, one process at a time); 0: not yet.
+MAINTAINED = Gauge(
+    "dangol_journey_maintenance_timestamp_seconds", "When housekeeping was last done here"
+)
 # 1 in the process that runs schedules and sweeps for all.
 LEADING = Gauge("dangol_journey_leading", "Whether this process leads")
 # Sweeps for what time alone changes: real seconds until every customer found had been handed on.
@@ -51,3 +70,12 @@ FIRING_LATE = Gauge("dangol_journey_firing_late_seconds", "Lateness of the last 
 FANNED_OUT = Counter("dangol_journey_fanned_out", "Customers reached by firings", ["journey"])
 # Firings that have not come to everybody yet.
 FIRINGS_OPEN = Gauge("dangol_journey_firings_open", "Firings under way")
+
+
+def leads_no_more() -> None:
+    """What only the leader knows is told by the next one from now on."""
+    LEADING.set(0)
+    OUTBOX.set(0)
+    FIRINGS_OPEN.set(0)
+    for gauge in (LAG_EVENTS, LAG_SECONDS, TIMERS_OVERDUE):
+        gauge.clear()

@@ -347,11 +347,14 @@ class PartitionOwner:
         metrics.BATCH_EVENTS.observe(len(fetch.records))
         if fetch.records:
             age = self._engine.clock.now() - fetch.records[-1].received_at
-            metrics.LAG_SECONDS.labels(str(self._number)).set(age.total_seconds())
+            metrics.EVENT_AGE.observe(max(0.0, age.total_seconds()))
         for (journey, _version, _step, what), n in batch.counts.items():
             if what != "reached":
                 metrics.RUNS.labels(journey, what).inc(n)
         firing_rows.told(batch.firings)
+        for _customer, reached in batch.conversions:
+            group = "held_out" if reached.held_out else "sent"
+            metrics.CONVERSIONS.labels(reached.journey, group).inc()
         for message in batch.messages:
             metrics.MESSAGES.labels(message.journey, message.channels[0]).inc()
 

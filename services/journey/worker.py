@@ -26,6 +26,7 @@ class Worker:
         self._owners: dict[int, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._taken: dict[int, PartitionOwner] = {}
         self._assigned = False
+        metrics.PARTITIONS.set(engine.partitions)
 
     @property
     def ready(self) -> bool:

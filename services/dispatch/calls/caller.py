@@ -187,6 +187,9 @@ class Caller:
         while True:
             try:
                 lost = await store.settle(self._pool, self._clock.now(), self._partitions)
+                due, age = await store.depth(self._pool, self._clock.now())
+                metrics.CALLS_DUE.set(due)
+                metrics.CALLS_DUE_SECONDS.set(age)
             except Unavailable as error:
                 self._say_away(error)
             else:

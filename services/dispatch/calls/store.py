@@ -35,6 +35,13 @@ SELECT c.not_before FROM calls c WHERE c.status = 'queued' AND NOT {paused("c")}
 ORDER BY c.not_before LIMIT 1
 """  # noqa: S608
 
+_DEPTH = f"""
+SELECT count(*)::int AS due, min(not_before) AS oldest FROM (
+  SELECT c.not_before FROM calls c WHERE c.status = 'queued' AND c.not_before <= $1
+    AND NOT {paused("c")} ORDER BY c.not_before LIMIT 10000
+) c
+"""  # noqa: S608
+
 _FINISH = """
 UPDATE calls SET
   status = CASE WHEN $5::text IS NULL THEN 'queued' ELSE 'decided' END,
@@ -92,6 +99,14 @@ async def next_due(pool: Pool) -> datetime | None:
     async with unavailable_when_lost(), pool.acquire() as connection:
         due: datetime | None = await connection.fetchval(_NEXT_DUE)
     return due
+
+
+async def depth(pool: Pool, now: datetime) -> tuple[int, float]:
+    """How many calls are due (up to a bound), and for how many seconds the first has been."""
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        row = await connection.fetchrow(_DEPTH, now)
+    assert row is not None, "an aggregate has a row"
+    return row["due"], (now - row["oldest"]).total_seconds() if row["due"] else 0.0
 
 
 async def finish(

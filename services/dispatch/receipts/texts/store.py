@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.dispatch import store
+from services.dispatch import metrics, store
 from services.dispatch.channels.port import Outcome, Outgoing, Result
 from services.dispatch.doors.links import Leave
 from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.outcomes import Circumstances, change_after
-from services.dispatch.pending import REPORT, Attempt, FailedAdapter, Key, Pending
+from services.dispatch.pending import REPORT, Attempt, Change, FailedAdapter, Key, Pending
 from services.dispatch.policy import Message, PassedOver
 from services.dispatch.receipts.sent import receipt_of, sent_of
 from services.dispatch.receipts.texts.readings import Refusal, Report
@@ -60,18 +60,26 @@ class Reports:
             async with unavailable_when_lost(), self._pool.acquire() as connection:
                 await connection.execute(_REFUSE, self._hash(report.number), now)
             return True
+        told: list[Change] = []
         async with (
             unavailable_when_lost(),
             self._pool.acquire() as connection,
             connection.transaction(),
         ):
-            row = await self._take(connection, report, channel, provider, now)
+            row = await self._take(connection, report, channel, provider, now, told)
+        metrics.decided(told)
         if row is not None and report.opted_out:
             await self._withdraw(row, report, channel, now)
         return row is not None
 
     async def _take(
-        self, connection: Connection, report: Report, channel: str, provider: str, now: datetime
+        self,
+        connection: Connection,
+        report: Report,
+        channel: str,
+        provider: str,
+        now: datetime,
+        told: list[Change],
     ) -> Any | None:
         row = await connection.fetchrow(_MESSAGE, list(range(self._partitions)), report.message_id)
         if row is None:
@@ -86,7 +94,7 @@ class Reports:
             return None
         decided = row["decision"]
         if (row["status"], row["claimed_by"], row["channel"]) == ("attempting", REPORT, channel):
-            decided = await self._decide(connection, row, attempt["adapter"], report, now)
+            decided = await self._decide(connection, row, attempt["adapter"], report, now, told)
         await connection.execute(_NOTE, *key, attempt["number"], note)
         await self._close(connection, report, now)
         if decided == "sent" and row["channel"] == channel:
@@ -94,7 +102,13 @@ class Reports:
         return row
 
     async def _decide(
-        self, connection: Connection, row: Any, adapter: str, report: Report, now: datetime
+        self,
+        connection: Connection,
+        row: Any,
+        adapter: str,
+        report: Report,
+        now: datetime,
+        told: list[Change],
     ) -> str | None:
         """As if the provider had said so at once; a report that fails a message never repeats it
         on the same channel."""
@@ -104,6 +118,7 @@ class Reports:
         change = change_after(attempt, Result(outcome), Circumstances(now))
         stored = await store.store_outcomes(connection, REPORT, [change])
         await store.tell_log(connection, stored, self._partitions)
+        told += stored
         if change.decision is None:  # on to the next channel, at once
             await connection.execute("SELECT pg_notify($1, '')", message.CHANNEL)
         return change.decision if stored else None
