@@ -12,3 +12,8 @@ HISTORY_RETENTION = timedelta(days=400)
 def hash_of_customer(customer: str, key: bytes) -> str:
     """What stays of an erased customer: without the key a guessed id cannot be compared."""
     return blake2b(f"customer:{customer}".encode(), digest_size=16, key=key).hexdigest()
+
+
+def request_of(event_id: str) -> str:
+    """The request that an erasing event carries out: those of linked ids add theirs, `e1:a1`."""
+    return event_id.partition(":")[0]

@@ -1,5 +1,6 @@
 """Settings of the processes, read from the environment once, at the composition root."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
@@ -41,6 +42,9 @@ class Settings(BaseSettings):
     public_url: str | None = None
     """Where customers reach this installation, for the links to unsubscribe and to track. `up`
     takes its own address where none is given."""
+    erasure_ledger: Path | None = None
+    """A file outside the database in which erasures stand by keyed hash, so that a backup that is
+    restored is erased again. Unset: `erasures.ndjson` in the data folder, if there is one."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

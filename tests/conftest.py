@@ -61,10 +61,23 @@ async def dsn(postgres: str) -> AsyncIterator[str]:
 @asynccontextmanager
 async def fresh_database(postgres: str) -> AsyncIterator[str]:
     """A freshly migrated database with `PARTITIONS` partitions, dropped afterwards."""
+    async with _database(postgres, f"TEMPLATE {_TEMPLATE}") as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def empty_database(postgres: str) -> AsyncIterator[str]:
+    """A database in which nothing stands, dropped afterwards."""
+    async with _database(postgres, "") as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def _database(postgres: str, options: str) -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
     connection = await asyncpg.connect(postgres)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        await connection.execute(f"CREATE DATABASE {name} {options}")
         yield database_url(postgres, name)
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:

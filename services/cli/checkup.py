@@ -11,8 +11,10 @@ from pathlib import Path
 from aiosmtplib.errors import SMTPException
 
 from services.cli.environment import read_settings
+from services.cli.erasure_checkup import check_erasures
 from services.cli.findings import Finding, Verdict
 from services.cli.log_checkup import check_log
+from services.console.erasure_ledger import Ledger
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from services.dispatch.pauses import hear
@@ -83,8 +85,10 @@ def check_folder(data: Path) -> Finding:
     return Finding("data folder", "ok", f"{data}, {room // 2**30} GiB free")
 
 
-async def check_database(dsn: str, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """The database, and all that stands in it: schema, log, workspace and its channels."""
+async def check_database(
+    dsn: str, environment: Mapping[str, str], ledger: Ledger | None = None
+) -> AsyncIterator[Finding]:
+    """The database, and all that stands in it, from the schema to the workspace's channels."""
     try:
         pool = await open_pool(dsn, size=1, name="doctor")
     except DangolError as error:
@@ -100,6 +104,8 @@ async def check_database(dsn: str, environment: Mapping[str, str]) -> AsyncItera
         async for finding in check_log(pool, kafka_settings(read_settings())):
             yield finding
         for finding in await _put_aside(pool):
+            yield finding
+        for finding in await check_erasures(pool, ledger):
             yield finding
         if "DANGOL_WEBHOOK_SECRET" not in environment:
             for finding in await _unsigned(pool):

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
@@ -18,7 +19,9 @@ from starlette.types import ASGIApp
 from services.cli.foundation import Foundation, calm_garbage_collection
 from services.cli.health import BUILD, Check, health_routes
 from services.cli.web import behind_proxies, serve
+from services.console import erasing_again
 from services.console.app import Console, create_app
+from services.console.erasure_ledger import Ledger
 from services.console.failures import install_error_handlers
 from services.dispatch.calls.caller import Caller
 from services.dispatch.channels.web_push import public_key
@@ -76,15 +79,20 @@ async def open_house(
     admin_token: str | None,
     alone: bool,
     url: str | None = None,
+    ledger: Ledger | None = None,
 ) -> AsyncIterator["House"]:
     """`alone`: no other process can be at work on this database; `url`: where this one listens, for
-    links where no public address is set. Raises DatabaseUnreachable."""
+    links where no public address is set; `ledger`: of erasures, for the console. Raises
+    DatabaseUnreachable."""
+    told: dict[str, Any] = {
+        "admin_token": admin_token, "alone": alone, "url": url, "ledger": ledger,
+    }  # fmt: skip
     if "dispatch" not in parts:
-        yield House(found, parts, None, admin_token=admin_token, alone=alone, url=url)
+        yield House(found, parts, None, **told)
         return
     pool = await open_dispatch_pool(found.dsn)  # its own: its sessions' plans are pinned
     try:
-        yield House(found, parts, pool, admin_token=admin_token, alone=alone, url=url)
+        yield House(found, parts, pool, **told)
     finally:
         await pool.close()
 
@@ -99,8 +107,10 @@ class House:
         admin_token: str | None,
         alone: bool,
         url: str | None,
+        ledger: Ledger | None,
     ) -> None:
         self._found = found
+        self._ledger = ledger if "console" in parts else None
         self._alone = alone
         self._public_url = found.settings.public_url or url
         self._keys = KeyRing(
@@ -126,11 +136,17 @@ class House:
         if parts - {"ingest"}:  # whoever writes into the outbox also relays it
             relay = outbox.Relay(found.pool, found.log, found.wakeups.listen(outbox.CHANNEL))
             self._services["outbox"] = relay.run
+        if self._ledger is not None:
+            self._services["erasures"] = partial(
+                erasing_again.keep_telling, found.pool, self._ledger
+            )
 
     def _http(self, parts: frozenset[Part]) -> ASGIApp:
         found = self._found
         if "console" in parts:
-            app = create_app(Console(found.pool, self._engine, self._keys, found.clock))
+            app = create_app(
+                Console(found.pool, self._engine, self._keys, found.clock, self._ledger)
+            )
         else:
             app = FastAPI(title="Dangol", docs_url=None, redoc_url=None, redirect_slashes=False)
             install_error_handlers(app)
@@ -286,6 +302,9 @@ class House:
         handed_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Until `stopping`; the first service that fails stops all and is raised."""
+        if self._ledger is not None:  # before anybody may be written to
+            kept = await asyncio.to_thread(self._ledger.read)
+            await erasing_again.erase_again(self._found.pool, kept, self._found.clock)
         if self._alone:
             # Nobody else can be alive behind the folder's lock: whoever had these is gone.
             await self._found.pool.execute("TRUNCATE workers")

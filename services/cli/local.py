@@ -2,11 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from services.console.erasure_ledger import Ledger
+    from shared.settings import Settings
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8420
 DEFAULT_SERVER = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 DEFAULT_DATA = Path(".dangol")
+_LEDGER_FILE = "erasures.ndjson"
 _TOKEN_FILE = "admin-token"  # noqa: S105 - a file's name
 
 
@@ -40,3 +46,15 @@ def make_local_token(data_dir: Path) -> str:
     except OSError as error:
         raise folder_error(error, f"write the admin token into {data_dir}") from error
     return token
+
+
+def erasure_ledger(settings: "Settings", data_dir: Path | None) -> "Ledger | None":
+    """Where erasures are kept outside the database: the file that the settings name, else one in
+    the data folder of an embedded database."""
+    from services.console.erasure_ledger import Ledger
+
+    if settings.erasure_ledger is not None:
+        return Ledger(settings.erasure_ledger)
+    if data_dir is None or settings.database_url is not None:
+        return None
+    return Ledger(data_dir / _LEDGER_FILE)

@@ -23,7 +23,7 @@ from services.cli import hand_over
 from services.cli.foundation import open_foundation
 from services.cli.hand_over import Predecessor, offering
 from services.cli.house import ALL, Part, open_house
-from services.cli.local import make_local_token
+from services.cli.local import erasure_ledger, make_local_token
 from services.cli.web import listen
 from services.console.folder import read_folder
 from services.console.publish import Applied, apply
@@ -95,7 +95,13 @@ async def serve(
                     await on_ready(running)
 
             async with (
-                open_house(found, ALL, admin_token=token, alone=alone, url=url) as house,
+                open_house(
+                    *(found, ALL),
+                    admin_token=token,
+                    alone=alone,
+                    url=url,
+                    ledger=erasure_ledger(settings, options.data),
+                ) as house,
                 offering(sock, stopping) as offer,
             ):
                 await house.run(sock, stopping, announce, lambda: offer.taken)
@@ -181,7 +187,12 @@ async def serve_part(
         dsn = settings.database_url.get_secret_value()
         async with (
             open_foundation(settings, dsn, name=part) as found,
-            open_house(found, frozenset({part}), admin_token=token, alone=False) as house,
+            open_house(
+                *(found, frozenset({part})),
+                admin_token=token,
+                alone=False,
+                ledger=erasure_ledger(settings, None),
+            ) as house,
             offering(sock, stopping) as offer,
         ):
             await house.run(sock, stopping, announce, lambda: offer.taken)

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.console.auth import Ring
+from services.console.erasure_ledger import Ledger
 from shared.clock import Clock
 from shared.db.connect import Pool
 
@@ -19,6 +20,8 @@ class Console:
     """Reads: `shared.db.connect.engine_for`; its maker disposes of it."""
     keys: Ring
     clock: Clock
+    ledger: Ledger | None = None
+    """Where erasures are kept outside the database."""
 
 
 def _console(request: Request) -> Console:

@@ -20,6 +20,14 @@ CustomerId = Annotated[str, Path(examples=["u1"], min_length=1, max_length=512, 
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Failure, "description": "Not found"}}
 
 
+class ReachedRow(Answer):
+    table: str = Field(examples=["history"])
+    rows: int = Field(examples=[214])
+    how: erasures.How
+    """`emptied`: the row stays for the counts, with nothing in it; `renamed`: it stands under the
+    hash."""
+
+
 class ErasureAnswer(Answer):
     id: str = Field(examples=["erasure-2f0c…"])
     """Ask `GET /api/erasures/{id}` by it."""
@@ -32,6 +40,13 @@ class ErasureAnswer(Answer):
     """When it was carried out; null: not yet."""
     complete_at: datetime
     """When the log's retention has passed, and nothing received before can come any more."""
+    ids: int = Field(examples=[2])
+    """The customer's own id and linked ones, as far as they are erased."""
+    erased: list[ReachedRow]
+    """What was erased where, as far as it is."""
+    ledger: erasures.Kept
+    """Whether it also stands in the ledger outside the database, by which a backup that is restored
+    is erased again. `none`: there is no ledger."""
     erases: list[str]
     keeps: list[str]
 
@@ -57,7 +72,7 @@ async def erase_customer(customer: CustomerId, here: Here, caller: Operator) -> 
     An id that belongs to a customer erases that customer. Later events begin a new one, without
     consent. Also for an id that is not known: the log may still hold something of it.
     """
-    asked = await erasures.ask(here.pool, customer, caller.name, here.clock)
+    asked = await erasures.ask(here.pool, customer, caller.name, here.clock, here.ledger)
     return ErasureAnswer.model_validate(asked)
 
 
@@ -66,4 +81,5 @@ async def erasure(
     request: Annotated[str, Path(max_length=100, pattern=_NO_NUL)], here: Here, _caller: Operator
 ) -> ErasureAnswer:
     """What has become of an erasure."""
-    return ErasureAnswer.model_validate(await erasures.find(here.pool, request, here.clock))
+    found = await erasures.find(here.pool, request, here.clock, here.ledger)
+    return ErasureAnswer.model_validate(found)

@@ -4,21 +4,30 @@ The asking is one event in the customer's log, behind everything that was receiv
 engine erases when it meets it. Ids that belong to the customer are told in the same transaction.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
+import structlog
+
+from services.console.erasure_ledger import Entry, Ledger
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
-from shared.db.installation import installation_key, partition_count
+from shared.db.installation import installation_id, installation_key, partition_count
 from shared.erasure import LOG_RETENTION, hash_of_customer
-from shared.errors import NotFound
+from shared.errors import ConfigurationError, NotFound
 from shared.event import erase_event, partition_of
 from shared.log import outbox
 
+logger = structlog.get_logger()
+
 State = Literal["asked", "erased", "complete"]
+Kept = Literal["kept", "missing", "none"]
+How = Literal["deleted", "emptied", "renamed"]
 
 ERASES = (
     "traits, consents and their ledger, devices",
@@ -35,6 +44,19 @@ KEEPS = (
     "hashes of suppressed addresses, so that nobody is written to who must not be",
     "digests of message ids for 7 days, so that a repeated event begins nobody anew",
 )
+_EMPTIED = {"customers", "messages", "attempts"}
+_RENAMED = {"conversions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What has been erased in one table, over all ids of the customer."""
+
+    table: str
+    rows: int
+    how: How
+    """`emptied`: the row stays, for the counts or to refuse what is late, with nothing in it;
+    `renamed`: it stands under the hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +70,12 @@ class Erasure:
     """When the owner of the customer took it in; None: not yet."""
     complete_at: datetime
     """When nothing received before can come any more."""
+    ids: int = 0
+    """The customer's own id and linked ones, as far as they are erased."""
+    erased: Sequence[Reached] = ()
+    ledger: Kept = "none"
+    """Whether the erasure also stands outside the database, so that a backup that is restored is
+    erased again: `kept`; `missing` if the ledger could not be written to; `none` without one."""
     erases: Sequence[str] = ERASES
     keeps: Sequence[str] = KEEPS
 
@@ -56,9 +84,11 @@ _LINKED = "SELECT id FROM customers WHERE forwarded_to = $1 ORDER BY id"
 _OWNER = "SELECT forwarded_to FROM customers WHERE partition = $1 AND id = $2"
 _MOST_PASSED = 64
 _INSERT = """
-INSERT INTO erasures (id, customer, customer_hash, requested_at, requested_by, complete_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO erasures
+  (id, customer, customer_hash, linked_hashes, requested_at, requested_by, complete_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
+_PARTS = "SELECT rows FROM erased_parts WHERE request = $1"
 
 
 async def belongs_to(connection: Connection, customer: str, partitions: int) -> str:
@@ -76,7 +106,9 @@ async def linked_ids(connection: Connection, customer: str) -> list[str]:
     return [row["id"] for row in await connection.fetch(_LINKED, customer)]
 
 
-async def ask(pool: Pool, customer: str, by: str, clock: Clock) -> Erasure:
+async def ask(
+    pool: Pool, customer: str, by: str, clock: Clock, ledger: Ledger | None = None
+) -> Erasure:
     """Raises Unavailable; then nothing has been asked for."""
     request = f"erasure-{uuid4().hex}"
     async with unavailable_when_lost(), pool.acquire() as connection, connection.transaction():
@@ -84,22 +116,43 @@ async def ask(pool: Pool, customer: str, by: str, clock: Clock) -> Erasure:
         customer = await belongs_to(connection, customer, partitions)
         others = await linked_ids(connection, customer)
         at = clock.at(await connection.fetchval("SELECT clock_timestamp()"))
-        hashed = hash_of_customer(customer, await installation_key(connection))
+        key = await installation_key(connection)
+        hashed, *linked = (hash_of_customer(name, key) for name in (customer, *others))
         complete_at = at + LOG_RETENTION
-        await connection.execute(_INSERT, request, customer, hashed, at, by, complete_at)
+        await connection.execute(_INSERT, request, customer, hashed, linked, at, by, complete_at)
         events = [erase_event(request=request, customer=customer, at=at, by=by)]
         events += [
             erase_event(request=f"{request}:{other}", customer=other, of=customer, at=at, by=by)
             for other in others
         ]
         await outbox.put(connection, events, partitions)
-    return Erasure(request, "asked", hashed, at, by, None, complete_at)
+        entry = Entry(await installation_id(connection), request, at, by, (hashed, *linked))
+    kept = await _keep(ledger, entry)
+    return Erasure(request, "asked", hashed, at, by, None, complete_at, ledger=kept)
 
 
-async def find(pool: Pool, request: str, clock: Clock) -> Erasure:
+async def _keep(ledger: Ledger | None, entry: Entry) -> Kept:
+    """Behind the commit: what the ledger says must not be what nobody asked for."""
+    if ledger is None:
+        return "none"
+    try:
+        await asyncio.to_thread(ledger.append, [entry])
+    except ConfigurationError as error:
+        logger.error(
+            "an erasure cannot be kept outside the database",
+            action="erasure_ledger_failed",
+            erasure=entry.id,
+            error=str(error),
+        )
+        return "missing"
+    return "kept"
+
+
+async def find(pool: Pool, request: str, clock: Clock, ledger: Ledger | None = None) -> Erasure:
     """Raises NotFound, Unavailable."""
     async with unavailable_when_lost(), pool.acquire() as connection:
         row: Any = await connection.fetchrow("SELECT * FROM erasures WHERE id = $1", request)
+        parts = [part["rows"] for part in await connection.fetch(_PARTS, request)]
     if row is None:
         raise NotFound(f"there is no erasure `{request[:80]}`")
     erased = row["erased_at"] is not None
@@ -114,4 +167,29 @@ async def find(pool: Pool, request: str, clock: Clock) -> Erasure:
         row["requested_by"],
         row["erased_at"],
         row["complete_at"],
+        ids=len(parts),
+        erased=_reached(parts),
+        ledger=await _is_kept(ledger, request),
     )
+
+
+def _reached(parts: Sequence[Mapping[str, int]]) -> list[Reached]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return [Reached(table, rows, _how(table)) for table, rows in sorted(total.items()) if rows]
+
+
+def _how(table: str) -> How:
+    if table in _EMPTIED:
+        return "emptied"
+    return "renamed" if table in _RENAMED else "deleted"
+
+
+async def _is_kept(ledger: Ledger | None, request: str) -> Kept:
+    if ledger is None:
+        return "none"
+    try:
+        return "kept" if request in await asyncio.to_thread(ledger.read) else "missing"
+    except ConfigurationError:
+        return "missing"

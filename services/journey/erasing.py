@@ -13,7 +13,7 @@ from services.journey.core.effects import Erase
 from shared import message
 from shared.db.connect import Connection
 from shared.db.installation import installation_key
-from shared.erasure import LOG_RETENTION, hash_of_customer
+from shared.erasure import LOG_RETENTION, hash_of_customer, request_of
 from shared.event import decode_unstamped
 
 _MESSAGES = """
@@ -26,23 +26,28 @@ WITH gone AS (
     status = CASE WHEN status IN ('staged', 'queued') THEN 'decided' ELSE status END
   WHERE partition = $1 AND customer = $2
   RETURNING id
+), emptied AS (
+  UPDATE attempts a SET detail = NULL, provider_id = NULL FROM gone
+  WHERE a.partition = $1 AND a.message_id = gone.id
+  RETURNING a.message_id
 )
-UPDATE attempts a SET detail = NULL, provider_id = NULL FROM gone
-WHERE a.partition = $1 AND a.message_id = gone.id
+SELECT (SELECT count(*) FROM gone) AS messages, (SELECT count(*) FROM emptied) AS attempts
 """
 _UNSENT = [
     *("partition", "id", "customer", "run_id", "journey", "version", "step", "category"),
     *("priority", "held_out", "channels", "template", "context", "created_at", "decidable_at"),
     *("not_before", "status", "decision", "reason", "decided_at", "erased"),
 ]
-_ROWS = (
-    "DELETE FROM history WHERE partition = $1 AND customer = $2",
-    "DELETE FROM calls WHERE partition = $1 AND customer = $2",
-    "DELETE FROM timers WHERE partition = $1 AND customer = $2",
-    "DELETE FROM consents WHERE partition = $1 AND customer = $2",
-    "DELETE FROM consent_ledger WHERE partition = $1 AND customer = $2",
-    "DELETE FROM cap_places WHERE partition = $1 AND customer = $2",
-)
+_TABLES = ("history", "calls", "timers", "consents", "consent_ledger", "cap_places")
+"""All rows of the customer's go."""
+_PART = """
+INSERT INTO erased_parts (partition, request, customer_hash, erased_at, rows)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
+"""
+_RENAMED = """
+UPDATE erased_parts SET rows = rows || jsonb_build_object('conversions', $4::bigint)
+WHERE partition = $1 AND request = $2 AND customer_hash = $3
+"""
 _CONVERSIONS = """
 UPDATE conversions SET customer = $3 WHERE partition = $1 AND customer = $2 AND at <= $4
 """
@@ -71,9 +76,12 @@ async def erase(connection: Connection, batch: Batch) -> None:
 async def _erase(connection: Connection, partition: int, customer: str, done: Erase) -> None:
     name = hash_of_customer(customer, await installation_key(connection))
     empty = message.pack(message.MessageContext())
-    await connection.execute(_MESSAGES, partition, customer, name, empty, done.at)
-    for statement in _ROWS:
-        await connection.execute(statement, partition, customer)
+    emptied = await connection.fetchrow(_MESSAGES, partition, customer, name, empty, done.at)
+    assert emptied is not None
+    rows: dict[str, int] = {"customers": 1, **emptied}
+    for table in _TABLES:
+        deleted = f"DELETE FROM {table} WHERE partition = $1 AND customer = $2"  # noqa: S608
+        rows[table] = _count(await connection.execute(deleted, partition, customer))
     waiting = await connection.fetch(_WAITING, partition, msgspec.json.encode(customer))
     theirs = [
         row["id"]
@@ -84,7 +92,15 @@ async def _erase(connection: Connection, partition: int, customer: str, done: Er
     await connection.execute(
         "DELETE FROM log_outbox WHERE partition = $1 AND id = ANY($2::text[])", partition, theirs
     )
+    rows["log_outbox"] = len(theirs)
+    request = request_of(done.request)
+    await connection.execute(_PART, partition, request, name, done.at, rows)
     await connection.execute(_DONE, done.request, done.at, LOG_RETENTION)
+
+
+def _count(status: str) -> int:
+    """Of `DELETE 3` or `UPDATE 3`."""
+    return int(status.rpartition(" ")[2])
 
 
 async def keep_unsent(connection: Connection, batch: Batch) -> None:
@@ -111,4 +127,7 @@ async def rename_conversions(connection: Connection, batch: Batch) -> None:
     """Behind the batch's own, which may be from before the erasure."""
     for customer, done in batch.erased:
         name = hash_of_customer(customer, await installation_key(connection))
-        await connection.execute(_CONVERSIONS, batch.partition, customer, name, done.at)
+        renamed = await connection.execute(_CONVERSIONS, batch.partition, customer, name, done.at)
+        await connection.execute(
+            *(_RENAMED, batch.partition, request_of(done.request), name, _count(renamed))
+        )

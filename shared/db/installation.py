@@ -1,5 +1,6 @@
 """What an installation keeps for itself."""
 
+from hashlib import blake2b
 from secrets import token_hex
 
 from shared.db.connect import Connection, Pool
@@ -22,3 +23,9 @@ async def installation_key(connection: Connection) -> bytes:
     await connection.execute(_MAKE_KEY, token_hex(32))
     key: str = await connection.fetchval(_KEY)
     return bytes.fromhex(key)
+
+
+async def installation_id(connection: Connection) -> str:
+    """Names this installation outside its database; it tells nothing of the key."""
+    key = await installation_key(connection)
+    return blake2b(b"installation", digest_size=8, key=key).hexdigest()

@@ -369,6 +369,17 @@ erasures = Table(
     Column("requested_by", Text, nullable=False),
     Column("erased_at", Instant),
     Column("complete_at", Instant, nullable=False),
+    Column("linked_hashes", ARRAY(Text), nullable=False),
+)
+
+erased_parts = Table(
+    "erased_parts",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("request", Text, primary_key=True),
+    Column("customer_hash", Text, primary_key=True),
+    Column("erased_at", Instant, nullable=False),
+    Column("rows", JSONB, nullable=False),
 )
 
 keys = Table(

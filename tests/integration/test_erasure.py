@@ -48,7 +48,7 @@ FILES = {
 _numbers = iter(range(1_000_000))
 
 
-def said(kind: Any = "track", name: str = "", who: str = "ann-42", **fields: Any) -> Event:
+def said(kind: Any = "track", name: str = "", who: str | None = "ann-42", **fields: Any) -> Event:
     return Event(
         id=f"m{next(_numbers)}", kind=kind, name=name, timestamp=wall_clock(), user_id=who, **fields
     )
@@ -57,6 +57,7 @@ def said(kind: Any = "track", name: str = "", who: str = "ann-42", **fields: Any
 class House:
     def __init__(self, pool: Pool, dsn: str, api: httpx.AsyncClient) -> None:
         self.pool = pool
+        self.dsn = dsn
         self.api = api
         self.log = PostgresLog(pool, PARTITIONS)
         wakeups = Wakeups(dsn, [CHANNEL, OUTBOX, workspace_store.CHANNEL])

@@ -57,15 +57,18 @@ def _findings(data: Path) -> "Iterator[Finding]":
             return
     try:
         with database(data) as found:
-            yield from asyncio.run(_database(found.dsn))
+            yield from asyncio.run(_database(found.dsn, data))
     except DangolError as error:
         yield Finding.of("database", error)
 
 
-async def _database(dsn: str) -> "list[Finding]":
+async def _database(dsn: str, data: Path) -> "list[Finding]":
     from services.cli import checkup
+    from services.cli.environment import read_settings
+    from services.cli.local import erasure_ledger
 
-    return [finding async for finding in checkup.check_database(dsn, os.environ)]
+    ledger = erasure_ledger(read_settings(), data)
+    return [finding async for finding in checkup.check_database(dsn, os.environ, ledger)]
 
 
 def _say(finding: "Finding") -> None:
