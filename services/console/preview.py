@@ -18,7 +18,7 @@ CLIPPED_AT = 102_400
 """Bytes of HTML behind which Gmail cuts a mail off, as senders report; Google names no figure."""
 _LONG_SUBJECT = 60
 
-SAMPLE_KEYS = ("profile", "trigger", "event", "steps", "with", "journey")
+SAMPLE_KEYS = ("profile", "trigger", "event", "steps", "with", "journey", "live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def preview(
         now=now,
         unsubscribe_url="https://example.com/u/preview",
         preferences_url="https://example.com/u/preview/preferences",
+        live=parts["live"],
     )
     try:
         rendered = render(template, names)

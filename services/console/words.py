@@ -61,6 +61,14 @@ REASONS: Mapping[Reason, Words] = {
         "The template could not be filled in for this customer.",
         "이 고객의 정보로는 템플릿을 완성할 수 없었습니다.",
     ),
+    Reason.NO_LONGER_TRUE: Words(
+        "What the message says was no longer true when it was to be sent: its live source said so.",
+        "보내려는 순간 확인해 보니 메시지의 내용이 더는 사실이 아니어서 보내지 않았습니다.",
+    ),
+    Reason.NOT_VERIFIED: Words(
+        "The live source could not say whether what the message says is still true.",
+        "메시지의 내용이 아직 사실인지 실시간으로 확인할 수 없어 보내지 않았습니다.",
+    ),
     Reason.REJECTED: Words(
         "The provider refused the message.",
         "발송 업체가 메시지를 거절했습니다.",

@@ -17,6 +17,7 @@ from services.dispatch import metrics
 from services.dispatch.channels.port import Outgoing
 from services.dispatch.doors.links import Links
 from services.dispatch.pending import (
+    Asked,
     Attempt,
     FailedAdapter,
     Key,
@@ -40,12 +41,13 @@ from services.dispatch.policy import (
     order_key,
 )
 from services.dispatch.rates import Gate
-from services.dispatch.render import Finished, render_message
+from services.dispatch.render import Finished, Prepared, prepare
 from services.dispatch.workspace import Workspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.decisions import Reason
 from shared.templates import TemplateFailed
+from shared.templates.live import UNASKED, Answer
 
 logger = structlog.get_logger()
 
@@ -95,6 +97,8 @@ class Around:
     choose: Choose
     links: Links | None
     gate: Gate = field(default_factory=Gate)
+    answer: Callable[[str], Answer | None] = lambda _line: None
+    """What a live source has said lately, by the question's line."""
 
 
 def decide_group(group: Sequence[Pending], around: Around) -> Plan:
@@ -178,35 +182,71 @@ class _Customer:
             hold = Hold(adapter, Reason.CHANNEL_PAUSED, channel, verdict.passed_over)
             self._hold(pending, hold)
             return
+        try:
+            prepared = self._prepared(pending, channel)
+            answer = self._learn(pending, verdict, prepared)
+            if answer is None or self._is_in_line(pending, verdict):
+                return
+            rendered = self._written(verdict, prepared, answer)
+        except TemplateFailed as error:
+            self._fail(pending, verdict, error)
+            return
+        self._attempt(pending, verdict, rendered, adapter)
+
+    def _prepared(self, pending: Pending, channel: str) -> Prepared:
+        hashes = self._around.hashes.get(pending.key, {})
+        return prepare(
+            self._workspace,
+            pending,
+            channel,
+            self._now,
+            self._around.links,
+            hashes.get(channel, ""),
+        )
+
+    def _learn(self, pending: Pending, verdict: SendBy, prepared: Prepared) -> Answer | None:
+        """What the template's live source says; None: the message waits for it, or is dropped."""
+        call, question = prepared.template.call, prepared.question()
+        if call is None or question is None:
+            return UNASKED
+        answer = self._around.answer(question.line)
+        if answer is None:
+            self._plan.asked.append(Asked(question, call))
+            self._line = question.line
+            self._wait(pending, question.line)
+            return None
+        refusal = answer.refusal(call)
+        if refusal is not None:
+            self._drop(pending, Drop(refusal, verdict.channel, verdict.passed_over))
+            return None
+        return answer
+
+    def _is_in_line(self, pending: Pending, verdict: SendBy) -> bool:
+        """It waits for a place of a rate; otherwise it has taken its places."""
         line = self._around.gate.let_through(verdict.channel, verdict.address, pending.waits_for)
         if line is not None:
             self._line = line
             self._wait(pending, line)
-            return
+        return line is not None
+
+    def _written(self, verdict: SendBy, prepared: Prepared, answer: Answer) -> Finished:
         try:
-            hashes = self._around.hashes.get(pending.key, {})
-            rendered = render_message(
-                self._workspace,
-                pending,
-                verdict.channel,
-                self._now,
-                self._around.links,
-                hashes.get(verdict.channel, ""),
-            )
-        except TemplateFailed as error:
-            logger.warning(
-                "a template failed, so its message is dropped",
-                action="template_error",
-                message=pending.key.id,
-                journey=pending.message.journey,
-                template=pending.template,
-                channel=verdict.channel,
-                error=type(error.__cause__ or error).__name__,
-            )
+            return prepared.finish(answer.live)
+        except TemplateFailed:
             self._around.gate.put_back(verdict.channel, verdict.address)
-            self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
-            return
-        self._attempt(pending, verdict, rendered, adapter)
+            raise
+
+    def _fail(self, pending: Pending, verdict: SendBy, error: TemplateFailed) -> None:
+        logger.warning(
+            "a template failed, so its message is dropped",
+            action="template_error",
+            message=pending.key.id,
+            journey=pending.message.journey,
+            template=pending.template,
+            channel=verdict.channel,
+            error=type(error.__cause__ or error).__name__,
+        )
+        self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
 
     def _attempt(self, pending: Pending, verdict: SendBy, rendered: Finished, adapter: str) -> None:
         message = pending.message

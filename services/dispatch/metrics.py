@@ -60,6 +60,13 @@ CALL_TRY_SECONDS = Histogram(
     "Time of one try of a call step",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
+# What the live sources of templates said of their claims: true, false, or unknown where one failed.
+LIVE_ANSWERS = Counter("dangol_dispatch_live_answers", "Answers of live sources", ["said"])
+LIVE_SECONDS = Histogram(
+    "dangol_dispatch_live_seconds",
+    "Time of one try to ask a live source",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
 # What customers said at the preference page or by one-click unsubscribing.
 DOORS = Counter("dangol_dispatch_statements", "Statements of consent at the doors", ["source"])
 # Clicks and openings; those of machines (scanners, privacy proxies) are counted and not believed.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from services.dispatch.channels.port import Outcome, Outgoing
 from services.dispatch.policy import Message, PassedOver, Place
 from shared.decisions import Decision, Reason
+from shared.templates.live import LiveCall, Question
 
 REPORT = "report"
 """Who holds a message that its provider has taken and will tell of."""
@@ -128,12 +129,22 @@ class Change:
     call: Call | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question to a template's live source that has no fresh answer yet."""
+
+    question: Question
+    call: LiveCall
+
+
 @dataclass(slots=True)
 class Plan:
     """What one group's deciding came to."""
 
     attempts: list[Attempt] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    """What live sources have to be asked, once this is stored."""
 
 
 def decided(
@@ -165,7 +176,7 @@ def decided(
 
 
 def in_line(pending: Pending, line: str) -> Change:
-    """It waits for a place under a rate: everything else of it stays as it is."""
+    """It waits for a place under a rate, or for an answer: all else of it stays as it is."""
     return Change(
         pending.key,
         pending.customer,

@@ -1,7 +1,9 @@
 """Rendering: a template, the customer as she is now, and what the run has kept for the message."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,7 +13,8 @@ from services.dispatch.pending import Pending
 from services.dispatch.workspace import Workspace
 from shared import message
 from shared.local_time import zone_of
-from shared.templates import Rendered, TemplateFailed, choose, render
+from shared.templates import Rendered, Template, TemplateFailed, choose, render
+from shared.templates.live import Question
 from shared.templates.names import locale_of, message_names, names_of
 
 
@@ -22,14 +25,44 @@ class Finished(NamedTuple):
     headers: dict[str, str]
 
 
-def render_message(
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message before it is written: its template, and every name but `live`."""
+
+    template: Template
+    names: dict[str, Any]
+    pending: Pending
+    channel: str
+    links: Links | None
+    leave: str
+
+    def question(self) -> Question | None:
+        """What its live source is asked; None without one. Raises TemplateFailed."""
+        call = self.template.call
+        return None if call is None else call.question(self.names)
+
+    def finish(self, live: Mapping[str, Any] | None = None) -> Finished:
+        """Raises TemplateFailed."""
+        content = render(self.template, self.names if not live else {**self.names, "live": live})
+        if self.links is None:
+            return Finished(content, {})
+        pending, headers = self.pending, {}
+        if self.channel == "email" and pending.message.category == "marketing":
+            headers = {
+                "List-Unsubscribe": f"<{self.leave}>",
+                "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+            }
+        return Finished(tracked(content, self.links, pending.customer, pending.key.id), headers)
+
+
+def prepare(
     workspace: Workspace,
     pending: Pending,
     channel: str,
     now: datetime,
     links: Links | None = None,
     address_hash: str = "",
-) -> Finished:
+) -> Prepared:
     """Raises TemplateFailed: a missing, unreadable or failing template drops the message.
 
     Without `links` (no public address is known) there is no way to unsubscribe and no tracking.
@@ -57,13 +90,4 @@ def render_message(
         unsubscribe_url=leave,
         preferences_url=leave,
     )
-    content = render(template, names)
-    if links is None:
-        return Finished(content, {})
-    headers = {}
-    if channel == "email" and pending.message.category == "marketing":
-        headers = {
-            "List-Unsubscribe": f"<{leave}>",
-            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
-        }
-    return Finished(tracked(content, links, pending.customer, pending.key.id), headers)
+    return Prepared(template, names, pending, channel, links, leave)

@@ -87,6 +87,28 @@ SELECT r.line, (SELECT count(*)::int FROM (
 FROM send_rates r
 """
 
+# Those that wait for the answer to a question (`ask:…`) that nobody here asks ($1: what is asked):
+# whoever asked it is gone, or has forgotten it. The distinct lines are few, and are found by leaps.
+LEAVE_LINES = """
+WITH RECURSIVE l(line) AS (
+  (SELECT waits_for FROM messages WHERE status = 'queued' AND waits_for IS NOT NULL
+   ORDER BY waits_for LIMIT 1)
+  UNION ALL
+  SELECT (SELECT m.waits_for FROM messages m WHERE m.status = 'queued' AND m.waits_for > l.line
+          ORDER BY m.waits_for LIMIT 1)
+  FROM l WHERE l.line IS NOT NULL
+), lost AS MATERIALIZED (
+  SELECT m.partition, m.id FROM (
+    SELECT line FROM l WHERE line LIKE 'ask:%' AND line <> ALL ($1::text[]) LIMIT 1000
+  ) l CROSS JOIN LATERAL (
+    SELECT partition, id FROM messages WHERE status = 'queued' AND waits_for = l.line LIMIT 1000
+    FOR UPDATE SKIP LOCKED
+  ) m LIMIT 10000
+)
+UPDATE messages m SET waits_for = NULL FROM lost l
+WHERE m.partition = l.partition AND m.id = l.id AND m.status = 'queued'
+"""
+
 LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
 
 # The messages of a group with everything the policies ask of their customers, in one go. It comes

@@ -295,6 +295,16 @@ async def waiting(pool: Pool) -> dict[str, int]:
     return {row["line"]: row["waiting"] for row in rows}
 
 
+async def leave_lines(pool: Pool, asked: Sequence[str]) -> bool:
+    """Let those out of line that wait for an answer nobody here asks for; whether there were any.
+
+    Another dispatcher's are among them, which does no harm: they are judged here, and asked for.
+    """
+    async with unavailable_when_lost(), pool.acquire() as connection:
+        done: str = await connection.execute(sql.LEAVE_LINES, asked)
+    return not done.endswith(" 0")
+
+
 async def depth(pool: Pool, now: datetime) -> list[tuple[str, int, float]]:
     """Channel, how many of its messages are due (counted up to a bound), and for how many seconds
     the first has been."""

@@ -17,8 +17,9 @@ from services.dispatch.channels.port import Outcome, Result
 from services.dispatch.deciding import Around, contacts, decide_group, with_suppressions
 from services.dispatch.doors.links import Leave, Links, make_links
 from services.dispatch.doors.store import Doors, Statement
+from services.dispatch.live import Live
 from services.dispatch.outcomes import Circumstances, change_after
-from services.dispatch.pending import Attempt, Change, Key
+from services.dispatch.pending import Asked, Attempt, Change, Key
 from services.dispatch.policy import Contact
 from services.dispatch.workspace import CurrentWorkspace
 from shared.address import address_hash
@@ -41,6 +42,10 @@ class Turn:
     """How many messages may be claimed."""
     attempts: list[Attempt] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    """What live sources are asked once it is stored."""
+    drained: list[str] = field(default_factory=list)
+    """Lines of answered questions in which nobody is left."""
     more: bool = False
     """The room was used up, so more may be due."""
 
@@ -66,8 +71,10 @@ class Turns:
         dispatcher: str,
         partitions: int,
         lease: timedelta,
+        live: Live,
         public_url: str | None = None,
     ) -> None:
+        self._live = live
         self._pool = pool
         self._clock = clock
         self._lines = lines
@@ -104,6 +111,8 @@ class Turns:
             if turn.room:
                 await self._decide(connection, turn)
             await store.tell_log(connection, turn.changes, self._partitions)
+        self._live.served(turn.drained)
+        self._live.ask(turn.asked)
         await self._withdraw(turn.finished)
         _count(turn)
 
@@ -127,9 +136,11 @@ class Turns:
         now = self._clock.now()
         self._lines.follow(workspace)
         self._rates = workspace.rates
-        claimed = await store.claim(
-            connection, now, turn.room, await self._places(connection, workspace.rates, now)
-        )
+        answered = self._live.ready(turn.room)
+        places = await self._places(connection, workspace.rates, now)
+        claimed = await store.claim(connection, now, turn.room, answered | places)
+        if len(claimed) < turn.room:
+            turn.drained = list(answered)
         if not claimed:
             return
         await store.lock_customers(
@@ -147,10 +158,12 @@ class Turns:
         }
         hashes = {key: hashes for key, (_, hashes) in known.items()}
         gate = await rates.lock(connection, workspace.rates, _lines_of(people.values()), now)
-        around = Around(workspace, people, hashes, now, self._lines.choose, self._links, gate)
+        around = Around(
+            workspace, people, hashes, now, self._lines.choose, self._links, gate, self._live.answer
+        )
         plan = decide_group(group, around)
         await rates.store(connection, gate, now)
-        turn.attempts = plan.attempts
+        turn.attempts, turn.asked = plan.attempts, plan.asked
         await store.record_attempts(connection, self._dispatcher, plan.attempts, self._lease)
         decided = await store.store_decisions(connection, plan.changes)
         turn.changes += decided

@@ -23,6 +23,7 @@ from services.dispatch import leases, metrics, pauses, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Factory, Outcome, Result
+from services.dispatch.live import Live
 from services.dispatch.pending import Attempt, Key
 from services.dispatch.turns import Finished, Turn, Turns
 from services.dispatch.workspace import CurrentWorkspace
@@ -84,6 +85,7 @@ class Dispatcher:
             create=create,
         )
         self._current = CurrentWorkspace(wakeups.listen(workspace_store.CHANNEL))
+        self._live = Live(environment, clock, self._answer_came)
         self._turns = Turns(
             pool,
             clock,
@@ -92,6 +94,7 @@ class Dispatcher:
             dispatcher=self.id,
             partitions=partitions,
             lease=self._lease,
+            live=self._live,
             public_url=public_url,
         )
         self._size = concurrency
@@ -137,6 +140,7 @@ class Dispatcher:
             for call in self._calls:
                 call.cancel()
             await asyncio.gather(*self._calls, return_exceptions=True)
+            await self._live.close()
             await self._lines.close()
 
     # Turns ----------------------------------------------------------------------------------
@@ -245,6 +249,11 @@ class Dispatcher:
         self._finished.append((attempt, result))
         self._news.set()
 
+    def _answer_came(self) -> None:
+        """Of a live source: its line may be claimed."""
+        self._look = True
+        self._news.set()
+
     async def _away(self, error: Unavailable) -> None:
         logger.warning(
             "the database is away; messages wait", action="dispatch_unavailable", error=str(error)
@@ -264,6 +273,8 @@ class Dispatcher:
                     self._pool, now, self._partitions, self._lines.retries_unknown
                 ):
                     self._news.set()
+                if await store.leave_lines(self._pool, self._live.lines):
+                    self._answer_came()
                 await self._measure(now)
                 await self._say_pauses()
             except Unavailable as error:

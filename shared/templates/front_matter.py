@@ -1,20 +1,26 @@
-"""The parts of a template, between two `---` lines at its beginning: flat `name: text` in YAML."""
+"""The parts of a template, between two `---` lines at its beginning: flat `name: text` in YAML.
+
+One name is a group of its own: `call`, the live source that is asked before each sending.
+"""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     DocumentStartEvent,
+    MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
 )
 
 from shared.templates.problems import TemplateInvalid, TemplateProblem
 
+CALL = "call"
 _FENCE = "---"
+_MOST_FIELDS = 60
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}|#\{[^{}\n]{1,40}\}")
 """A part, or a variable of a registered Kakao template: `"#{이름}": "{{ profile.name }}"`."""
 
@@ -33,6 +39,9 @@ class Split:
     parts: dict[str, Part]
     body: str
     body_line: int
+    call: dict[str, Part] = field(default_factory=dict)
+    """`call` as it is written, its inner names joined by a dot: `url`, `with.sku`. `call: https://…`
+    alone is its `url`."""
 
 
 def split(source: str) -> Split:
@@ -43,37 +52,72 @@ def split(source: str) -> Split:
     end = next((i for i, line in enumerate(lines[1:], 1) if line.rstrip() == _FENCE), None)
     if end is None:
         raise _refused(1, 1, "the front matter is never closed", "end it with a line `---`")
-    return Split(_parts("\n".join(lines[1:end])), "\n".join(lines[end + 1 :]), end + 2)
+    reading = _Reading()
+    for event in _events("\n".join(lines[1:end])):
+        reading.take(event)
+    return Split(reading.parts, "\n".join(lines[end + 1 :]), end + 2, reading.call)
 
 
-def _parts(text: str) -> dict[str, Part]:
-    parts: dict[str, Part] = {}
-    name: ScalarEvent | None = None
-    depth = 0
-    for event in _events(text):
+class _Reading:
+    """Event by event: the names above the place that is read, and what has been found."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Part] = {}
+        self.call: dict[str, Part] = {}
+        self._seen: set[tuple[str, ...]] = set()
+        self._above: list[str] = []
+        """The groups that are open: none, `call`, or `call` and a group within."""
+        self._began = False
+        self._name: str | None = None
+
+    def take(self, event: Any) -> None:
         line, column = event.start_mark.line + 2, event.start_mark.column + 1
-        if isinstance(event, DocumentStartEvent) and (parts or depth or event.explicit):
+        if isinstance(event, DocumentStartEvent) and (self._began or event.explicit):
             raise _refused(line, column, "one group of parts stands in the front matter")
-        if isinstance(event, MappingStartEvent) and depth == 0:
-            depth = 1
-        elif isinstance(event, ScalarEvent) and depth == 1:
-            if getattr(event, "tag", None) is not None:
-                raise _refused(line, column, "YAML tags are not used here", "leave it out")
-            if name is None:
-                _check_name(event.value, parts, line, column)
-                name = event
-            else:
-                indent = 1 if event.style in ("'", '"') else 0
-                parts[name.value] = Part(event.value, line, column + indent)
-                name = None
+        if isinstance(event, MappingStartEvent) and not self._began:
+            self._began = True
+        elif isinstance(event, MappingStartEvent) and self._opens():
+            self._above.append(str(self._name))
+            self._name = None
+        elif isinstance(event, MappingEndEvent) and self._above:
+            self._above.pop()
+            if not self._above and not self.call:
+                raise _refused(line, column, "`call` is empty", "write `call: {url: https://…}`")
+        elif isinstance(event, ScalarEvent) and self._began:
+            self._scalar(event, line, column)
         elif hasattr(event, "anchor"):  # a list, a mapping, an alias, or a text alone
             hint = 'write `subject: "…"`; a text that begins with `{{` needs quotes'
             raise _refused(line, column, "a part is one text", hint)
-    return parts
+
+    def _opens(self) -> bool:
+        if not self._above:
+            return self._name == CALL
+        return len(self._above) == 1 and self._name is not None
+
+    def _scalar(self, event: Any, line: int, column: int) -> None:
+        if getattr(event, "tag", None) is not None:
+            raise _refused(line, column, "YAML tags are not used here", "leave it out")
+        if self._name is None:
+            path = (*self._above, event.value)
+            _check_name(event.value, path in self._seen, line, column)
+            if len(self._seen) >= _MOST_FIELDS:
+                raise _refused(line, column, "there are too many parts", "leave some out")
+            self._seen.add(path)
+            self._name = event.value
+            return
+        indent = 1 if event.style in ("'", '"') else 0
+        part = Part(event.value, line, column + indent)
+        if self._above:
+            self.call[".".join((*self._above[1:], self._name))] = part
+        elif self._name == CALL:
+            self.call["url"] = part
+        else:
+            self.parts[self._name] = part
+        self._name = None
 
 
-def _check_name(name: str, parts: dict[str, Part], line: int, column: int) -> None:
-    if name in parts:
+def _check_name(name: str, twice: bool, line: int, column: int) -> None:
+    if twice:
         raise _refused(line, column, f"`{name}` stands here twice", "leave one of them out")
     if not _NAME.fullmatch(name):
         raise _refused(line, column, f"`{name[:40]}` is no part's name", "as in `subject`")

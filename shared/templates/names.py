@@ -19,6 +19,7 @@ KNOWN = frozenset(
         "unsubscribe_url",
         "preferences_url",
         "now",
+        "live",
     }
 )
 
@@ -53,10 +54,12 @@ def names_of(
     now: datetime,
     unsubscribe_url: str = "",
     preferences_url: str = "",
+    live: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """`message` is what `message_names` makes: filters write for its locale and time zone.
 
-    The names of `with:` never hide one of the language's own.
+    The names of `with:` never hide one of the language's own. `live` is what the source said that
+    the template asks.
     """
     return {
         **context.values,
@@ -69,6 +72,7 @@ def names_of(
         "unsubscribe_url": unsubscribe_url,
         "preferences_url": preferences_url,
         "now": now,
+        "live": live or {},
     }
 
 

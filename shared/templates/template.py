@@ -14,6 +14,7 @@ from liquid.static_analysis import TemplateAnalysis
 from shared.channels import CHANNELS
 from shared.templates import front_matter, mjml
 from shared.templates.front_matter import Part
+from shared.templates.live import LiveCall, read_call
 from shared.templates.plain_text import plain_text
 from shared.templates.problems import TemplateFailed, TemplateInvalid, TemplateProblem
 from shared.templates.sandbox import HTML, TEXT
@@ -62,6 +63,8 @@ class Template:
     body: BoundTemplate
     variables: tuple[Variable, ...] = ()
     """Names from outside, by place; not those that the template makes itself."""
+    call: LiveCall | None = None
+    """The live source that says whether the template's claim still holds."""
 
     @property
     def html(self) -> bool:
@@ -127,13 +130,18 @@ def parse_template(path: str, source: str) -> Template:
         parsed = _parsed(TEXT, written, problems, variables)
         if parsed is not None:
             parts[part] = parsed
+    call = None
+    if split.call:
+        call = read_call(
+            split.call, lambda part: _parsed(TEXT, part, problems, variables), problems
+        )
     environment = HTML if _is_html(name.channel) else TEXT
     body = _parsed(environment, Part(split.body, split.body_line, 1), problems, variables)
     if problems or body is None:
         raise TemplateInvalid(problems)
     if name.extension == "mjml":
         mjml.check(split.body, _rendered_with_nothing(body), split.body_line)
-    return Template(name, parts, body, tuple(variables))
+    return Template(name, parts, body, tuple(variables), call)
 
 
 def render(template: Template, names: Mapping[str, Any]) -> Rendered:

@@ -85,7 +85,10 @@ def _once(workspace: Path, wanted: Sequence[str], junit: Path | None, *, as_json
     files = read_folder(workspace)
     loaded = load_workspace(files)
     problems = list(loaded.problems)
-    suites = [] if problems else read_suites(files, loaded.flows, problems, loaded.tracking)
+    suites = []
+    if not problems:
+        known = loaded.flows, problems, loaded.tracking, loaded.templates
+        suites = read_suites(files, *known)
     if problems:
         problems.sort()
         if junit is not None:

@@ -50,6 +50,8 @@ REASONS: Mapping[str, Words] = {
     Reason.REJECTED: Words("refused by the provider", "발송 업체 거절"),
     Reason.RETRIES_EXHAUSTED: Words("given up after several tries", "재시도 한도 초과"),
     Reason.TEMPLATE_ERROR: Words("the template failed", "템플릿 오류"),
+    Reason.NO_LONGER_TRUE: Words("no longer true", "더는 사실이 아님"),
+    Reason.NOT_VERIFIED: Words("could not be verified", "사실 확인 불가"),
     Reason.CHANNEL_PAUSED: Words("the channel is paused", "채널 일시 중지"),
 }
 

@@ -60,6 +60,7 @@ from shared.event import (
     outcome_event,
 )
 from shared.rfm import Purchase, worth
+from shared.templates.live import UNASKED
 from shared.workspace import RfmSettings
 
 
@@ -301,9 +302,8 @@ class Life:
                 pending.message = replace(message, decidable_at=until, was_held=True)
             case Drop(reason, channel):
                 self._tell(pending, at, channel, "dropped", reason, verdict.passed_over)
-            case SendBy(channel) if self._cannot_be_written(pending, channel, at):
-                reason = Reason.TEMPLATE_ERROR
-                self._tell(pending, at, channel, "dropped", reason, verdict.passed_over)
+            case SendBy(channel) if refusal := self._unwritten(pending, channel, at):
+                self._tell(pending, at, channel, "dropped", refusal, verdict.passed_over)
             case SendBy(channel, address, takes_place):
                 if takes_place:
                     self.places.append(
@@ -312,11 +312,14 @@ class Life:
                 self.sent[channel] = sent(pending.queued, at, address)
                 self._tell(pending, at, channel, "sent", None, verdict.passed_over)
 
-    def _cannot_be_written(self, pending: Pending, channel: str, at: datetime) -> bool:
-        rendering = self.stage.rendering
-        return rendering is not None and rendering.fails(
-            pending.queued, channel, self.customer.traits, at
-        )
+    def _unwritten(self, pending: Pending, channel: str, at: datetime) -> Reason | None:
+        """Why the message cannot be written, or no longer may be."""
+        rendering, queued = self.stage.rendering, pending.queued
+        if rendering is None:
+            return None
+        stub = self.stage.stubs.get((queued.journey, queued.step))
+        answer = UNASKED if stub is None else stub.live
+        return rendering.refusal(queued, channel, self.customer.traits, at, answer)
 
     def _contact(self, message: Message) -> Contact:
         contact = contact_of(

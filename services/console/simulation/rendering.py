@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from services.journey.core.effects import QueueMessage
+from shared.decisions import Reason
 from shared.local_time import zone_of
 from shared.templates import Template, TemplateFailed, choose, render
+from shared.templates.live import Answer
 from shared.templates.names import locale_of, message_names, names_of
 from shared.workspace import WorkspaceSettings
 
@@ -22,16 +24,23 @@ class Rendering:
     settings: WorkspaceSettings
     _may_fail: dict[str, bool] = field(default_factory=dict)
 
-    def fails(
-        self, queued: QueueMessage, channel: str, traits: Mapping[str, Any], now: datetime
-    ) -> bool:
+    def refusal(
+        self,
+        queued: QueueMessage,
+        channel: str,
+        traits: Mapping[str, Any],
+        now: datetime,
+        answer: Answer,
+    ) -> Reason | None:
+        """Why it is dropped in the end; `answer` is what its template's live source says."""
         language = self.settings.locale
         locale = locale_of(traits, language)
         template = choose(self.templates, queued.template, channel, locale)
         if template is None:
-            return True
-        if not self._asked(template):
-            return False
+            return Reason.TEMPLATE_ERROR
+        call = template.call
+        if call is None and not self._asked(template):
+            return None
         zone = zone_of(traits.get("timezone"), self.settings.zone())
         names = names_of(
             queued.context,
@@ -41,12 +50,18 @@ class Rendering:
             now=now,
             unsubscribe_url=_LINK,
             preferences_url=_LINK,
+            live=answer.live,
         )
         try:
+            if call is not None:
+                call.question(names)
+                refusal = answer.refusal(call)
+                if refusal is not None:
+                    return refusal
             render(template, names)
         except TemplateFailed:
-            return True
-        return False
+            return Reason.TEMPLATE_ERROR
+        return None
 
     def _asked(self, template: Template) -> bool:
         key = template.name.key

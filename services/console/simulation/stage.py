@@ -39,7 +39,8 @@ class Stage:
     travelling: dict[str, Pending] = field(default_factory=dict)
     """Messages on their way to the customer whom an id belongs to."""
     stubs: Mapping[tuple[str, str], Stub] = field(default_factory=dict)
-    """Journey and step → what its call is answered; any other is answered with nothing."""
+    """Journey and step → what its call, or that of its template, is answered; any other call is
+    answered with nothing, and a template's claim holds."""
     record: OnRecord = NOTHING
     """What has really happened, where the past is replayed."""
     closed: Closed = field(default_factory=Closed)

@@ -1,4 +1,4 @@
-"""What a `call` is answered where nothing leaves the house."""
+"""What a `call`, of a step or of a template, is answered where nothing leaves the house."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from services.journey.core.effects import MakeCall
 from shared.decisions import CallOutcome, Reason
 from shared.event import Event, answer_event
+from shared.templates.live import Answer, answer_of
 
 _NOT_NOW = frozenset({408, 425, 429})
 
@@ -24,6 +25,13 @@ class Stub:
         if self.status in _NOT_NOW or self.status >= 500:
             return "failed", Reason.RETRIES_EXHAUSTED
         return "failed", Reason.REJECTED
+
+    @property
+    def live(self) -> Answer:
+        """Of a template's live source."""
+        if 200 <= self.status < 300:
+            return answer_of(self.response)
+        return Answer(None, {}, f"HTTP {self.status}")
 
     def event(self, customer: str, made: MakeCall) -> Event:
         outcome, reason = self.verdict

@@ -9,7 +9,7 @@ import msgspec
 
 from services.console.simulation.lines import Gate, read_events
 from services.console.simulation.stubs import Stub
-from services.journey.core.flow import Call, Flow, OnDate, Schedule
+from services.journey.core.flow import Call, Flow, OnDate, Schedule, Send
 from services.journey.language.model.fields import Located
 from services.journey.language.model.journey import JourneyTest, TestEvent, TestScore
 from services.journey.language.problems import Problems, nearest
@@ -30,13 +30,18 @@ class Script:
     until: datetime | None
     """None: until nothing waits."""
     stubs: Mapping[tuple[str, str], Stub]
-    """Journey and step to what that call is answered."""
+    """Journey and step to what that call, or its template's, is answered."""
 
 
 def read_script(
-    test: JourneyTest, flow: Flow, problems: Problems, judge: Judge | None = None
+    test: JourneyTest,
+    flow: Flow,
+    problems: Problems,
+    judge: Judge | None = None,
+    asking: frozenset[str] = frozenset(),
 ) -> Script:
-    """The script; what cannot be played is left out and added to `problems`."""
+    """The script; what cannot be played is left out and added to `problems`. `asking` are the
+    templates that ask a live source."""
     start = test.at.astimezone(UTC)
     if not test.events and not isinstance(flow.plan, Schedule | OnDate):
         problems.add(
@@ -78,7 +83,7 @@ def read_script(
             "`until` counts from the test's `at`",
             code="test_time",
         )
-    _check_steps(test, flow, problems)
+    _check_steps(test, flow, problems, asking)
     stubs = {
         (flow.journey, step): Stub(stub.status, stub.response) for step, stub in test.calls.items()
     }
@@ -152,7 +157,7 @@ class _Writer:
             )
 
 
-def _check_steps(test: JourneyTest, flow: Flow, problems: Problems) -> None:
+def _check_steps(test: JourneyTest, flow: Flow, problems: Problems, asking: frozenset[str]) -> None:
     expect = test.expect
     named: list[Scalar | None] = [each.step for each in expect.sent or ()]
     named += [each.step for each in expect.decided or ()]
@@ -165,12 +170,16 @@ def _check_steps(test: JourneyTest, flow: Flow, problems: Problems) -> None:
                 nearest(step.text, flow.steps),
                 code="unknown_step",
             )
+    calls = [
+        step.id
+        for step in flow.steps.values()
+        if isinstance(step, Call) or (isinstance(step, Send) and step.template in asking)
+    ]
     for name, stub in test.calls.items():
-        if not isinstance(flow.steps.get(name), Call):
-            calls = [step.id for step in flow.steps.values() if isinstance(step, Call)]
+        if name not in calls:
             problems.add(
                 stub.node.spot,
                 f"the journey has no call `{name[:60]}`",
-                nearest(name, calls),
+                nearest(name, calls) or "a `send` is one where its template has a `call`",
                 code="unknown_step",
             )

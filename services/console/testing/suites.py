@@ -10,6 +10,7 @@ from services.journey.language.model import steps as model
 from services.journey.language.model.journey import Journey, JourneyTest, TestsFile
 from services.journey.language.problems import Problem, Problems
 from services.journey.language.resolve import Placed, resolve
+from shared.templates import Template
 from shared.tracking import Judge, TrackingPlan
 
 
@@ -51,6 +52,7 @@ def read_suites(
     flows: Mapping[str, Flow],
     found: list[Problem],
     tracking: TrackingPlan | None = None,
+    templates: Mapping[str, Template] | None = None,
 ) -> list[Suite]:
     """The suites of a workspace that has no problems, by journey id.
 
@@ -58,6 +60,7 @@ def read_suites(
     that an enforced tracking plan would set aside) is added to `found`.
     """
     judge = None if tracking is None else Judge(tracking)
+    asking = frozenset(t.name.name for t in (templates or {}).values() if t.call is not None)
     homes: dict[str, tuple[str, tuple[Stop, ...]]] = {}
     cases: dict[str, list[Case]] = {name: [] for name in flows}
     for file in sorted(file for file in files if file.endswith(".yaml")):
@@ -66,17 +69,21 @@ def read_suites(
             assert whole is not None, "the workspace has no problems"
             journey = whole.model.journey.text
             homes[journey] = file, _stops(whole.model)
-            cases[journey] += _cases(whole.model, flows[journey], whole.problems, judge)
+            cases[journey] += _cases(whole.model, flows[journey], whole.problems, judge, asking)
         elif file.startswith("tests/"):
             apart = read_document(TestsFile, file, files[file], found)
             assert apart is not None, "the workspace has no problems"
             journey = apart.model.journey.text
-            cases[journey] += _cases(apart.model, flows[journey], apart.problems, judge)
+            cases[journey] += _cases(apart.model, flows[journey], apart.problems, judge, asking)
     return [Suite(name, *homes[name], tuple(cases[name])) for name in sorted(homes)]
 
 
 def _cases(
-    holder: Journey | TestsFile, flow: Flow, problems: Problems, judge: Judge | None
+    holder: Journey | TestsFile,
+    flow: Flow,
+    problems: Problems,
+    judge: Judge | None,
+    asking: frozenset[str],
 ) -> list[Case]:
     return [
         Case(
@@ -85,7 +92,7 @@ def _cases(
             file=problems.source.file,
             line=test.name.line,
             test=test,
-            script=read_script(test, flow, problems, judge),
+            script=read_script(test, flow, problems, judge, asking),
         )
         for test in holder.tests
     ]

@@ -39,7 +39,7 @@ class Verdict:
     wish: timedelta | None = None
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """Why an answer cannot be used."""
 
 
@@ -47,8 +47,8 @@ def of_reply(reply: Reply, real_now: datetime) -> Verdict:
     said = f"HTTP {reply.status}"
     if 200 <= reply.status < 300:
         try:
-            return Verdict("sent", None, _response(reply), said)
-        except _Unusable as why:
+            return Verdict("sent", None, response_of(reply), said)
+        except Unusable as why:
             return Verdict("failed", Reason.BAD_ANSWER, None, f"{said}, {why}")
     if reply.status in _NOT_NOW or reply.status >= 500:
         return Verdict(None, detail=said, wish=_wish(reply.headers, real_now))
@@ -82,17 +82,17 @@ def _wish(headers: Mapping[str, str], real_now: datetime) -> timedelta | None:
     return max((at if at.tzinfo else at.replace(tzinfo=UTC)) - real_now, timedelta(0))
 
 
-def _response(reply: Reply) -> Any:
+def response_of(reply: Reply) -> Any:
     """The JSON answer; None where the receiver says nothing, or says something else than JSON."""
     if not reply.whole:
-        raise _Unusable(f"an answer of more than {MOST} bytes")
+        raise Unusable(f"an answer of more than {MOST} bytes")
     if not reply.body.strip():
         return None
     try:
         value = msgspec.json.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         if "json" in reply.headers.get("content-type", "").lower():
-            raise _Unusable("an answer that is called JSON and is none") from error
+            raise Unusable("an answer that is called JSON and is none") from error
         return None
     return _kept(value, DEEPEST)
 
@@ -100,7 +100,7 @@ def _response(reply: Reply) -> Any:
 def _kept(value: Any, depth: int) -> Any:
     """As it can be stored and read again: no U+0000, no number that has no place."""
     if depth == 0:
-        raise _Unusable(f"an answer nested more than {DEEPEST} deep")
+        raise Unusable(f"an answer nested more than {DEEPEST} deep")
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     if isinstance(value, dict):

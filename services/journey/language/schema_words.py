@@ -94,7 +94,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "JourneyTest": {
         "at": "The start, with its offset from UTC.",
         "until": "How long the clock runs, from `at`.",
-        "calls": "What a `call` is answered, by step id.",
+        "calls": "What a `call`, of a step or of a send's template, is answered, by step id.",
         "expect": "What is not written is not checked.",
     },
     "TestEvent": {

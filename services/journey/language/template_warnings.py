@@ -85,6 +85,8 @@ def _check(template: Template, use: _Use | None, problems: Problems) -> None:
         if root not in names:
             hint = f"a trait is written `profile.{root}`; {nearest(root, names)}"
             _warn(problems, spot, f"`{root}` is nothing that a template knows", hint)
+        elif root == "live" and template.call is None:
+            _warn(problems, spot, "this template asks no live source", "add `call` to its parts")
         elif inner and root in FIELDS and inner[0] not in FIELDS[root]:
             hint = nearest(inner[0], FIELDS[root])
             _warn(problems, spot, f"`{root}` has no `{inner[0]}`", hint)

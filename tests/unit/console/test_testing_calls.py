@@ -73,6 +73,59 @@ def test_a_stub_that_cannot_be_is_a_problem(stub: str, message: str) -> None:
     assert any(message in problem.message for problem in problems), problems
 
 
+ASKING = """---
+subject: Only {{ live.stock }} left
+call: {url: "https://shop.example/stock", with: {cart: "{{ trigger.cart_id }}"}%s}
+---
+<p>{{ live.stock | plus: 1 }}</p>
+"""
+ONE_SEND = """journey: cart
+trigger: {event: Added}
+steps: [{send: email, else: push, template: hello, id: nudge}]
+"""
+
+
+def asking(calls: str, expect: str, more: str = "") -> dict[str, bytes]:
+    found = files(written(expect, calls), cart=ONE_SEND)
+    return found | {"templates/hello/email.liquid": (ASKING % more).encode()}
+
+
+@pytest.mark.parametrize(
+    ("calls", "more", "expect"),
+    [
+        ("", "", "{sent: [{channel: email}]}"),
+        ("{nudge: {response: {still_true: true, stock: 3}}}", "", "{sent: [{channel: email}]}"),
+        (
+            "{nudge: {response: {still_true: false}}}",
+            "",
+            "{decided: [{channel: email, decision: dropped, reason: no_longer_true}]}",
+        ),
+        ("{nudge: {status: 503}}", "", "{decided: [{decision: dropped, reason: not_verified}]}"),
+        ("{nudge: {response: {}}}", "", "{decided: [{decision: dropped, reason: not_verified}]}"),
+        ("{nudge: {status: 503}}", ", on_error: send", "{sent: [{channel: email}]}"),
+    ],
+)
+def test_a_test_says_what_the_live_source_of_a_template_answers(
+    calls: str, more: str, expect: str
+) -> None:
+    (result,) = run(asking(calls, expect, more)).results
+    assert result.passed, result.differences
+
+
+def test_the_timeline_tells_why_a_claim_was_not_sent() -> None:
+    calls = "{nudge: {response: {still_true: false}}}"
+    (result,) = run(asking(calls, "{}")).results
+    texts = [line.text for line in result.lines]
+    assert "nudge: email is dropped: no_longer_true" in texts, texts
+
+
+def test_a_stub_for_a_send_whose_template_asks_nobody_is_a_problem() -> None:
+    content = files(written("{}", "{nudge: {status: 503}}"), cart=ONE_SEND)
+    _, (problem,) = attempt(content)
+    assert "the journey has no call `nudge`" in problem.message
+    assert "`call`" in problem.hint
+
+
 def test_in_a_simulation_every_call_is_taken_and_answered_with_nothing(tmp_path: Path) -> None:
     loaded = load_workspace(files(cart=STOCK.replace("left > 3", "left == null")))
     assert loaded.problems == ()

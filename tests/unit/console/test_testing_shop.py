@@ -88,7 +88,7 @@ def attempt(content: Mapping[str, bytes]) -> tuple[Report, list[Problem]]:
     loaded = load_workspace(content)
     assert loaded.problems == (), [problem.render() for problem in loaded.problems]
     problems: list[Problem] = []
-    suites = read_suites(content, loaded.flows, problems)
+    suites = read_suites(content, loaded.flows, problems, templates=loaded.templates)
     return run_suites(suites, loaded), problems
 
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -27,6 +26,7 @@ from pydantic_core import PydanticCustomError
 from services.journey.language.schema_words import CONDITION, CONDITION_EXAMPLES
 from services.journey.language.tree import Mapping, Scalar, Sequence, data
 from shared.local_time import known_zones
+from shared.urls import checked_url
 from shared.workspace import (
     DURATION_SCHEMA,
     SHARE_SCHEMA,
@@ -170,19 +170,6 @@ def _yes(text: str) -> Literal[True]:
     return True
 
 
-def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        whole = bool(re.fullmatch(r"https?://\S+", text) and parts.hostname and parts.port != 0)
-    except ValueError:
-        whole = False
-    if not whole:
-        raise ValueError(f"`{text[:60]}` is no address: write https://…")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("an address holds no name or password: secrets do not stand in a file")
-    return text
-
-
 _STRING = {"type": "string"}
 
 Id = Annotated[
@@ -245,7 +232,9 @@ Reentry = Annotated[
 Instant = Annotated[
     datetime, PlainValidator(read(_instant)), WithJsonSchema(_STRING | {"format": "date-time"})
 ]
-Address = Annotated[str, PlainValidator(read(_url)), WithJsonSchema(_STRING | {"format": "uri"})]
+Address = Annotated[
+    str, PlainValidator(read(checked_url)), WithJsonSchema(_STRING | {"format": "uri"})
+]
 
 
 def one_or_more(node: object) -> object:

@@ -143,7 +143,8 @@ class JourneyTest(Located):
     events: Annotated[tuple[TestEvent, ...], Field(min_length=1)] = ()
     """May be left out where the clock starts the journey."""
     calls: dict[str, StubbedCall] = Field(default_factory=dict)
-    """By step id; a call without one is answered with nothing."""
+    """By step id, of a `call` or of a send whose template asks a live source; a call without one is
+    answered with nothing, and a claim without one holds."""
     until: Span | None = None
     expect: Expected
 
