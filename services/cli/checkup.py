@@ -1,6 +1,7 @@
 """What `dangol doctor` looks at, and how what it finds is mended."""
 
 import asyncio
+import contextlib
 import difflib
 import os
 import shutil
@@ -18,6 +19,7 @@ from services.console.erasure_ledger import Ledger
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from services.dispatch.pauses import hear
+from services.dispatch.workspace import Templates
 from services.ingest import webhook
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
@@ -27,6 +29,7 @@ from shared.errors import ConfigurationError, DangolError
 from shared.log.kafka_settings import kafka_settings
 from shared.settings import Settings
 from shared.standard_webhooks import read_secrets
+from shared.templates import TemplateFailed
 from shared.workspace import ChannelSettings, WebhookSource
 from shared.workspace_store import Published, newest
 
@@ -192,6 +195,27 @@ async def _workspace(
         yield await check_channel(name, channel, environment)
     for name, source in sorted(published.settings.sources.items()):
         yield check_source(name, source, environment)
+    if "DANGOL_WEBHOOK_SECRET" not in environment:
+        for finding in _unasked(published):
+            yield finding
+
+
+def _unasked(published: Published) -> Iterator[Finding]:
+    """Templates with a live source that cannot be asked, because nothing can be signed."""
+    templates = Templates(published.files)
+    asking = []
+    for name in templates:
+        with contextlib.suppress(TemplateFailed):
+            template = templates[name]
+            asking += [template.name.path] if template.call is not None else []
+    if asking:
+        yield Finding(
+            "live sources",
+            "fail",
+            f"{asking[0]} asks one before it is sent, and there is no secret to sign that with:"
+            " such messages are dropped as not_verified",
+            "set DANGOL_WEBHOOK_SECRET where dispatch runs; docs/calls.md says how one is made",
+        )
 
 
 def check_source(name: str, source: WebhookSource, environment: Mapping[str, str]) -> Finding:

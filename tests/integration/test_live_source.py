@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.cli.checkup import check_database
 from services.dispatch.worker import Dispatcher
 from shared.db.connect import Pool
 from shared.message import MessageContext
@@ -131,6 +132,13 @@ async def test_without_a_secret_nothing_can_be_verified(house: House, source: Re
     async with house.dispatching(dispatcher(house, source, environment={})):
         assert await house.decided() == [("dropped", "not_verified", "sms")]
     assert source.requests == []
+
+
+async def test_the_doctor_says_that_nothing_can_be_verified(house: House, source: Receiver) -> None:
+    await house.publish(templates=asking(source))
+    for environment, expected in (({}, ["live sources"]), ({"DANGOL_WEBHOOK_SECRET": SECRET}, [])):
+        found = [finding async for finding in check_database(house.dsn, environment)]
+        assert [each.check for each in found if "not_verified" in each.message] == expected
 
 
 async def test_an_answer_is_used_no_longer_than_the_template_says(

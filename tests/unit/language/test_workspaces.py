@@ -285,6 +285,7 @@ def test_what_korean_carriers_cannot_carry_is_told_in_a_korean_workspace() -> No
     ("body", "message", "hint"),
     [
         ("{{ nmae }}", "`nmae` is nothing that a template knows", "`profile.nmae`"),
+        ("{{ live.stock }}", "asks no live source: it renders empty", "`call`"),
         ("{{ profil.name }}", "`profil` is nothing", "did you mean `profile`"),
         ("{{ journey.titel }}", "`journey` has no `titel`", "did you mean `title`"),
         ("{{ steps.first_nuge.outcome }}", "has a step `first_nuge`", "`first_nudge`"),
