@@ -40,13 +40,15 @@ format: $(READY)  ## format the code and mend what can be mended
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
 
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate
+
 lock:  ## write the lock files anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate pyproject.toml --group dev -o requirements/dev.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate pyproject.toml -o requirements/runtime.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate requirements/analytics-python.in -o requirements/analytics-python.lock
+	$(COMPILE) pyproject.toml --group dev -o requirements/dev.lock
+	$(COMPILE) pyproject.toml -o requirements/runtime.lock
+	$(COMPILE) pyproject.toml --extra otel --extra ses -c requirements/dev.lock -o requirements/image.lock
+	$(COMPILE) requirements/build.in -c requirements/dev.lock -o requirements/build.lock
+	$(COMPILE) requirements/analytics-python.in -o requirements/analytics-python.lock
 
 bench: $(READY)  ## measure the whole pipeline, then ingest beside its yardsticks (several minutes)
 	@$(BIN)/python -m bench.pipeline

@@ -68,8 +68,8 @@ def take_over(port: int) -> tuple[socket.socket, Predecessor] | None:
 async def offering(sock: socket.socket, stopping: asyncio.Event) -> AsyncIterator[Offer]:
     """Offer the socket to a successor; once that is ready, `stopping` is set."""
     offer = Offer()
-    place = _place(sock.getsockname()[1])
     try:
+        place = _place(sock.getsockname()[1])
         server = _open(place)
     except OSError as error:
         logger.warning(
