@@ -335,6 +335,29 @@ class RfmSettings(_Model):
     """When it is scored, in the workspace's time zone."""
 
 
+def _receiver(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[a-z][a-z0-9-]{0,39}", text):
+        raise ValueError(
+            f"`{str(text)[:60]}` cannot name a receiver: write small letters, digits and dashes"
+        )
+    return text
+
+
+def _receiver_url(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"https?://[^\s/?#@]+([/?][^\s#]*)?", text):
+        raise ValueError(
+            f"`{str(text)[:60]}` is no address for receipts: write `https://host/path`,"
+            " without a name or a password in it"
+        )
+    return text
+
+
+class ReceiptsSettings(_Model):
+    """Where receipts of messages that were asked for by `POST /api/messages` are sent."""
+
+    url: Annotated[str, Field(max_length=2000), BeforeValidator(_receiver_url)]
+
+
 class WorkspaceSettings(_Model):
     timezone: Zone = "UTC"
     locale: Annotated[str, BeforeValidator(_locale)] | None = None
@@ -346,6 +369,7 @@ class WorkspaceSettings(_Model):
     rfm: RfmSettings | None = None
     ingest: IngestSettings = IngestSettings()
     sources: dict[Annotated[str, BeforeValidator(_source)], WebhookSource] = {}
+    receipts: dict[Annotated[str, BeforeValidator(_receiver)], ReceiptsSettings] = {}
 
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.timezone)

@@ -16,6 +16,7 @@ import msgspec
 from services.dispatch import sql
 from services.dispatch.pending import Attempt, Change, Earlier, FailedAdapter, Key, Pending
 from services.dispatch.policy import Message, PassedOver, Place, Scope
+from services.dispatch.receipts.callers import RUN, Telling, tell_callers
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.installation import installation_key
 from shared.decisions import Category, Decision, Reason
@@ -230,9 +231,16 @@ async def _change(
 
 
 async def tell_log(connection: Connection, changes: Sequence[Change], partitions: int) -> None:
-    """Tell the waiting runs of what is decided, in the transaction that decided it."""
+    """Tell the waiting runs of what is decided, in the transaction that decided it; and those who
+    have asked for a message by the API."""
     events = [_event(c, c.decision, c.decided_at) for c in changes if c.decision and c.decided_at]
     await outbox.put(connection, events, partitions)
+    asked = [
+        Telling(*c.key, c.decision, c.decided_at, c.channel or "", c.reason)
+        for c in changes
+        if c.decision and c.decided_at and c.run_id.startswith(RUN)
+    ]
+    await tell_callers(connection, asked)
 
 
 def _event(change: Change, decision: Decision, at: datetime) -> Event:

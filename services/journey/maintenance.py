@@ -27,6 +27,8 @@ SET_ASIDE_MOST = 100_000
 """What a stranger writes into the log is no reason to fill the disk: the oldest go first."""
 USAGE_RETENTION = timedelta(days=40)
 _WHO = ("user_id", "userId", "anonymous_id", "anonymousId", "previous_id", "previousId")
+_KEYS_KEPT = timedelta(days=8)
+"""Longer than a key names its message (`services/console/send_api.py`)."""
 _FIRINGS_KEPT = timedelta(days=100)
 _LONGEST_CAP = timedelta(days=100)
 _EVERY = 3600.0
@@ -159,6 +161,7 @@ async def _forget(connection: Connection, now: datetime) -> None:
     await connection.execute(
         "DELETE FROM calls WHERE status = 'decided' AND decided_at < $1", now - HISTORY_RETENTION
     )
+    await connection.execute("DELETE FROM idempotency_keys WHERE made_at < $1", now - _KEYS_KEPT)
     await connection.execute("DELETE FROM set_aside WHERE at < $1", now - SET_ASIDE_RETENTION)
     dropped = await connection.execute(_TOO_MANY_ASIDE, SET_ASIDE_MOST)
     if dropped != "DELETE 0":

@@ -172,6 +172,7 @@ messages = Table(
     Column("provider_id", Text),
     Column("erased", Boolean),
     Column("waits_for", Text),
+    Column("receipts_to", Text),
 )
 
 attempts = Table(
@@ -235,6 +236,16 @@ calls = Table(
     Column("reason", Text),
     Column("detail", Text),
     Column("decided_at", Instant),
+    Column("receipt", Boolean),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("digest", Text),
+    Column("made_at", Instant, nullable=False),
 )
 
 cap_places = Table(

@@ -19,6 +19,14 @@ from services.dispatch.policy import retry_delay
 from services.dispatch.policy.retry import LADDER
 from shared.decisions import CallOutcome, Reason
 
+RECEIPT_LADDER = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    *(timedelta(hours=hours) for hours in (2, 5, 10, 14, 20, 24)),
+)
+"""Nine retries over about three days, as Standard Webhooks advises: nobody waits for a receipt,
+and a receiver may be away over a weekend."""
 MOST = 16_384
 """Bytes of an answer: it becomes part of the customer's row."""
 DEEPEST = 32
@@ -37,6 +45,8 @@ class Verdict:
     response: Any = None
     detail: str = ""
     wish: timedelta | None = None
+    gone: bool = False
+    """410: by the standard, the receiver wants no more."""
 
 
 class Unusable(Exception):
@@ -57,18 +67,32 @@ def of_reply(reply: Reply, real_now: datetime) -> Verdict:
     return Verdict("failed", Reason.REJECTED, None, said)
 
 
+def of_receipt(reply: Reply, real_now: datetime) -> Verdict:
+    """Of a receipt, as Standard Webhooks says: any 2xx has taken it, whatever its body; 410 wants
+    no more; all else, a redirect too, is tried again, since a receiver may be mended meanwhile."""
+    said = f"HTTP {reply.status}"
+    if 200 <= reply.status < 300:
+        return Verdict("sent", detail=said)
+    if reply.status == 410:
+        return Verdict("failed", Reason.REJECTED, None, said, gone=True)
+    return Verdict(None, detail=said, wish=_wish(reply.headers, real_now))
+
+
 def of_error(error: Refused | Unreachable) -> Verdict:
     if isinstance(error, Refused):
         return Verdict("failed", Reason.UNDELIVERABLE, None, str(error))
     return Verdict(None, detail=str(error))
 
 
-def delay_after(verdict: Verdict, attempts: int, call_id: str) -> timedelta | None:
+def delay_after(
+    verdict: Verdict, attempts: int, call_id: str, *, receipt: bool = False
+) -> timedelta | None:
     """How long to wait after so many tries; None: given up."""
-    delay = retry_delay(attempts, call_id)
+    ladder = RECEIPT_LADDER if receipt else LADDER
+    delay = retry_delay(attempts, call_id, ladder)
     if delay is None or verdict.wish is None:
         return delay
-    return min(max(verdict.wish, delay), LONGEST_WISH)
+    return max(delay, min(verdict.wish, LONGEST_WISH))
 
 
 def _wish(headers: Mapping[str, str], real_now: datetime) -> timedelta | None:

@@ -162,7 +162,7 @@ class Caller:
         metrics.CALLS.labels(verdict.outcome or "again", verdict.reason or "").inc()
         if verdict.outcome == "failed":
             logger.warning(
-                "a call has failed",
+                "a receipt could not be told" if made.receipt else "a call has failed",
                 action="call_failed",
                 journey=made.journey,
                 step=made.step,
@@ -181,7 +181,8 @@ class Caller:
                 )
         except (Refused, Unreachable) as error:
             return answers.of_error(error)
-        return answers.of_reply(reply, real_now)
+        read = answers.of_receipt if made.receipt else answers.of_reply
+        return read(reply, real_now)
 
     async def _settle(self) -> None:
         while True:

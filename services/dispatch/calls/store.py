@@ -27,7 +27,7 @@ UPDATE calls c SET status = 'attempting', claimed_by = $4, attempts = c.attempts
   claim_until = clock_timestamp() + $5::interval
 FROM due d WHERE c.partition = d.partition AND c.id = d.id
 RETURNING c.partition, c.id, c.customer, c.run_id, c.journey, c.step, c.url, c.host, c.body,
-  c.timeout, c.attempts
+  c.timeout, c.attempts, coalesce(c.receipt, false) AS receipt
 """  # noqa: S608 - no values from outside
 
 _NEXT_DUE = f"""
@@ -52,10 +52,17 @@ UPDATE calls SET
 WHERE partition = $1 AND id = $2 AND status = 'attempting' AND claimed_by = $3 AND attempts = $4
 """
 
+# The receiver wants no more of them: what waits for it is not sent either.
+_GIVE_UP = """
+UPDATE calls SET status = 'decided', outcome = 'dropped', reason = 'rejected', detail = $2,
+  decided_at = $3, body = ''
+WHERE receipt AND status = 'queued' AND url = $1
+"""
+
 # `$1`: also those whose lease still runs.
 _GONE = """
 SELECT partition, id, customer, run_id, journey, step, url, host, body, timeout, attempts,
-  claimed_by
+  coalesce(receipt, false) AS receipt, claimed_by
 FROM calls WHERE status = 'attempting' AND ($1 OR claim_until < clock_timestamp())
 ORDER BY claim_until LIMIT $2 FOR UPDATE SKIP LOCKED
 """
@@ -79,6 +86,8 @@ class Claimed:
     body: bytes
     timeout: timedelta
     attempts: int
+    receipt: bool = False
+    """No run waits for its answer."""
 
 
 async def claim(
@@ -131,7 +140,7 @@ async def _finish(
 ) -> Verdict:
     again = None
     if verdict.outcome is None:
-        delay = delay_after(verdict, made.attempts, made.id)
+        delay = delay_after(verdict, made.attempts, made.id, receipt=made.receipt)
         if delay is None:
             verdict = Verdict("failed", Reason.RETRIES_EXHAUSTED, None, verdict.detail)
         else:
@@ -148,7 +157,9 @@ async def _finish(
         now,
         again,
     )
-    if done == "UPDATE 1" and verdict.outcome is not None:
+    if done == "UPDATE 1" and verdict.gone and made.receipt:
+        await connection.execute(_GIVE_UP, made.url, verdict.detail, now)
+    if done == "UPDATE 1" and verdict.outcome is not None and not made.receipt:
         told = answer_event(
             call_id=made.id,
             customer=made.customer,

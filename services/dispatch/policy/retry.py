@@ -1,5 +1,6 @@
 """When a message is tried again on the same channel."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from shared.ids import fraction
@@ -17,12 +18,14 @@ LADDER = (
 SPREAD = 0.25
 
 
-def retry_delay(used: int, message_id: str) -> timedelta | None:
+def retry_delay(
+    used: int, message_id: str, ladder: Sequence[timedelta] = LADDER
+) -> timedelta | None:
     """How long to wait after `used` failed attempts (at least 1); None: the ladder is at its end.
 
     The message's id spreads the waits by up to a quarter, always to the later side, so that a
     provider that comes back is not met by all at once.
     """
-    if used > len(LADDER):
+    if used > len(ladder):
         return None
-    return LADDER[used - 1] * (1 + SPREAD * fraction("retry", message_id, str(used)))
+    return ladder[used - 1] * (1 + SPREAD * fraction("retry", message_id, str(used)))

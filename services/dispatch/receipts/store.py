@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from services.dispatch import metrics, store
+from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.report import Report
 from services.dispatch.receipts.sent import receipt_of, sent_of
 from shared.address import address_hash, email_address
@@ -12,7 +13,7 @@ from shared.event import Event
 from shared.log import outbox
 
 _MESSAGE = """
-SELECT id, customer, run_id, journey, step, channel, decided_at FROM messages
+SELECT id, partition, customer, run_id, journey, step, channel, decided_at FROM messages
 WHERE id = $1 AND partition = ANY (SELECT id FROM partitions) AND erased IS NOT TRUE
 """
 _CLOSE = """
@@ -51,4 +52,8 @@ class Receipts:
             return None  # erased, or of another installation
         message = sent_of(row, row["channel"] or "email")
         metrics.RECEIPTS.labels(message.channel, report.outcome, "provider").inc()
+        if report.outcome in ("delivered", "bounced", "complained"):
+            told = (row["partition"], report.message_id, report.outcome, now)
+            why = report.detail or None
+            await tell_callers(connection, [Telling(*told, message.channel, why)])
         return receipt_of(message, report.outcome, now)

@@ -113,6 +113,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "channels": "Each with its adapter. Secrets come from the environment.",
         "rfm": "What a purchase is, for scores.",
         "sources": "Other houses' webhooks, by the name in their address.",
+        "receipts": "Where receipts of messages asked for by the API go, by name.",
     },
     "Policies": {
         "packs": "Sets of legal rules: they can be tightened, not loosened.",

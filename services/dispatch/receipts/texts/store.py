@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from services.dispatch import metrics, store
 from services.dispatch.channels.port import Outcome, Outgoing, Result
@@ -11,6 +11,7 @@ from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import REPORT, Attempt, Change, FailedAdapter, Key, Pending
 from services.dispatch.policy import Message, PassedOver
+from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.sent import receipt_of, sent_of
 from services.dispatch.receipts.texts.readings import Refusal, Report
 from shared import message
@@ -41,6 +42,12 @@ _REFUSE = """
 INSERT INTO suppressions (address_hash, scope, reason, at)
 VALUES ($1, 'marketing', 'unsubscribed', $2) ON CONFLICT DO NOTHING
 """
+
+
+_OUTCOMES: Mapping[Outcome, Literal["delivered", "bounced"]] = {
+    Outcome.DELIVERED: "delivered",
+    Outcome.UNDELIVERABLE_ADDRESS: "bounced",
+}
 
 
 class Reports:
@@ -131,14 +138,14 @@ class Reports:
         self, connection: Connection, row: Any, report: Report, channel: str, now: datetime
     ) -> None:
         """Journeys hear of what has arrived, and of what has not although it counted as sent."""
-        outcome = {
-            Outcome.DELIVERED: "delivered",
-            Outcome.UNDELIVERABLE_ADDRESS: "bounced",
-        }.get(report.outcome)
+        outcome = _OUTCOMES.get(report.outcome)
         if outcome is None:
             return
         event = receipt_of(sent_of(row, channel), outcome, now)
         await outbox.put(connection, [event], self._partitions)
+        why = report.detail if outcome == "bounced" else None
+        telling = Telling(row["partition"], row["id"], outcome, now, channel, why)
+        await tell_callers(connection, [telling])
 
     async def _withdraw(self, row: Any, report: Report, channel: str, now: datetime) -> None:
         closed = self._hash(report.number) if report.number else ""
