@@ -163,10 +163,26 @@ class ChannelLines:
             return False
         if settings.on_unknown is not None:
             return settings.on_unknown == "retry"
+        return self.deduplicates(channel, adapter)
+
+    def deduplicates(self, channel: str, adapter: str) -> bool:
+        """Whether what the adapter says of a repetition is true of the first attempt, too."""
         try:
             return self._line(_Name(channel, adapter)).adapter.deduplicates
         except ConfigurationError:
             return False
+
+    def asks_until(self, channel: str, adapter: str, unknown_at: datetime) -> datetime | None:
+        """Until when this adapter's provider knows a repetition of an attempt of `unknown_at`;
+        None: always, or the operator prefers two messages to none."""
+        settings = self._settings.get(channel)
+        if settings is None or settings.on_unknown is not None:
+            return None
+        try:
+            known = getattr(self._line(_Name(channel, adapter)).adapter, "deduplicates_for", None)
+        except ConfigurationError:
+            return None
+        return unknown_at + known if isinstance(known, timedelta) else None
 
     async def send(self, message: Outgoing, adapter: str, remember: Remember) -> Result:
         """One call; never raises but for cancellation. `remember` records what is prepared."""

@@ -54,6 +54,13 @@ logger = structlog.get_logger()
 Choose = Callable[[str, frozenset[str], str | None], str | datetime]
 """Channel, the adapters that have failed the message, and the one that may have sent it → the
 adapter to send by, or the end of the channel's pause."""
+AsksUntil = Callable[[str, str, datetime], datetime | None]
+"""Channel, adapter and the instant of an attempt of which nobody knows what became → until when the
+provider knows a repetition of it; None: always."""
+
+
+def _always(_channel: str, _adapter: str, _at: datetime) -> datetime | None:
+    return None
 
 
 def contacts(
@@ -99,6 +106,7 @@ class Around:
     gate: Gate = field(default_factory=Gate)
     answer: Callable[[str], Answer | None] = lambda _line: None
     """What a live source has said lately, by the question's line."""
+    asks_until: AsksUntil = _always
 
 
 def decide_group(group: Sequence[Pending], around: Around) -> Plan:
@@ -182,6 +190,9 @@ class _Customer:
             hold = Hold(adapter, Reason.CHANNEL_PAUSED, channel, verdict.passed_over)
             self._hold(pending, hold)
             return
+        if self._is_forgotten(pending, channel, adapter):
+            self._leave_unknown(pending, channel)
+            return
         try:
             prepared = self._prepared(pending, channel)
             answer = self._learn(pending, verdict, prepared)
@@ -248,9 +259,26 @@ class _Customer:
         )
         self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
 
+    def _is_forgotten(self, pending: Pending, channel: str, adapter: str) -> bool:
+        """It may have been sent: on another channel, or long ago, so that the provider would take
+        it for a new message by now."""
+        if pending.maybe_sent_on not in (None, channel):
+            return True
+        earlier = pending.unknown_by(channel, adapter)
+        if earlier is None or earlier.at is None:
+            return False
+        until = self._around.asks_until(channel, adapter, earlier.at)
+        return until is not None and self._now >= until
+
+    def _leave_unknown(self, pending: Pending, channel: str) -> None:
+        channel = pending.maybe_sent_on or channel
+        unknown = decided(pending, pending.attempts, self._now, "unknown", None, channel)
+        self._plan.changes.append(unknown)
+
     def _attempt(self, pending: Pending, verdict: SendBy, rendered: Finished, adapter: str) -> None:
         message = pending.message
         token = pending.token_of(verdict.channel, adapter)
+        unknown = pending.unknown_by(verdict.channel, adapter)
         if verdict.takes_place:
             self._places.append(
                 Place(message.id, message.decidable_at, message.category, verdict.channel)
@@ -266,6 +294,7 @@ class _Customer:
             headers=rendered.headers,
             token=token,
             resumes=token is not None,
+            repeats=unknown.number if unknown is not None else None,
         )
         self._plan.attempts.append(
             Attempt(
@@ -298,6 +327,9 @@ class _Customer:
         )
 
     def _drop(self, pending: Pending, drop: Drop) -> None:
+        if pending.maybe_sent_on is not None:  # whoever may have got it was not spared it
+            self._leave_unknown(pending, drop.channel)
+            return
         self._plan.changes.append(
             decided(
                 pending,

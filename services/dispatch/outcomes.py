@@ -29,6 +29,11 @@ class Circumstances:
     """How many earlier attempts on this channel ended `retryable` or `unknown`."""
     retry_unknown: bool = False
     """The operator prefers two messages to none, or the provider deduplicates."""
+    retry_until: datetime | None = None
+    """Behind it the provider would take a repetition for a new message."""
+    perhaps_sent: bool = False
+    """An earlier attempt on this channel may have been taken, and the provider cannot tell: the
+    message goes to nobody else."""
     paused_until: datetime | None = None
     """The end of the channel's pause, where the connection is broken."""
     others: tuple[str, ...] = ()
@@ -61,12 +66,7 @@ def change_after(attempt: Attempt, result: Result, so: Circumstances) -> Change:
         case Outcome.RETRYABLE:
             return _again(attempt, result, so.retries + 1, so, call)
         case Outcome.UNKNOWN:
-            if so.retry_unknown and so.retries < len(LADDER):
-                return _again(attempt, result, so.retries + 1, so, call)
-            channel = attempt.outgoing.channel
-            return decided(
-                attempt.pending, attempt.number, so.now, "unknown", None, channel, call=call
-            )
+            return _lost(attempt, result, so, call)
         case _:
             assert_never(outcome)
 
@@ -102,7 +102,23 @@ def _again(attempt: Attempt, result: Result, used: int, so: Circumstances, call:
     return queued(attempt.pending, attempt.number, so.now + delay, call=call)
 
 
+def _lost(attempt: Attempt, result: Result, so: Circumstances, call: Call) -> Change:
+    """The answer is: asked for again where a repetition is known as one, and then in time."""
+    if so.retry_unknown and so.retries < len(LADDER):
+        again = _again(attempt, result, so.retries + 1, so, call)
+        if so.retry_until is None or (again.not_before or so.now) < so.retry_until:
+            return again
+    return _unknown(attempt, so, call)
+
+
+def _unknown(attempt: Attempt, so: Circumstances, call: Call) -> Change:
+    channel = attempt.outgoing.channel
+    return decided(attempt.pending, attempt.number, so.now, "unknown", None, channel, call=call)
+
+
 def _failed(attempt: Attempt, reason: Reason, so: Circumstances, call: Call) -> Change:
+    if so.perhaps_sent:
+        return _unknown(attempt, so, call)
     if so.others and reason is not Reason.UNDELIVERABLE:
         # Another provider may do. The message stays on its channel and keeps its place.
         failed_by = FailedAdapter(attempt.outgoing.channel, reason, attempt.adapter)

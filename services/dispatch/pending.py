@@ -36,6 +36,8 @@ class Earlier(NamedTuple):
     adapter: str
     outcome: str | None
     token: str | None
+    number: int = 0
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,19 @@ class Pending:
         """The adapter whose provider may have taken it already: no other may be asked."""
         unknown = [e for e in self.earlier if e.channel == channel and e.outcome == "unknown"]
         return unknown[-1].adapter if unknown else None
+
+    @property
+    def maybe_sent_on(self) -> str | None:
+        """The channel on which nobody knows whether it was sent."""
+        return next((e.channel for e in self.earlier if e.outcome in (None, "unknown")), None)
+
+    def unknown_by(self, channel: str, adapter: str) -> Earlier | None:
+        """The first attempt by the adapter of which nobody knows what became."""
+        for earlier in self.earlier:
+            ours = (earlier.channel, earlier.adapter) == (channel, adapter)
+            if ours and earlier.outcome in (None, "unknown"):
+                return earlier
+        return None
 
     def token_of(self, channel: str, adapter: str) -> str | None:
         """What the adapter has prepared for an earlier attempt."""

@@ -138,7 +138,8 @@ LEFT JOIN LATERAL (
     AND o.id <> m.id AND NOT {paused("o")}
 ) e ON true
 LEFT JOIN LATERAL (
-  SELECT array_agg((t.channel, t.adapter, t.outcome, t.provider_id) ORDER BY t.number) AS earlier
+  SELECT array_agg((t.channel, t.adapter, t.outcome, t.provider_id, t.number, t.started_at)
+    ORDER BY t.number) AS earlier
   FROM attempts t WHERE m.attempts > 0 AND t.partition = m.partition AND t.message_id = m.id
 ) t ON true
 WHERE m.status = 'queued'

@@ -158,8 +158,10 @@ class Turns:
         }
         hashes = {key: hashes for key, (_, hashes) in known.items()}
         gate = await rates.lock(connection, workspace.rates, _lines_of(people.values()), now)
+        lines, answer = self._lines, self._live.answer
         around = Around(
-            workspace, people, hashes, now, self._lines.choose, self._links, gate, self._live.answer
+            *(workspace, people, hashes, now, lines.choose, self._links, gate, answer),
+            asks_until=lines.asks_until,
         )
         plan = decide_group(group, around)
         await rates.store(connection, gate, now)
@@ -229,10 +231,14 @@ class Turns:
         bound = pending.bound_on(channel)
         failed = pending.failed_on(channel)
         next_by = self._lines.choose(channel, failed, bound)
+        earlier = pending.unknown_by(channel, attempt.adapter)
+        since = earlier.at if earlier is not None and earlier.at else attempt.outgoing.at
         return Circumstances(
             now=now,
             retries=retries.get(pending.key, 0),
             retry_unknown=self._lines.retries_unknown(channel, attempt.adapter),
+            retry_until=self._lines.asks_until(channel, attempt.adapter, since),
+            perhaps_sent=bound is not None and not self._lines.deduplicates(channel, bound),
             paused_until=next_by if isinstance(next_by, datetime) else None,
             others=()
             if bound is not None

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 
@@ -103,6 +104,74 @@ async def test_a_repetition_waits_for_the_provider_that_may_have_sent_it(house: 
         assert await house.decided() == [("sent", None, "sms")]
     assert [adapter for adapter, _ in await house.by()] == ["one", "one", "one"]
     assert not house.two.sent
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=8), timedelta(minutes=10)])
+async def test_a_provider_that_remembers_for_a_while_is_asked_again_within_it_alone(
+    house: Two, later: timedelta
+) -> None:
+    house.one = Remembering("one", answers={"m1": [Outcome.UNKNOWN]})
+    await house.message(channels=("sms", "email"))
+    async with running(house):
+        await house.held()
+        house.move(later)
+        decided = await house.decided()
+    if later < Remembering.deduplicates_for:
+        assert decided == [("sent", None, "sms")]
+        assert [o.repeats for o in house.one.sent] == [None, 1]
+    else:
+        assert decided == [("unknown", None, "sms")]
+        assert len(house.one.sent) == 1
+    assert not house.two.sent
+
+
+async def test_a_repetition_that_would_come_too_late_is_not_waited_for(house: Two) -> None:
+    house.one = Remembering("one", otherwise=Outcome.UNKNOWN)
+    await house.message(channels=("sms", "email"))
+    async with running(house):
+        for _ in range(3):  # 5 s, 30 s, 2 min: the next would come after 10 min
+            await house.held()
+            house.move((await house.row())["not_before"] - house.clock.now())
+        assert await house.decided() == [("unknown", None, "sms")]
+    assert [o.repeats for o in house.one.sent] == [None, 1, 1, 1]
+    assert not house.two.sent
+
+
+async def test_a_refused_repetition_by_a_provider_that_cannot_tell_goes_to_no_other_channel(
+    house: Two,
+) -> None:
+    await house.publish(channels={"sms": {**SMS["sms"], "on_unknown": "retry"}})
+    house.one.answers["m1"] = [Outcome.UNKNOWN, Outcome.REJECTED_MESSAGE]
+    await house.message(channels=("sms", "email"))
+    async with running(house):
+        await house.held()
+        house.move(LADDER[0] * 2)
+        assert await house.decided() == [("unknown", None, "sms")]
+    assert not house.two.sent
+    assert not house.provider.sent
+
+
+async def test_what_may_have_been_sent_goes_to_no_other_channel_whatever_has_closed_its_own(
+    house: Two,
+) -> None:
+    house.one.deduplicates = True
+    house.one.answers["m1"] = [Outcome.UNKNOWN]
+    await house.publish(channels=SMS, policies={"consent": "required"})
+    await house.customer("ann", consents={"sms": True, "email": True})
+    await house.message(channels=("sms", "email"))
+    async with running(house):
+        await house.held()
+        await house.pool.execute("UPDATE consents SET granted = false WHERE channel = 'sms'")
+        house.move(LADDER[0] * 2)
+        assert await house.decided() == [("unknown", None, "sms")]
+        assert await house.places(), "it counts as sent"
+    assert not house.provider.sent
+
+
+@dataclass
+class Remembering(Provider):
+    deduplicates: bool = True
+    deduplicates_for: ClassVar[timedelta] = timedelta(minutes=9)
 
 
 async def _count(house: Two, wanted: int) -> bool:

@@ -224,6 +224,22 @@ async def test_aligo_refuses_what_it_cannot_do() -> None:
     assert fake.requests == 0
 
 
+async def test_nhn_gives_a_try_after_a_refusal_a_new_key_and_a_repetition_its_old_one() -> None:
+    content = Rendered({"template_code": "T1"}, "안내", html=False)
+    async with provider("nhn", "alimtalk") as (fake, adapter):
+        lost = await adapter.send(outgoing("0998", content, channel="alimtalk"))
+        again = outgoing("0998", content, channel="alimtalk", attempt=2, repeats=1)
+        told = await adapter.send(again)
+        new = outgoing("0000", content, channel="alimtalk", attempt=3)
+        fresh = await adapter.send(new)
+    assert lost.outcome is Outcome.UNKNOWN
+    assert (told.outcome, told.detail[:5]) == (Outcome.ACCEPTED, "-1005")
+    assert fresh.outcome is Outcome.ACCEPTED
+    assert len(fake.taken) == 2
+    assert fake.keys == {"m1-1", "m1-3"}
+    assert adapter.deduplicates
+
+
 # SOLAPI: once, whatever became of the answers ------------------------------------------------
 
 

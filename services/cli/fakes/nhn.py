@@ -19,7 +19,7 @@ class FakeNhn(NumberFake):
         self._signature = signature
         self._app_key = app_key
         self._secret = secret
-        self._keys: set[str] = set()
+        self.keys: set[str] = set()
         """Idempotency keys of AlimTalk; the fake forgets none."""
 
     def asgi(self) -> Starlette:
@@ -61,7 +61,7 @@ class FakeNhn(NumberFake):
         body: dict[str, Any] = json.loads(await request.body())
         (recipient,) = body["recipientList"]
         key = request.headers.get("x-nc-api-idempotency-key")
-        if key in self._keys:
+        if key in self.keys:
             return _said(-1005, "The same 'X-NC-API-IDEMPOTENCY-KEY' was used")
         passing = self.passing(recipient["recipientNo"])
         if passing is not None:
@@ -71,7 +71,7 @@ class FakeNhn(NumberFake):
         if request.path_params["product"] == "alimtalk" and not body.get("templateCode"):
             return _said(-2001, "The 'templateCode' must not be blank.")
         if key:
-            self._keys.add(key)
+            self.keys.add(key)
         text = body.get("content") or recipient.get("content")
         written = text or json.dumps(recipient.get("templateParameter"), ensure_ascii=False)
         product = request.path_params["product"]

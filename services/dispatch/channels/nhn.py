@@ -1,14 +1,17 @@
 """The adapter `nhn`: texts, AlimTalk and Brand Messages through NHN Cloud.
 
 HTTP is 200 also where nothing was taken: `header.resultCode` speaks for the request, and a code of
-its own for the recipient. AlimTalk takes an idempotency key for ten minutes; the others have none,
-and a lost answer leaves the outcome unknown.
+its own for the recipient. AlimTalk takes an idempotency key for ten minutes: within them an attempt
+whose answer was lost is repeated under its key, and -1005 says that it was taken; behind them it
+stays unknown. A try after a refusal bears a new key, since a refused one is remembered as well. The
+others have no key, and a lost answer leaves the outcome unknown.
 https://docs.nhncloud.com/en/Notification/SMS/en/api-guide/ (v3.0) and
 https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-api-guide/ (v2.3)
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from services.dispatch.channels.nhn_codes import OPTED_OUT, meaning_of_api_code
@@ -35,6 +38,8 @@ from services.dispatch.channels.texts import (
 )
 from shared.errors import ConfigurationError
 
+_KEY_KNOWN = timedelta(minutes=9)
+"""NHN Cloud knows a key for ten minutes; the rest is for a repetition that takes its time."""
 _TEXTS = "https://sms.api.nhncloudservice.com"
 _KAKAO = "https://kakaotalk-bizmessage.api.nhncloudservice.com"
 
@@ -54,9 +59,13 @@ Write = Callable[[Outgoing], Written | Result]
 
 class NhnAdapter:
     name = "nhn"
-    deduplicates = False
 
-    def __init__(self, provider: Provider, prefix: str, write: Write, *, reports: bool) -> None:
+    def __init__(
+        self, provider: Provider, prefix: str, write: Write, *, reports: bool, keyed: bool = False
+    ) -> None:
+        """`keyed`: the provider knows a repetition by its key, for a while."""
+        self.deduplicates = keyed
+        self.deduplicates_for = _KEY_KNOWN if keyed else None
         self._reports = reports
         self._provider = provider
         self._prefix = prefix
@@ -156,7 +165,7 @@ def _alimtalk(message: Outgoing, profile: str) -> Written | Result:
     else:
         recipient["content"] = whole_text(message.content, {})
     body = {"senderKey": profile, "templateCode": code, "recipientList": [recipient]}
-    key = {"x-nc-api-idempotency-key": message.message_id}
+    key = {"x-nc-api-idempotency-key": f"{message.message_id}-{message.repeats or message.attempt}"}
     return Written("messages" if variables else "raw-messages", body, key)
 
 
@@ -218,4 +227,5 @@ def _made(setup: Setup, names: tuple[str, str], there: tuple[str, str], write: W
     own, prefix = there
     provider = Provider(setup, base_url(setup, "nhn", own), headers={"x-secret-key": secret})
     reports = setup.channel != "sms" and "DANGOL_NHN_WEBHOOK_SIGNATURE" in setup.environment
-    return NhnAdapter(provider, f"{prefix}/{key}", write, reports=reports)
+    keyed = setup.channel == "alimtalk"
+    return NhnAdapter(provider, f"{prefix}/{key}", write, reports=reports, keyed=keyed)

@@ -7,7 +7,8 @@ https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-err
 from services.dispatch.channels.port import Outcome
 
 _API: dict[Outcome, tuple[int, ...]] = {
-    # -1005: the idempotency key was used within ten minutes, so an earlier attempt was taken.
+    # -1005: the idempotency key was used within ten minutes, and only what an attempt whose answer
+    # was lost had taken bears a used one.
     Outcome.ACCEPTED: (0, -1005),
     # Wrong app key or secret key, sender profile missing or blocked, the month's quota is used up.
     Outcome.BROKEN_CONNECTION: (-1000, -1001, -1002, -1003, -1006, -1027, -2052),

@@ -68,6 +68,10 @@ class Outgoing:
     """What the adapter's `prepare` has answered for this message (`Preparing`)."""
     resumes: bool = False
     """The token is an earlier attempt's, which may have got further than we know."""
+    repeats: int | None = None
+    """The number of the earlier attempt that this one repeats, because what became of that one is
+    unknown: for providers that know a repetition by its key. A new try after a definite answer
+    repeats nothing, and needs a new key where the provider remembers refused ones too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,9 @@ class Setup:
 class Adapter(Protocol):
     name: str
     deduplicates: bool
-    """The provider drops a second message with the same id, so `unknown` may be sent again."""
+    """The provider drops a second message with the same id, so `unknown` may be sent again. Where
+    it does so for a limited time, the adapter also has `deduplicates_for`, a timedelta: what is
+    still unknown by then stays so."""
 
     async def send(self, message: Outgoing) -> Result: ...
 
