@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     erasure_ledger: Path | None = None
     """A file outside the database in which erasures stand by keyed hash, so that a backup that is
     restored is erased again. Unset: `erasures.ndjson` in the data folder, if there is one."""
+    bounce_domain: str | None = None
+    """The domain to which mail by `adapter: smtp` comes back, such as `bounces.shop.example`."""
+    bounce_listen: str | None = None
+    """`host:port` where dispatch takes that domain's mail by SMTP."""
+    bounce_imap_url: SecretStr | None = None
+    """`imaps://user:password@host[:port][/FOLDER]`: the mailbox into which it goes instead."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

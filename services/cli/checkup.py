@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import difflib
+import imaplib
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ from services.console.erasure_ledger import Ledger
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from services.dispatch.pauses import hear
+from services.dispatch.receipts.bounces import mailbox
+from services.dispatch.receipts.bounces.settings import BounceSettings, bounce_settings
 from services.dispatch.workspace import Templates
 from services.ingest import webhook
 from shared.db.connect import Pool, open_pool
@@ -193,6 +196,10 @@ async def _workspace(
     yield Finding("workspace", "ok", f"revision {published.revision}, {journeys}")
     for name, channel in sorted(published.settings.channels.items()):
         yield await check_channel(name, channel, environment)
+    bounces = bounce_settings(read_settings())
+    if bounces is not None:
+        async for finding in _bounces(bounces):
+            yield finding
     for name, source in sorted(published.settings.sources.items()):
         yield check_source(name, source, environment)
     if "DANGOL_WEBHOOK_SECRET" not in environment:
@@ -269,6 +276,36 @@ async def _mail_server(check: str, url: str) -> Finding:
     finally:
         await pool.close()
     return Finding(check, "ok", f"{where} answers" + (" and lets us in" if server.user else ""))
+
+
+async def _bounces(bounces: BounceSettings) -> AsyncIterator[Finding]:
+    """Where mail that comes back is taken; reads nothing."""
+    if bounces.listen is not None:
+        host, port = bounces.listen
+        said = f"dispatch takes mail for {bounces.domain} at {host}, port {port}"
+        yield Finding("bounces", "ok", said)
+    account = bounces.mailbox
+    if account is None:
+        return
+    where = f"the mailbox {account.folder} at {account.host}, port {account.port},"
+
+    def look() -> None:
+        with mailbox.signed_in(account, readonly=True):
+            pass
+
+    try:
+        await asyncio.to_thread(look)
+    except (imaplib.IMAP4.error, OSError) as error:
+        refused = "it refuses the user, the password or the folder"
+        why = error.strerror or type(error).__name__ if isinstance(error, OSError) else refused
+        yield Finding(
+            "bounces",
+            "fail",
+            f"{where} cannot be opened: {why}",
+            "check DANGOL_BOUNCE_IMAP_URL and the server",
+        )
+        return
+    yield Finding("bounces", "ok", f"{where} lets us in")
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:

@@ -2,6 +2,7 @@
 
 from pydantic import ValidationError
 
+from services.dispatch.receipts.bounces.settings import bounce_settings
 from shared.errors import ConfigurationError
 from shared.log.kafka_settings import kafka_settings
 from shared.logs import configure
@@ -23,4 +24,5 @@ def read_settings() -> Settings:
     except ValueError as error:
         raise ConfigurationError(f"DANGOL_LOG_LEVEL: {error}", hint=_HINT) from error
     kafka_settings(settings)
+    bounce_settings(settings)
     return settings

@@ -30,6 +30,10 @@ from services.dispatch.doors.api import door_routes
 from services.dispatch.doors.reception import make_reception
 from services.dispatch.doors.web_push import web_push_routes
 from services.dispatch.receipts.api import Desk, receipt_routes
+from services.dispatch.receipts.bounces.door import Door
+from services.dispatch.receipts.bounces.mailbox import Mailbox
+from services.dispatch.receipts.bounces.mailroom import Mailroom
+from services.dispatch.receipts.bounces.settings import bounce_settings
 from services.dispatch.receipts.store import Receipts
 from services.dispatch.receipts.texts.api import report_routes
 from services.dispatch.receipts.texts.store import Reports
@@ -265,10 +269,23 @@ class House:
             concurrency=settings.concurrency,
             lease=settings.lease,
             public_url=self._public_url,
+            bounce_domain=self._add_bounces(),
         )
         self._services["dispatch"] = dispatcher.run
         self._caller = self._add_caller(pool)
         return dispatcher
+
+    def _add_bounces(self) -> str | None:
+        """The domain to which mails come back, with what takes them there."""
+        found, bounces = self._found, bounce_settings(self._found.settings)
+        if bounces is None:
+            return None
+        mailroom = Mailroom(found.pool, found.clock, found.partitions, bounces.domain)
+        if bounces.listen is not None:
+            self._services["bounce-door"] = Door(mailroom, bounces.domain, *bounces.listen).run
+        if bounces.mailbox is not None:
+            self._services["bounce-mailbox"] = Mailbox(mailroom, bounces.mailbox).run
+        return bounces.domain
 
     def _add_caller(self, pool: Pool) -> Caller:
         found, settings = self._found, self._found.settings

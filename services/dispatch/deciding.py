@@ -41,6 +41,7 @@ from services.dispatch.policy import (
     order_key,
 )
 from services.dispatch.rates import Gate
+from services.dispatch.receipts.bounces.verp import ReturnPaths
 from services.dispatch.render import Finished, Prepared, prepare
 from services.dispatch.workspace import Workspace
 from shared.address import address_hash
@@ -103,6 +104,7 @@ class Around:
     now: datetime
     choose: Choose
     links: Links | None
+    returns: ReturnPaths | None
     gate: Gate = field(default_factory=Gate)
     answer: Callable[[str], Answer | None] = lambda _line: None
     """What a live source has said lately, by the question's line."""
@@ -292,6 +294,7 @@ class _Customer:
             content=rendered.content,
             at=self._now,
             headers=rendered.headers,
+            return_path=self._return_path(pending, verdict.channel),
             token=token,
             resumes=token is not None,
             repeats=unknown.number if unknown is not None else None,
@@ -306,6 +309,12 @@ class _Customer:
                 outgoing,
             )
         )
+
+    def _return_path(self, pending: Pending, channel: str) -> str | None:
+        paths = self._around.returns
+        if paths is None or channel != "email":
+            return None
+        return paths.address(pending.key.id, self._around.hashes[pending.key].get(channel, ""))
 
     def _wait(self, pending: Pending, line: str) -> None:
         if pending.waits_for != line:

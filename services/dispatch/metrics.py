@@ -69,6 +69,8 @@ LIVE_SECONDS = Histogram(
 )
 # What customers said at the preference page or by one-click unsubscribing.
 DOORS = Counter("dangol_dispatch_statements", "Statements of consent at the doors", ["source"])
+# Mails to the bounce domain by what they told; `ignored`: delays, answers of people away, rubbish.
+NOTICES = Counter("dangol_dispatch_bounce_mails", "Mails to the bounce domain", ["outcome"])
 # Clicks and openings; those of machines (scanners, privacy proxies) are counted and not believed.
 RECEIPTS = Counter("dangol_dispatch_receipts", "Receipts", ["channel", "outcome", "by"])
 

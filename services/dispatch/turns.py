@@ -21,6 +21,7 @@ from services.dispatch.live import Live
 from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import Asked, Attempt, Change, Key
 from services.dispatch.policy import Contact
+from services.dispatch.receipts.bounces.verp import ReturnPaths, make_return_paths
 from services.dispatch.workspace import CurrentWorkspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
@@ -73,6 +74,7 @@ class Turns:
         lease: timedelta,
         live: Live,
         public_url: str | None = None,
+        bounce_domain: str | None = None,
     ) -> None:
         self._live = live
         self._pool = pool
@@ -86,6 +88,8 @@ class Turns:
         self._doors = Doors(pool, partitions)
         self._public_url = public_url
         self._links: Links | None = None
+        self._bounce_domain = bounce_domain
+        self._returns: ReturnPaths | None = None
         self._rates: Mapping[str, float] | None = None
         """None until the first workspace is there."""
         self._waited = True
@@ -101,6 +105,8 @@ class Turns:
             self._address_key = await store.address_key(self._pool)
             if self._public_url:
                 self._links = make_links(self._public_url, self._address_key)
+            if self._bounce_domain:
+                self._returns = make_return_paths(self._bounce_domain, self._address_key)
         async with (
             unavailable_when_lost(),
             self._pool.acquire() as connection,
@@ -160,7 +166,8 @@ class Turns:
         gate = await rates.lock(connection, workspace.rates, _lines_of(people.values()), now)
         lines, answer = self._lines, self._live.answer
         around = Around(
-            *(workspace, people, hashes, now, lines.choose, self._links, gate, answer),
+            *(workspace, people, hashes, now, lines.choose, self._links),
+            *(self._returns, gate, answer),
             asks_until=lines.asks_until,
         )
         plan = decide_group(group, around)

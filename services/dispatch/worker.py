@@ -63,11 +63,13 @@ class Dispatcher:
         concurrency: int = 32,
         lease: float = 30.0,
         public_url: str | None = None,
+        bounce_domain: str | None = None,
         dispatcher_id: str | None = None,
         create: Factory = registry.create,
     ) -> None:
         """`lease` in real seconds; `environment` holds the adapters' secrets (`DANGOL_…`).
         `public_url` is where customers reach the doors; without it messages carry no such links.
+        `bounce_domain` is where mail by SMTP comes back to; without it, to the sender's address.
 
         `dispatcher_id` must be new with each start of a process; the default is.
         """
@@ -96,6 +98,7 @@ class Dispatcher:
             lease=self._lease,
             live=self._live,
             public_url=public_url,
+            bounce_domain=bounce_domain,
         )
         self._size = concurrency
         self._most = max(1, concurrency // _LANES)

@@ -82,6 +82,7 @@ def build(message: Outgoing, sender: Sender) -> bytes:
         f"Date: {format_datetime(message.at)}\r\n"
         f"Message-ID: {message_id(message.message_id, sender)}\r\n"
         f"{_own_headers(message.headers)}"
+        f"{_complaints(message.return_path)}"
         "MIME-Version: 1.0\r\n"
         f'Content-Type: multipart/alternative;\r\n boundary="{token}"\r\n\r\n'
     ).encode("ascii")
@@ -107,6 +108,14 @@ def message_id(ours: str, sender: Sender) -> str:
 def _own_headers(headers: Mapping[str, str]) -> str:
     """Names and values of our own making, in printable ASCII; folded by nobody."""
     return "".join(f"{name}: {_one_line(value)}\r\n" for name, value in headers.items())
+
+
+def _complaints(return_path: str | None) -> str:
+    """Where a mailbox provider may send a complaint, and what it gives back (RFC 9477)."""
+    if return_path is None:
+        return ""
+    name, _, domain = return_path.rpartition("@")
+    return f"CFBL-Address: fbl@{domain}; report=arf\r\nCFBL-Feedback-ID: {name}\r\n"
 
 
 def _one_line(text: str) -> str:

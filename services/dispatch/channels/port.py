@@ -64,6 +64,8 @@ class Outgoing:
     """The instant of the attempt by Dangol's clock."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """For channels whose messages have headers: `List-Unsubscribe` and the like."""
+    return_path: str | None = None
+    """The envelope sender by which this mail is known when it comes back; None: the sender's."""
     token: str | None = None
     """What the adapter's `prepare` has answered for this message (`Preparing`)."""
     resumes: bool = False

@@ -40,7 +40,7 @@ class SmtpAdapter:
         progress = Progress()
         try:
             async with asyncio.timeout(self._timeout):
-                reply = await self._deliver(message.address, raw, progress)
+                reply = await self._deliver(message, raw, progress)
         except (errors.SMTPException, OSError, ValueError) as error:
             outcome, detail = meaning_of_error(error, progress)
             return Result(outcome, detail=detail)
@@ -54,12 +54,12 @@ class SmtpAdapter:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _deliver(self, address: str, raw: bytes, progress: Progress) -> Reply:
+    async def _deliver(self, message: Outgoing, raw: bytes, progress: Progress) -> Reply:
         async with self._pool.connection() as connection:
             progress.connected = True
             kept = not connection.fresh
             try:
-                return await self._one_mail(connection, address, raw, progress)
+                return await self._one_mail(connection, message, raw, progress)
             except errors.SMTPServerDisconnected:
                 # A kept connection may have died while it was idle: nothing of this mail is out.
                 if not kept or progress.handed_over:
@@ -67,12 +67,12 @@ class SmtpAdapter:
         progress.connected = False
         async with self._pool.connection(new=True) as connection:
             progress.connected = True
-            return await self._one_mail(connection, address, raw, progress)
+            return await self._one_mail(connection, message, raw, progress)
 
     async def _one_mail(
-        self, connection: Connection, address: str, raw: bytes, progress: Progress
+        self, connection: Connection, message: Outgoing, raw: bytes, progress: Progress
     ) -> Reply:
-        reply = await self._conversation(connection, address, raw, progress)
+        reply = await self._conversation(connection, message, raw, progress)
         if not reply.success and connection.client.is_connected:
             try:
                 await connection.client.rset(timeout=_RESET)
@@ -81,13 +81,13 @@ class SmtpAdapter:
         return reply
 
     async def _conversation(
-        self, connection: Connection, address: str, raw: bytes, progress: Progress
+        self, connection: Connection, message: Outgoing, raw: bytes, progress: Progress
     ) -> Reply:
         """The answer to the final dot, or the first that ended the conversation before it."""
-        client = connection.client
+        client, sender = connection.client, message.return_path or self._sender.address
         commands: tuple[tuple[Stage, bytes, int], ...] = (
-            ("mail", b"MAIL FROM:<%s>" % self._sender.address.encode(), 250),
-            ("rcpt", b"RCPT TO:<%s>" % address.encode(), 250),
+            ("mail", b"MAIL FROM:<%s>" % sender.encode(), 250),
+            ("rcpt", b"RCPT TO:<%s>" % message.address.encode(), 250),
             ("data", b"DATA", 354),
         )
         for stage, command, wanted in commands:

@@ -51,6 +51,8 @@ _NOBODY_THERE = frozenset(
 )
 _FULL = frozenset({"5.2.2", "4.2.2"})  # RFC 3463: mailbox full, may be emptied again
 _TOO_FAST = frozenset({"4.2.1"})  # Gmail: the recipient gets mail at too high a rate
+_AT_A_RATE = re.compile(r"receiving mail at a rate|mail too quickly", re.IGNORECASE)
+"""Gmail says so with 5.2.1, too, which elsewhere is a mailbox that has been disabled."""
 _CREDENTIALS = frozenset({454, 530, 534, 535, 538})  # RFC 4954 section 6, RFC 3207 section 4
 _NO_SUCH_MAILBOX = frozenset({550, 551})  # RFC 5321 section 4.2.3, in answer to RCPT
 
@@ -58,6 +60,11 @@ _NO_SUCH_MAILBOX = frozenset({550, 551})  # RFC 5321 section 4.2.3, in answer to
 def enhanced(text: str) -> str | None:
     found = _ENHANCED.search(text)
     return ".".join(str(int(part)) for part in found.groups()) if found else None
+
+
+def nobody_is_there(status: str, text: str) -> bool:
+    """Whether an enhanced status, with the words beside it, says that the address is nobody's."""
+    return status in _NOBODY_THERE and not _AT_A_RATE.search(text)
 
 
 def outcome_of(reply: Reply) -> Outcome:
@@ -69,7 +76,7 @@ def outcome_of(reply: Reply) -> Outcome:
         return Outcome.BROKEN_CONNECTION
     status = enhanced(text)
     if status is not None and status[0] == str(code)[0]:
-        known = _by_status(status, stage)
+        known = _by_status(status, stage, text)
         if known is not None:
             return known
     if 400 <= code < 500:
@@ -105,11 +112,12 @@ def meaning_of_error(error: Exception, progress: Progress) -> tuple[Outcome, str
             return Outcome.RETRYABLE, f"lost before the content was sent: {name}"
 
 
-def _by_status(status: str, stage: Stage) -> Outcome | None:
-    if status in _NOBODY_THERE and stage not in ("greeting", "mail"):
+def _by_status(status: str, stage: Stage, text: str) -> Outcome | None:
+    if nobody_is_there(status, text) and stage not in ("greeting", "mail"):
         return Outcome.UNDELIVERABLE_ADDRESS
     if status in _FULL:
         return Outcome.RETRYABLE
-    if status in _TOO_FAST or status.startswith("4.7."):  # RFC 3463 4.7.x: policy, greylisting
+    if status in _TOO_FAST or _AT_A_RATE.search(text) or status.startswith("4.7."):
+        # RFC 3463 4.7.x: policy, greylisting
         return Outcome.THROTTLED
     return None

@@ -22,3 +22,5 @@ class Report:
     closes: Literal["all", "marketing"] | None = None
     """What the address is to be closed to: a hard bounce to all, a complaint to advertising."""
     detail: str = ""
+    address_hash: str | None = None
+    """Instead of the address, where our own words have been given back (`bounces/verp.py`)."""

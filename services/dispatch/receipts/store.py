@@ -42,9 +42,8 @@ class Receipts:
             await outbox.put(connection, told, self._partitions)
 
     async def _one(self, connection: Connection, report: Report, now: datetime) -> Event | None:
-        address = email_address(report.address) if report.address else None
-        if report.closes is not None and address is not None:
-            hashed = address_hash("email", address, self._key)
+        hashed = self._hash_of(report)
+        if report.closes is not None and hashed is not None:
             reason = "undeliverable" if report.closes == "all" else "complained"
             await connection.execute(_CLOSE, hashed, report.closes, reason, now)
         row = await connection.fetchrow(_MESSAGE, report.message_id)
@@ -56,4 +55,13 @@ class Receipts:
             told = (row["partition"], report.message_id, report.outcome, now)
             why = report.detail or None
             await tell_callers(connection, [Telling(*told, message.channel, why)])
-        return receipt_of(message, report.outcome, now)
+        details = None
+        if report.outcome == "bounced":
+            details = {"bounce": "hard" if report.closes == "all" else "soft"}
+        return receipt_of(message, report.outcome, now, details)
+
+    def _hash_of(self, report: Report) -> str | None:
+        address = email_address(report.address) if report.address else None
+        return report.address_hash or (
+            address_hash("email", address, self._key) if address is not None else None
+        )

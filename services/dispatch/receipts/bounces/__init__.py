@@ -1,0 +1,1 @@
+"""Bounces and complaints that arrive as mail: at an SMTP door of our own, or in a mailbox."""
