@@ -11,6 +11,9 @@ nothing and a few bring much, so it is only shown from `ENOUGH_PURCHASES` conver
 **Reading it.** Both are 95 % intervals of one look. Entries are taken as independent, so where one
 customer may enter often they are somewhat too narrow; looking every day and stopping at the first
 good one promises more than they hold.
+
+**Several comparisons.** Where a split has more than two variants, the intervals of its comparisons
+are widened so that all of them hold at once in 95 % (Bonferroni: each is one of 1 - 0.05/n).
 """
 
 from dataclasses import dataclass
@@ -65,41 +68,48 @@ class Lift:
     revenue_interval: Interval | None = None
 
 
-def wilson(converted: int, entered: int) -> Interval:
+def z_of(comparisons: int) -> float:
+    """How many standard errors an interval reaches, so that so many hold at once in 95 %."""
+    return NormalDist().inv_cdf(1 - 0.025 / comparisons)
+
+
+def wilson(converted: int, entered: int, z: float = Z) -> Interval:
     """The interval of a share; everything where nobody entered."""
     if not entered:
         return Interval(0.0, 1.0)
-    share, z2 = converted / entered, Z * Z
+    share, z2 = converted / entered, z * z
     middle = (share + z2 / (2 * entered)) / (1 + z2 / entered)
-    reach = sqrt(share * (1 - share) / entered + z2 / (4 * entered**2)) * Z / (1 + z2 / entered)
+    reach = sqrt(share * (1 - share) / entered + z2 / (4 * entered**2)) * z / (1 + z2 / entered)
     return Interval(max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def newcombe(treated: Group, held: Group) -> Interval:
+def newcombe(treated: Group, held: Group, z: float = Z) -> Interval:
     """The interval of the difference of two shares."""
     one, two = treated.rate or 0.0, held.rate or 0.0
-    first = wilson(treated.converted, treated.entered)
-    second = wilson(held.converted, held.entered)
+    first = wilson(treated.converted, treated.entered, z)
+    second = wilson(held.converted, held.entered, z)
     difference = one - two
     low = difference - sqrt((one - first.low) ** 2 + (second.high - two) ** 2)
     high = difference + sqrt((first.high - one) ** 2 + (two - second.low) ** 2)
     return Interval(max(-1.0, low), min(1.0, high))
 
 
-def lift_of(treated: Group, held: Group, *, has_goal: bool = True) -> Lift:
+def lift_of(treated: Group, held: Group, *, has_goal: bool = True, comparisons: int = 1) -> Lift:
+    """`comparisons`: how many there are beside each other, this one included."""
     if not has_goal:
         return Lift("no_goal")
     if not treated.entered or not held.entered:
         return Lift("no_holdout")
     one, two = treated.converted / treated.entered, held.converted / held.entered
-    interval = newcombe(treated, held)
+    z = z_of(comparisons)
+    interval = newcombe(treated, held, z)
     return Lift(
         verdict=_verdict(treated, held, interval),
         difference=one - two,
         interval=interval,
         relative=(one - two) / two if two else None,
         revenue_difference=treated.revenue / treated.entered - held.revenue / held.entered,
-        revenue_interval=_revenue_interval(treated, held),
+        revenue_interval=_revenue_interval(treated, held, z),
     )
 
 
@@ -113,11 +123,11 @@ def _verdict(treated: Group, held: Group, interval: Interval) -> Verdict:
     return "no_difference_shown"
 
 
-def _revenue_interval(treated: Group, held: Group) -> Interval | None:
+def _revenue_interval(treated: Group, held: Group, z: float) -> Interval | None:
     if min(treated.converted, held.converted) < ENOUGH_PURCHASES:
         return None
     difference = treated.revenue / treated.entered - held.revenue / held.entered
-    reach = Z * sqrt(sum(_variance(g) / g.entered for g in (treated, held)))
+    reach = z * sqrt(sum(_variance(g) / g.entered for g in (treated, held)))
     return Interval(difference - reach, difference + reach)
 
 
@@ -129,7 +139,7 @@ def _variance(group: Group) -> float:
     )
 
 
-def entries_needed(treated: Group, held: Group) -> int | None:
+def entries_needed(treated: Group, held: Group, comparisons: int = 1) -> int | None:
     """How many entries in each group would show a difference as large as this one, four times out
     of five; None where there is none."""
     one, two = treated.rate, held.rate
@@ -137,4 +147,4 @@ def entries_needed(treated: Group, held: Group) -> int | None:
         return None
     power = NormalDist().inv_cdf(0.8)
     spread = one * (1 - one) + two * (1 - two)
-    return max(1, round(spread * ((Z + power) / (one - two)) ** 2))
+    return max(1, round(spread * ((z_of(comparisons) + power) / (one - two)) ** 2))

@@ -11,17 +11,12 @@ from datetime import timedelta
 
 from services.console.changes import InFlight, JourneyChange
 from services.console.prospects import FlowOf
+from services.console.ways import behind
 from services.journey.core.flow import (
-    Branch,
     EventMatch,
-    Exit,
     Expression,
     Flow,
-    Repeat,
     Send,
-    Split,
-    Step,
-    WaitFor,
 )
 from shared.channels import INFORMATION_ONLY
 from shared.workspace import duration_text
@@ -161,7 +156,7 @@ def _sent_again(step: str, before: Flow, flow: Flow) -> Iterator[tuple[str, str]
     had = {
         send.template
         for send in before.steps.values()
-        if isinstance(send, Send) and send.id != step and step in _behind(before, send.id)
+        if isinstance(send, Send) and send.id != step and step in behind(before, send.id)
     }
     still_to_come = {send.template for send in _sends(before, step)}
     for send in _sends(flow, step):
@@ -170,35 +165,8 @@ def _sent_again(step: str, before: Flow, flow: Flow) -> Iterator[tuple[str, str]
 
 
 def _sends(flow: Flow, step: str) -> list[Send]:
-    behind = _behind(flow, step)
-    return [each for each in flow.steps.values() if isinstance(each, Send) and each.id in behind]
-
-
-def _behind(flow: Flow, step: str) -> set[str]:
-    """Every step that a run at this one may still come to."""
-    found: set[str] = set()
-    queue = [step]
-    while queue:
-        for name in _ways(flow.steps[queue.pop()]):
-            if name is not None and name not in found:
-                found.add(name)
-                queue.append(name)
-    return found
-
-
-def _ways(step: Step) -> list[str | None]:
-    match step:
-        case Exit():
-            return []
-        case Branch(arms=arms):
-            return [step.next, *(arm.first for arm in arms)]
-        case Split(variants=variants):
-            return [step.next, *(variant.first for variant in variants)]
-        case WaitFor():
-            return [step.next, step.then, step.timed_out]
-        case Repeat():
-            return [step.next, step.first]
-    return [step.next]
+    after = behind(flow, step)
+    return [each for each in flow.steps.values() if isinstance(each, Send) and each.id in after]
 
 
 # Advertising and information -----------------------------------------------------------------

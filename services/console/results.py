@@ -2,10 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 from services.console.lift import Group, Interval, Lift, entries_needed, lift_of, wilson
 from services.console.results_models import (
+    ComparisonRow,
     GroupRow,
     IntervalRow,
     LiftRow,
@@ -13,8 +15,10 @@ from services.console.results_models import (
     SendRow,
     VariantRow,
 )
+from services.console.results_words import compared, sentence
+from services.console.ways import only_in
 from services.console.words import Language
-from services.journey.core.flow import Flow, Send
+from services.journey.core.flow import Flow, Send, Split
 
 Row = Mapping[str, Any]
 
@@ -37,14 +41,21 @@ def results_answer(
     held = _group(held_entered, [r for r in rows if r["held_out"]])
     lift = lift_of(treated, held, has_goal=flow.goal is not None)
     needed = entries_needed(treated, held) if lift.verdict == "too_early" else None
+    counted = _sends(flow, tally, messages)
     return ResultsAnswer(
         journey=flow.journey,
         has_goal=flow.goal is not None,
         treated=_group_row(treated),
         held_out=_group_row(held),
-        lift=_lift_row(lift, treated, held, needed, language),
-        variants=_variants(tally, rows),
-        sends=_sends(flow, tally, messages),
+        lift=_lift_row(lift, sentence(lift, treated, held, needed, language), needed),
+        variants=_variants(flow, tally, rows, counted),
+        comparisons=[
+            comparison
+            for step in flow.steps.values()
+            if isinstance(step, Split)
+            for comparison in _comparisons(flow, step, tally, rows, language)
+        ],
+        sends=counted,
     )
 
 
@@ -58,15 +69,73 @@ def _group(entered: int, rows: Iterable[Row]) -> Group:
     )
 
 
-def _variants(tally: Mapping[tuple[str, str], int], rows: list[Row]) -> list[VariantRow]:
+def _variants(
+    flow: Flow, tally: Mapping[tuple[str, str], int], rows: list[Row], sends: list[SendRow]
+) -> list[VariantRow]:
     found = []
     for (step, what), entered in sorted(tally.items()):
         kind, _, variant = what.partition(":")
-        if kind == "variant":
-            own = [r for r in rows if not r["held_out"] and r["variants"].get(step) == variant]
-            found.append(
-                VariantRow(step=step, variant=variant, group=_group_row(_group(entered, own)))
+        if kind != "variant":
+            continue
+        split = flow.steps.get(step)
+        known = isinstance(split, Split) and variant in {each.name for each in split.variants}
+        within = only_in(flow, split, variant) if known and isinstance(split, Split) else set()
+        own = [send for send in sends if send.step in within]
+        found.append(
+            VariantRow(
+                step=step,
+                variant=variant,
+                group=_group_row(_arm(step, variant, entered, rows)),
+                sent=sum(send.sent for send in own),
+                delivered=sum(send.delivered for send in own),
+                opened=sum(send.opened for send in own),
+                clicked=sum(send.clicked for send in own),
             )
+        )
+    return found
+
+
+def _arm(step: str, variant: str, entered: int, rows: list[Row]) -> Group:
+    own = [r for r in rows if not r["held_out"] and r["variants"].get(step) == variant]
+    return _group(entered, own)
+
+
+def _comparisons(
+    flow: Flow,
+    split: Split,
+    tally: Mapping[tuple[str, str], int],
+    rows: list[Row],
+    language: Language,
+) -> list[ComparisonRow]:
+    """Each variant beside those held out who came to the same split, and beside the others."""
+    names = [variant.name for variant in split.variants]
+    arms = {
+        name: _arm(split.id, name, tally.get((split.id, f"variant:{name}"), 0), rows)
+        for name in names
+    }
+    held = _group(
+        sum(n for (step, what), n in tally.items()
+            if step == split.id and what.startswith("held_variant:")),
+        [r for r in rows if r["held_out"] and split.id in r["variants"]],
+    )  # fmt: skip
+    pairs: list[tuple[str, str | None, int]] = [
+        (one, other, len(names) * (len(names) - 1) // 2) for one, other in combinations(names, 2)
+    ]
+    if held.entered:
+        pairs = [(name, None, len(names)) for name in names] + pairs
+    found = []
+    for one, other, beside in pairs:
+        group, rest = arms[one], held if other is None else arms[other]
+        lift = lift_of(group, rest, has_goal=flow.goal is not None, comparisons=beside)
+        if lift.verdict == "no_holdout":
+            lift = Lift("too_early")  # nobody has come to one of the two yet
+        needed = entries_needed(group, rest, beside) if lift.verdict == "too_early" else None
+        said = compared(lift, (one, group), (other, rest), needed, language)
+        found.append(
+            ComparisonRow(
+                step=split.id, variant=one, other=other, lift=_lift_row(lift, said, needed)
+            )
+        )
     return found
 
 
@@ -108,74 +177,15 @@ def _interval(interval: Interval) -> IntervalRow:
     return IntervalRow(low=interval.low, high=interval.high)
 
 
-def _lift_row(
-    lift: Lift, treated: Group, held: Group, needed: int | None, language: Language
-) -> LiftRow:
+def _lift_row(lift: Lift, said: str, needed: int | None) -> LiftRow:
     revenue = lift.revenue_interval
     return LiftRow(
         verdict=lift.verdict,
-        sentence=sentence(lift, treated, held, needed, language),
+        sentence=said,
         difference=lift.difference,
         interval=None if lift.interval is None else _interval(lift.interval),
         relative=lift.relative,
         revenue_difference=lift.revenue_difference,
         revenue_interval=None if revenue is None else _interval(revenue),
         entries_needed=needed,
-    )
-
-
-def sentence(
-    lift: Lift, treated: Group, held: Group, needed: int | None, language: Language
-) -> str:
-    """What may be said of it, and no more."""
-    korean = language == "ko"
-    match lift.verdict:
-        case "no_goal":
-            return (
-                "목표(goal)가 없어 효과를 잴 수 없습니다."
-                if korean
-                else "The journey has no goal, so there is nothing to measure."
-            )
-        case "no_holdout":
-            return (
-                "비교 그룹이 없어 이 여정이 실제로 더 만들어 낸 효과는 알 수 없습니다."
-                " `holdout: 10%`를 두어 보세요."
-                if korean
-                else "Nobody has been held out, so what the journey itself brought cannot be told."
-                " Try `holdout: 10%`."
-            )
-    assert lift.difference is not None
-    assert lift.interval is not None
-    low, high = lift.interval.low * 100, lift.interval.high * 100
-    between = f"{low:+.1f}~{high:+.1f}%p" if korean else f"{low:+.1f} and {high:+.1f} points"
-    points = f"{abs(lift.difference) * 100:.1f}"
-    match lift.verdict:
-        case "more" | "less" if korean:
-            way = "높습니다" if lift.verdict == "more" else "낮습니다"
-            return (
-                f"메시지를 받은 쪽의 전환율이 비교 그룹보다 {points}%p {way}"
-                f" (95% 신뢰구간 {between})."
-            )
-        case "more" | "less":
-            way = "more" if lift.verdict == "more" else "less"
-            return (
-                f"Those who were sent the messages convert {points} points {way} often than those"
-                f" held out (95 % interval: between {between})."
-            )
-        case "too_early" if korean:
-            more = f" 이만한 차이는 그룹마다 약 {needed:,}명부터 확인됩니다." if needed else ""
-            return (
-                f"아직 판단하기 이릅니다. 지금까지 {treated.entered:,}명과 비교 그룹"
-                f" {held.entered:,}명이 들어왔고, 차이는 {between} 사이로 볼 수 있습니다.{more}"
-            )
-        case "too_early":
-            more = f" A difference this large shows from some {needed:,} in each." if needed else ""
-            return (
-                f"It is too early to tell. {treated.entered:,} have entered and {held.entered:,}"
-                f" were held out; the difference may lie between {between}.{more}"
-            )
-    return (
-        f"지금까지는 차이가 보이지 않습니다 (95% 신뢰구간 {between})."
-        if korean
-        else f"No difference shows so far (95 % interval: between {between})."
     )

@@ -28,6 +28,11 @@ class VariantRow(Answer):
     step: str = Field(examples=["split-5"])
     variant: str = Field(examples=["discount"])
     group: GroupRow
+    sent: int
+    """Messages of the steps that none but this variant comes to, and what receipts say of them."""
+    delivered: int
+    opened: int
+    clicked: int
 
 
 class SendRow(Answer):
@@ -60,6 +65,18 @@ class LiftRow(Answer):
     """Entries in each group that would show a difference as large as this one."""
 
 
+class ComparisonRow(Answer):
+    """One variant beside another of the same split, or beside those held out at that split."""
+
+    step: str = Field(examples=["split-5"])
+    variant: str = Field(examples=["discount"])
+    other: str | None = Field(examples=["scarcity"])
+    """null: those held out."""
+    lift: LiftRow
+    """Its differences are the variant's less the other's. Where a split has more comparisons of a
+    kind, their intervals hold together in 95 % (Bonferroni)."""
+
+
 class ResultsAnswer(Answer):
     journey: str = Field(examples=["cart-abandonment"])
     has_goal: bool
@@ -67,4 +84,5 @@ class ResultsAnswer(Answer):
     held_out: GroupRow
     lift: LiftRow
     variants: list[VariantRow]
+    comparisons: list[ComparisonRow]
     sends: list[SendRow]

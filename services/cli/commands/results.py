@@ -9,7 +9,12 @@ from services.cli.options import AS_JSON, DATA, SERVER, TOKEN
 from services.cli.terminal import say, table
 
 if TYPE_CHECKING:
-    from services.console.results_models import GroupRow, ResultsAnswer
+    from services.console.results_models import (
+        ComparisonRow,
+        GroupRow,
+        IntervalRow,
+        ResultsAnswer,
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +58,15 @@ def _show(answer: "ResultsAnswer", *, korean: bool) -> None:
     groups += [(f"{v.step}: {v.variant}", v.group) for v in answer.variants]
     table(heads, [_group(name, group) for name, group in groups])
     say()
+    if answer.comparisons:
+        for each in answer.comparisons:
+            say(f"{each.step}: {each.lift.sentence}")
+        say()
+        beside = ("비교", "전환율 차이", "95%", "진입당 매출 차이", "95%") if korean else (
+            "beside", "rate", "95 %", "revenue an entry", "95 %"
+        )  # fmt: skip
+        table(beside, [_comparison(each, names[1]) for each in answer.comparisons])
+        say()
     steps = ("단계", "발송", "제외", "실패", "불확실", "도달", "열람", "클릭") if korean else (
         "step", "sent", "dropped", "failed", "unknown", "delivered", "opened", "clicked"
     )  # fmt: skip
@@ -61,6 +75,21 @@ def _show(answer: "ResultsAnswer", *, korean: bool) -> None:
         [send.step, *(f"{getattr(send, field):,}" for field in fields)] for send in answer.sends
     ]
     table(steps, rows)
+
+
+def _comparison(each: "ComparisonRow", held: str) -> list[str]:
+    lift = each.lift
+    cells = [f"{each.step}: {each.variant} – {held if each.other is None else each.other}"]
+    cells.append("–" if lift.difference is None else f"{lift.difference:+.1%}")
+    cells.append(_range(lift.interval, "+.1%"))
+    change = lift.revenue_difference
+    cells.append("–" if change is None else f"{change:+,.0f}")
+    cells.append(_range(lift.revenue_interval, "+,.0f"))
+    return cells
+
+
+def _range(interval: "IntervalRow | None", form: str) -> str:
+    return "–" if interval is None else f"{interval.low:{form}}…{interval.high:{form}}"
 
 
 def _group(name: str, group: "GroupRow") -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.console.lift import Group, lift_of
 from services.console.results import results_answer
 from services.console.results_models import ResultsAnswer
 from services.console.words import Language
@@ -65,6 +66,58 @@ def test_variants_are_told_apart() -> None:
     a, b = answer(1000, 100, 90, 3).variants
     assert (a.step, a.variant, a.group.entered, a.group.converted) == ("test", "a", 450, 89)
     assert (b.variant, b.group.converted) == ("b", 1)
+
+
+def test_a_variant_has_the_messages_that_only_it_sends() -> None:
+    a, b = answer(1000, 100, 90, 3).variants
+    assert (a.sent, a.opened, a.clicked) == (40, 7, 0)
+    assert (b.sent, b.opened) == (0, 0)
+
+
+def test_each_variant_is_beside_those_held_out_and_the_others() -> None:
+    found = answer(1000, 100, 90, 3).comparisons
+    assert [(each.step, each.variant, each.other) for each in found] == [
+        ("test", "a", None), ("test", "b", None), ("test", "a", "b"),
+    ]  # fmt: skip
+    of_held, _, of_b = found
+    assert of_held.lift.difference == pytest.approx(89 / 450 - 3 / 100)
+    assert of_b.lift.difference == pytest.approx(88 / 450)
+    assert of_b.lift.interval is not None
+    assert of_b.lift.interval.low > 0
+    assert of_b.lift.sentence.startswith("`a` converts 19.6 points more often than `b`")
+    assert of_b.lift.revenue_difference == pytest.approx(880 / 450)
+    assert of_b.lift.revenue_interval is None, "one purchase is too few"
+
+
+def test_comparisons_beside_each_other_are_wider() -> None:
+    """Two with those held out hold together in 95 %; the one pair needs nothing."""
+    two, _, pair = answer(1000, 100, 90, 3).comparisons
+    alone = lift_of(Group(450, 89), Group(100, 3)).interval
+    assert alone is not None
+    assert two.lift.interval is not None
+    assert two.lift.interval.low < alone.low < alone.high < two.lift.interval.high
+    exact = lift_of(Group(450, 89), Group(450, 1)).interval
+    assert exact is not None
+    assert pair.lift.interval is not None
+    assert (pair.lift.interval.low, pair.lift.interval.high) == (exact.low, exact.high)
+
+
+def test_a_comparison_is_told_in_a_sentence() -> None:
+    english = [each.lift.sentence for each in answer(40, 4, 3, 1).comparisons]
+    korean = [each.lift.sentence for each in answer(40, 4, 3, 1, "ko").comparisons]
+    assert english[2].startswith("It is too early to tell `a` from `b`: 18 beside 18; the diff")
+    assert korean[2].startswith("`a` 대 `b`: 아직 판단하기 이릅니다. 지금까지 각각 18명, 18명이")
+    assert "those held out" in english[0]
+    assert "비교 그룹" in korean[0]
+    [pair] = answer(0, 0, 1, 0).comparisons
+    assert pair.lift.sentence == "Nobody has come to `a` yet."
+    assert pair.lift.verdict == "too_early"
+    assert "no goal" in answer(1000, 100, 90, 3, goal="").comparisons[0].lift.sentence
+
+
+def test_without_anybody_held_out_the_variants_are_beside_each_other_only() -> None:
+    found = answer(1000, 0, 90, 0).comparisons
+    assert [(each.variant, each.other) for each in found] == [("a", "b")]
 
 
 def test_sends_have_what_became_of_them() -> None:
