@@ -22,6 +22,7 @@ from services.dispatch.channels.port import Setup
 from services.dispatch.pauses import hear
 from services.dispatch.receipts.bounces import mailbox
 from services.dispatch.receipts.bounces.settings import BounceSettings, bounce_settings
+from services.dispatch.receipts.texts.refusals import open_lists
 from services.dispatch.workspace import Templates
 from services.ingest import webhook
 from shared.db.connect import Pool, open_pool
@@ -116,7 +117,7 @@ async def check_database(
         if "DANGOL_WEBHOOK_SECRET" not in environment:
             for finding in await _unsigned(pool):
                 yield finding
-        for finding in await _pauses(pool):
+        for finding in (*await _pauses(pool), *await _refusal_lists(pool)):
             yield finding
         async with pool.acquire() as connection:
             published = await newest(connection)
@@ -183,6 +184,26 @@ async def _pauses(pool: Pool) -> list[Finding]:
         )
         for told in await hear(pool)
     ]
+
+
+async def _refusal_lists(pool: Pool) -> list[Finding]:
+    """The vendors' 080 lists: whoever has called there must get no advertising."""
+    found = []
+    for row in await open_lists(pool):
+        read = f"{row['synced_at']:%Y-%m-%d %H:%M} UTC" if row["synced_at"] else "never"
+        check = f"080 {row['provider']}"
+        if row["failed_at"] is None:
+            found.append(Finding(check, "ok", f"its list was read to the end at {read}"))
+            continue
+        found.append(
+            Finding(
+                check,
+                "fail",
+                f"its list cannot be read ({row['why']}); the last time that went well: {read}",
+                "check the vendor's keys where dispatch runs; it is tried again every minute",
+            )
+        )
+    return found
 
 
 async def _workspace(

@@ -23,6 +23,7 @@ from services.console import erasing_again
 from services.console.app import Console, create_app
 from services.console.erasure_ledger import Ledger
 from services.console.failures import install_error_handlers
+from services.dispatch import metrics as dispatch_metrics
 from services.dispatch.calls.caller import Caller
 from services.dispatch.channels.web_push import public_key
 from services.dispatch.database import open_dispatch_pool
@@ -35,6 +36,7 @@ from services.dispatch.receipts.bounces.mailbox import Mailbox
 from services.dispatch.receipts.bounces.mailroom import Mailroom
 from services.dispatch.receipts.bounces.settings import bounce_settings
 from services.dispatch.receipts.store import Receipts
+from services.dispatch.receipts.texts import polls, refusals
 from services.dispatch.receipts.texts.api import report_routes
 from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.worker import Dispatcher
@@ -46,9 +48,9 @@ from services.ingest.quota import Quotas, StoredUsage
 from services.ingest.schema import describe
 from services.ingest.stored import StoredAside
 from services.ingest.violations import StoredViolations, Violations
+from services.journey import metrics as journey_metrics
 from services.journey.firings.fanout import Fanout
 from services.journey.firings.planner import Planner
-from services.journey.leader import Leader
 from services.journey.library import Library
 from services.journey.maintenance import Maintenance
 from services.journey.partition import Engine
@@ -60,6 +62,7 @@ from shared import keys, workspace_store
 from shared.db.connect import Pool, engine_for, unavailable_when_lost
 from shared.errors import Unavailable
 from shared.keys import KeyRing
+from shared.leader import DISPATCH, JOURNEY, Leader
 from shared.lifecycle import pause, run_all
 from shared.log import outbox
 from shared.log.port import LogReader
@@ -244,7 +247,7 @@ class House:
 
     def _leader(self, engine: Engine) -> Leader:
         """What one process does for all; register jobs here."""
-        found, leader = self._found, Leader(self._found.dsn)
+        found, leader = self._found, Leader(self._found.dsn, JOURNEY, journey_metrics.leads)
         sweeps = Sweeps(
             found.pool, engine.library, engine.store, found.log, found.clock, found.partitions
         )
@@ -272,6 +275,7 @@ class House:
             bounce_domain=self._add_bounces(),
         )
         self._services["dispatch"] = dispatcher.run
+        self._services["asking"] = self._asking_leader().run
         self._caller = self._add_caller(pool)
         return dispatcher
 
@@ -286,6 +290,16 @@ class House:
         if bounces.mailbox is not None:
             self._services["bounce-mailbox"] = Mailbox(mailroom, bounces.mailbox).run
         return bounces.domain
+
+    def _asking_leader(self) -> Leader:
+        """What one dispatcher asks providers for, for all."""
+        found, leader = self._found, Leader(self._found.dsn, DISPATCH, dispatch_metrics.LEADING.set)
+        reports = Reports(found.pool, found.partitions)
+        asked = polls.Polls(found.pool, found.clock, reports, polls.sources_of(os.environ))
+        leader.every(polls.EVERY, "reports", asked.turn)
+        sync = refusals.RefusalSync(found.pool, found.clock, found.partitions, os.environ)
+        leader.every(refusals.EVERY, "refusals", sync.turn)
+        return leader
 
     def _add_caller(self, pool: Pool) -> Caller:
         found, settings = self._found, self._found.settings

@@ -73,6 +73,16 @@ DOORS = Counter("dangol_dispatch_statements", "Statements of consent at the door
 NOTICES = Counter("dangol_dispatch_bounce_mails", "Mails to the bounce domain", ["outcome"])
 # Clicks and openings; those of machines (scanners, privacy proxies) are counted and not believed.
 RECEIPTS = Counter("dangol_dispatch_receipts", "Receipts", ["channel", "outcome", "by"])
+# 1 in the process that asks providers for reports and refusals, for all.
+LEADING = Gauge("dangol_dispatch_leading", "Whether this process leads")
+# Reports that were asked for: `told`, `not yet`, `given up`, or `failed` where the provider did.
+POLLS = Counter("dangol_dispatch_report_polls", "Reports asked for", ["adapter", "outcome"])
+# Numbers that providers' lists and STOP name as refusing advertising; each counts once.
+REFUSALS = Counter("dangol_dispatch_refusals", "Numbers that refuse advertising", ["source"])
+# Unix time at which a provider's 080 list was last read to its end; alert where it grows old.
+REFUSALS_SYNCED = Gauge(
+    "dangol_dispatch_refusals_synced_seconds", "When refusals were last read", ["provider"]
+)
 
 
 def decided(changes: Iterable[Change]) -> None:

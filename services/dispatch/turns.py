@@ -22,6 +22,7 @@ from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import Asked, Attempt, Change, Key
 from services.dispatch.policy import Contact
 from services.dispatch.receipts.bounces.verp import ReturnPaths, make_return_paths
+from services.dispatch.receipts.texts import polls
 from services.dispatch.workspace import CurrentWorkspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
@@ -229,6 +230,7 @@ class Turns:
             if result.outcome is Outcome.UNDELIVERABLE_ADDRESS
         ]
         await store.suppress(connection, dead, now)
+        await polls.remember(connection, finished, {change.key for change in stored}, now)
         return stored
 
     def _circumstances(

@@ -72,9 +72,11 @@ FANNED_OUT = Counter("dangol_journey_fanned_out", "Customers reached by firings"
 FIRINGS_OPEN = Gauge("dangol_journey_firings_open", "Firings under way")
 
 
-def leads_no_more() -> None:
-    """What only the leader knows is told by the next one from now on."""
-    LEADING.set(0)
+def leads(now: bool) -> None:
+    """What only the leader knows is told by the next one from then on."""
+    LEADING.set(now)
+    if now:
+        return
     OUTBOX.set(0)
     FIRINGS_OPEN.set(0)
     for gauge in (LAG_EVENTS, LAG_SECONDS, TIMERS_OVERDUE):

@@ -8,7 +8,7 @@ import asyncpg
 
 from shared.db.connect import Connection, unreachable
 
-HEAD = "0014"
+HEAD = "0015"
 """The newest revision in migrations/versions; a test holds the two to each other."""
 
 

@@ -239,6 +239,39 @@ calls = Table(
     Column("receipt", Boolean),
 )
 
+report_polls = Table(
+    "report_polls",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("adapter", Text, primary_key=True),
+    Column("provider_id", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("tries", Integer, nullable=False),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("address_hash", Text, primary_key=True),
+    Column("phone", Text),
+    Column("source", Text, nullable=False),
+    Column("refused_at", Instant, nullable=False),
+    Column("taken_at", Instant, nullable=False),
+)
+
+refusal_syncs = Table(
+    "refusal_syncs",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("through", Instant),
+    Column("synced_at", Instant),
+    Column("failed_at", Instant),
+    Column("why", Text),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

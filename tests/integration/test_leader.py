@@ -6,10 +6,11 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from services.journey import leader as leading
-from services.journey.leader import Leader
+from services.journey.metrics import leads
+from shared import leader as leading
 from shared.db.connect import Pool
 from shared.errors import Unavailable
+from shared.leader import JOURNEY, Leader
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +27,14 @@ async def until(condition: Callable[[], bool]) -> None:
 async def holder(pool: Pool) -> int:
     pid: int = await pool.fetchval(
         "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = $1",
-        leading._LOCK,
+        JOURNEY,
     )
     return pid
 
 
 async def test_one_leads_and_another_takes_over(dsn: str, pool: Pool) -> None:
     turns: list[str] = []
-    leaders = {name: Leader(dsn) for name in ("a", "b")}
+    leaders = {name: Leader(dsn, JOURNEY, leads) for name in ("a", "b")}
     for name, each in leaders.items():
 
         async def work(name: str = name) -> None:
@@ -69,7 +70,7 @@ async def test_a_turn_ends_with_the_lead(dsn: str) -> None:
         finally:
             ended.set()
 
-    leader, stopping = Leader(dsn), asyncio.Event()
+    leader, stopping = Leader(dsn, JOURNEY, leads), asyncio.Event()
     leader.every(0.05, "long", work)
     task = asyncio.create_task(leader.run(stopping))
     await asyncio.wait_for(begun.wait(), 10)
@@ -88,7 +89,7 @@ async def test_trouble_is_tried_again_and_a_defect_is_raised(dsn: str) -> None:
             raise Unavailable("the database is away")
         raise AssertionError("a defect")
 
-    leader = Leader(dsn)
+    leader = Leader(dsn, JOURNEY, leads)
     leader.every(0.05, "weak", work)
     with pytest.raises(AssertionError, match="a defect"):
         await asyncio.wait_for(leader.run(asyncio.Event()), 10)
@@ -112,7 +113,7 @@ async def test_a_database_that_is_away_is_waited_for(
         done.set()
 
     monkeypatch.setattr(asyncpg, "connect", away_at_first)
-    leader, stopping = Leader(dsn), asyncio.Event()
+    leader, stopping = Leader(dsn, JOURNEY, leads), asyncio.Event()
     leader.every(1, "any", work)
     task = asyncio.create_task(leader.run(stopping))
     await asyncio.wait_for(done.wait(), 10)

@@ -51,7 +51,7 @@ async def test_the_leader_sees_how_far_each_partition_is_behind(pool: Pool) -> N
         late = value("dangol_journey_timers_overdue_seconds", partition=label)
         assert late == (8 if overdue else 0)
     assert value("dangol_journey_outbox_events") == 2
-    journey_metrics.leads_no_more()
+    journey_metrics.leads(False)
     assert value("dangol_journey_lag_events", partition="2") is None
     assert value("dangol_journey_outbox_events") == 0
 

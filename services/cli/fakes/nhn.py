@@ -21,13 +21,34 @@ class FakeNhn(NumberFake):
         self._secret = secret
         self.keys: set[str] = set()
         """Idempotency keys of AlimTalk; the fake forgets none."""
+        self.refusals: list[dict[str, str]] = []
+        """`recipientNo` and `createDate` of who has refused by 080."""
 
     def asgi(self) -> Starlette:
         kakao = "/{product}/{version}/appkeys/{app_key}/{kind}"
         return self.app(
             Route("/sms/v3.0/appKeys/{app_key}/sender/{kind}", self._text, methods=["POST"]),
             Route(kakao, self._kakao, methods=["POST"]),
+            Route(
+                "/sms/v3.0/appKeys/{app_key}/blockservice/recipients",
+                self._refusals,
+                methods=["GET"],
+            ),
         )
+
+    async def _refusals(self, request: Request) -> Response:
+        """Who has called the 080 number, in pages; its dates are those of Korea."""
+        wrong = self._wrong(request)
+        if wrong is not None:
+            return wrong
+        query = request.query_params
+        if not query.get("unsubscribeNo"):
+            return _said(-2001, "The 'unsubscribeNo' must not be blank.")
+        since = query.get("startRequestDate", "")
+        found = [r for r in self.refusals if r["createDate"] >= since]
+        size, number = int(query.get("pageSize", "15")), int(query.get("pageNum", "1"))
+        page = found[(number - 1) * size : number * size]
+        return _said(0, "SUCCESS", {"body": {"totalCount": len(found), "data": page}})
 
     def _wrong(self, request: Request) -> Response | None:
         self.requests += 1

@@ -47,6 +47,8 @@ class FakeSolapi(NumberFake):
         self.groups: dict[str, _Group] = {}
         self.balance = 1_000_000
         """Messages that are still paid for."""
+        self.refusals: list[dict[str, str]] = []
+        """`recipientNumber` and `dateCreated` of who has refused by 080."""
 
     def asgi(self) -> Starlette:
         one = "/messages/v4/groups/{group}"
@@ -56,7 +58,20 @@ class FakeSolapi(NumberFake):
             Route(f"{one}/messages", self._put, methods=["PUT"]),
             Route(f"{one}/messages", self._list, methods=["GET"]),
             Route(f"{one}/send", self._send, methods=["POST"]),
+            Route("/iam/v1/black", self._black, methods=["GET"]),
         )
+
+    async def _black(self, request: Request) -> Response:
+        """Who has called the 080 number; each page names the next."""
+        wrong = self._wrong(request)
+        if wrong is not None:
+            return wrong
+        query = request.query_params
+        since = query.get("startDate", "")
+        found = [r for r in self.refusals if r["dateCreated"] >= since]
+        size, start = int(query.get("limit", "20")), int(query.get("startKey", "0"))
+        following = str(start + size) if start + size < len(found) else None
+        return JSONResponse({"blackList": found[start : start + size], "nextKey": following})
 
     def _wrong(self, request: Request) -> Response | None:
         """As SOLAPI refuses a signature, or None."""

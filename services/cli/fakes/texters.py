@@ -1,6 +1,7 @@
 """Aligo and Twilio, played: forms are posted, and neither has an idempotency key."""
 
 import base64
+import time
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
@@ -19,9 +20,33 @@ class FakeAligo(NumberFake):
     def __init__(self, key: str, user: str) -> None:
         super().__init__("aligo")
         self._account = (key, user)
+        self._seen: set[str] = set()
+        """Messages that have been asked for."""
+        self.asked_for: list[float] = []
+        """When reports were asked for, by `clock`."""
+        self.clock = time.monotonic
 
     def asgi(self) -> Starlette:
-        return self.app(Route("/send/", self._send, methods=["POST"]))
+        return self.app(
+            Route("/send/", self._send, methods=["POST"]),
+            Route("/sms_list/", self._list, methods=["POST"]),
+        )
+
+    async def _list(self, request: Request) -> Response:
+        """A message is on its way the first time that it is asked for."""
+        self.asked_for.append(self.clock())
+        form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
+        if (form.get("key"), form.get("user_id")) != self._account:
+            self.refused.append("account")
+            return _aligo(-101, "인증오류입니다.")
+        found = [taken for taken in self.taken if taken.id == form.get("mid")]
+        seen = [taken.id for taken in found if taken.id in self._seen]
+        self._seen.update(taken.id for taken in found)
+        state = "발송완료" if seen else "전송중"
+        if seen and fate_of(found[0].to) == "nobody":
+            state = "전송실패(결번)"
+        listed = [{"receiver": t.to, "sms_state": state, "type": t.kind} for t in found]
+        return _aligo(1, "success", list=listed, next_yn="N")
 
     async def _send(self, request: Request) -> Response:
         self.requests += 1

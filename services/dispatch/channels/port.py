@@ -86,8 +86,21 @@ class Result:
     """The provider's own wish, which wins over ours."""
     awaits_report: bool = False
     """Of `ACCEPTED`: the provider tells by a report whether the message has arrived."""
+    polled: bool = False
+    """Of `ACCEPTED`: the provider tells what became of the message only when it is asked, by
+    `provider_id` (`services/dispatch/receipts/texts/polls.py`)."""
     opted_out: bool = False
     """The provider says that the person has refused advertising from us on this channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a provider says, when it is asked, of a message that it has taken."""
+
+    outcome: Outcome
+    detail: str
+    number: str = ""
+    """The recipient's, as the provider writes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,11 +139,16 @@ class SolapiAdapter:
         return _registered(each[0], message) if each else None
 
     async def _call(self, method: str, path: str, **request: Any) -> Answer | Result:
-        # By the real clock, which SOLAPI compares: 15 minutes apart are too much.
-        date, salt = Clock().now().isoformat(timespec="seconds"), token_hex(16)
-        signature = hmac.new(self._secret.encode(), (date + salt).encode(), sha256).hexdigest()
-        signed = f"HMAC-SHA256 apiKey={self._key}, date={date}, salt={salt}, signature={signature}"
-        return await self._provider.call(method, path, headers={"authorization": signed}, **request)
+        headers = {"authorization": signed(self._key, self._secret)}
+        return await self._provider.call(method, path, headers=headers, **request)
+
+
+def signed(key: str, secret: str) -> str:
+    """The authorization of one request, by the real clock, which SOLAPI compares: 15 minutes apart
+    are too much."""
+    date, salt = Clock().now().isoformat(timespec="seconds"), token_hex(16)
+    signature = hmac.new(secret.encode(), (date + salt).encode(), sha256).hexdigest()
+    return f"HMAC-SHA256 apiKey={key}, date={date}, salt={salt}, signature={signature}"
 
 
 def _nothing_sent(result: Result) -> Result:

@@ -23,7 +23,7 @@ ON CONFLICT (partition, customer, channel) DO UPDATE
 _LEDGER = """
 INSERT INTO consent_ledger (partition, customer, channel, granted, stated_at, source, wording,
   event_id, recorded_at)
-SELECT $1, $2, s.channel, s.granted, $6, $7, s.wording, $8, $6
+SELECT $1, $2, s.channel, s.granted, $6, $7, s.wording, $8, $9
 FROM unnest($3::text[], $4::bool[], $5::text[]) AS s(channel, granted, wording)
 ON CONFLICT DO NOTHING
 """
@@ -65,9 +65,16 @@ class Doors:
         return {row["channel"]: row["granted"] for row in rows}
 
     async def state(
-        self, leave: Leave, statements: list[Statement], source: str, now: datetime
+        self,
+        leave: Leave,
+        statements: list[Statement],
+        source: str,
+        now: datetime,
+        stated_at: datetime | None = None,
     ) -> None:
         """Write the statements, whole or not at all. Raises Unavailable: nothing may be promised.
+
+        `stated_at` where that was earlier, and somebody else's to take down.
 
         A customer who is not known (erased, or of another database) is not made known again: the
         address is closed to advertising instead.
@@ -80,7 +87,7 @@ class Doors:
             # The message may have gone out before its customer had logged in.
             owner = await owner_of(connection, leave.customer, self._partitions)
             if await self._is_known(connection, owner):
-                await self._write(connection, owner, statements, source, now)
+                await self._write(connection, owner, statements, source, stated_at or now, now)
             elif not all(statement.granted for statement in statements):
                 await connection.execute(_SUPPRESS, leave.address_hash, now)
 
@@ -98,22 +105,23 @@ class Doors:
         customer: str,
         statements: list[Statement],
         source: str,
+        at: datetime,
         now: datetime,
     ) -> None:
         partition = self._partition(customer)
         channels = [statement.channel for statement in statements]
         granted = [statement.granted for statement in statements]
         said = "".join(f"{s.channel}={s.granted};" for s in statements)
-        event_id = derived_id("door", customer, source, said, now.isoformat())
-        await connection.execute(_CONSENT, partition, customer, channels, granted, now)
+        event_id = derived_id("door", customer, source, said, at.isoformat())
+        await connection.execute(_CONSENT, partition, customer, channels, granted, at)
         wordings = [statement.wording for statement in statements]
         await connection.execute(
-            _LEDGER, partition, customer, channels, granted, wordings, now, source, event_id
+            _LEDGER, partition, customer, channels, granted, wordings, at, source, event_id, now
         )
         told = Event(
             id=event_id,
             kind="identify",
-            timestamp=now,
+            timestamp=at,
             anonymous_id=customer,  # the key as it is, whichever kind of id it may be
             traits={"consent": dict(zip(channels, granted, strict=True))},
             source=source,

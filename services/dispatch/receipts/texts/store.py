@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from services.dispatch import metrics, store
 from services.dispatch.channels.port import Outcome, Outgoing, Result
+from services.dispatch.channels.refusal_lists import Refused
 from services.dispatch.doors.links import Leave
 from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.outcomes import Circumstances, change_after
@@ -13,6 +14,7 @@ from services.dispatch.pending import REPORT, Attempt, Change, FailedAdapter, Ke
 from services.dispatch.policy import Message, PassedOver
 from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.sent import receipt_of, sent_of
+from services.dispatch.receipts.texts import refusals
 from services.dispatch.receipts.texts.readings import Refusal, Report
 from shared import message
 from shared.address import address_hash
@@ -38,12 +40,6 @@ _NOTE = """
 UPDATE attempts SET detail = left(coalesce(detail || '; ', '') || $4, 40000)
 WHERE partition = $1 AND message_id = $2 AND number = $3
 """
-_REFUSE = """
-INSERT INTO suppressions (address_hash, scope, reason, at)
-VALUES ($1, 'marketing', 'unsubscribed', $2) ON CONFLICT DO NOTHING
-"""
-
-
 _OUTCOMES: Mapping[Outcome, Literal["delivered", "bounced"]] = {
     Outcome.DELIVERED: "delivered",
     Outcome.UNDELIVERABLE_ADDRESS: "bounced",
@@ -64,8 +60,14 @@ class Reports:
         if not self._address_key:
             self._address_key = await store.address_key(self._pool)
         if isinstance(report, Refusal):
-            async with unavailable_when_lost(), self._pool.acquire() as connection:
-                await connection.execute(_REFUSE, self._hash(report.number), now)
+            refused = Refused(report.number, now)
+            async with (
+                unavailable_when_lost(),
+                self._pool.acquire() as connection,
+                connection.transaction(),
+            ):
+                source = f"{provider} {'STOP' if provider == 'twilio' else '080'}"
+                await refusals.take(connection, [refused], source, self._address_key, now)
             return True
         told: list[Change] = []
         async with (

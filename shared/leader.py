@@ -1,8 +1,8 @@
 """Work that one process does for all: schedules, sweeps, nightly jobs.
 
-Any number of journey processes stand for it. The one that holds the advisory lock, on a connection
-of its own, leads; when it dies the database gives the lock back and another takes over within
-`_LOOK`. In the moment between losing a connection and noticing it two may lead: every job is
+Any number of processes of a service stand for it. The one that holds the advisory lock, on a
+connection of its own, leads; when it dies the database gives the lock back and another takes over
+within `_LOOK`. In the moment between losing a connection and noticing it two may lead: every job is
 therefore written so that doing it twice is harmless (deterministic ids, conditional updates).
 """
 
@@ -17,14 +17,14 @@ from apscheduler.executors.asyncio import AsyncIOExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from services.journey import metrics
 from shared.db.connect import LOST
 from shared.errors import Unavailable
 from shared.lifecycle import pause
 
 logger = structlog.get_logger()
 
-_LOCK = 0x44414E4C
+JOURNEY, DISPATCH = 0x44414E4C, 0x44414E52
+"""The advisory lock of each service that has a leader."""
 _LOOK = 1.0
 """Real seconds between two looks at the lock or the connection that holds it."""
 
@@ -42,8 +42,11 @@ class Job:
 class Leader:
     """Runs its jobs while this process leads. Register jobs before `run`."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, lock: int, on_change: Callable[[bool], None]) -> None:
+        """`on_change` hears whether this process leads from now on."""
         self._dsn = dsn
+        self._lock = lock
+        self._on_change = on_change
         self._jobs: list[Job] = []
         self._running: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] | None = None
@@ -72,7 +75,7 @@ class Leader:
         connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=10)
         try:
             while not stopping.is_set():
-                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock):
                     await self._lead(connection, stopping)
                     return
                 await pause(stopping, _LOOK)
@@ -88,7 +91,7 @@ class Leader:
         scheduler = self._scheduler()
         scheduler.start()
         self.leading = True
-        metrics.LEADING.set(1)
+        self._on_change(True)
         try:
             while not stopping.is_set():
                 await connection.execute("SELECT 1")
@@ -99,7 +102,7 @@ class Leader:
             self.leading = False
             scheduler.shutdown(wait=False)
             await self._cancel_turns()
-            metrics.leads_no_more()
+            self._on_change(False)
 
     def _scheduler(self) -> AsyncIOScheduler:
         # In UTC: asking for this machine's zone fails where none is set up.
