@@ -14,7 +14,6 @@ from services.cli import checkup
 from services.cli.environment import read_settings
 from services.dispatch import store
 from services.dispatch.channels import registry
-from services.dispatch.receipts.bounces import door as doors
 from services.dispatch.receipts.bounces.door import Door
 from services.dispatch.receipts.bounces.mailbox import Mailbox
 from services.dispatch.receipts.bounces.mailroom import Mailroom
@@ -75,8 +74,8 @@ async def listens(found: Door) -> bool:
 
 
 @asynccontextmanager
-async def door(house: House, room: Any = None) -> AsyncIterator[Door]:
-    found = Door(room or mailroom(house), DOMAIN, "127.0.0.1", 0)
+async def door(house: House, room: Mailroom | None = None, **fields: int) -> AsyncIterator[Door]:
+    found = Door(room or mailroom(house), DOMAIN, "127.0.0.1", 0, **fields)
     stopping = asyncio.Event()
     task = asyncio.create_task(found.run(stopping))
     await until(lambda: listens(found))
@@ -248,11 +247,8 @@ async def test_what_cannot_be_stored_is_not_taken(house: House, sender: str) -> 
     assert await closed(house) == [("all", "undeliverable")]
 
 
-async def test_a_door_is_bounded(
-    house: House, sender: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(doors, "_MOST_CONNECTIONS", 2)
-    async with door(house) as found:
+async def test_a_door_is_bounded(house: House, sender: str) -> None:
+    async with door(house, connections=2) as found:
         huge = report(about("5.1.1", GONE), sender) + b"\r\nx" * 400_000
         assert (await bring(found, sender, huge))[0] == 552
         first, second = [await asyncio.open_connection("127.0.0.1", found.port) for _ in range(2)]
@@ -266,13 +262,13 @@ async def test_a_door_is_bounded(
     assert await closed(house) == []
 
 
-async def test_a_door_waits_for_its_port_and_then_opens(
-    house: House, sender: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_door_waits_for_its_port_and_then_opens(house: House, sender: str) -> None:
     """As when one process replaces another."""
-    monkeypatch.setattr(doors, "_AGAIN", 0.02)
     async with door(house) as old:
-        new, stopping = Door(mailroom(house), DOMAIN, "127.0.0.1", old.port), asyncio.Event()
+        new, stopping = (
+            Door(mailroom(house), DOMAIN, "127.0.0.1", old.port, again=0.02),
+            asyncio.Event(),
+        )
         task = asyncio.create_task(new.run(stopping))
         await asyncio.sleep(0.1)
         assert new.port == 0
@@ -322,12 +318,11 @@ async def test_what_cannot_be_stored_stays_unseen(
 
 
 async def test_a_mailbox_is_watched_until_the_end(
-    house: House, sender: str, server: ImapServer, monkeypatch: pytest.MonkeyPatch
+    house: House, sender: str, server: ImapServer
 ) -> None:
-    monkeypatch.setattr("services.dispatch.receipts.bounces.mailbox.EVERY", 0.05)
     stopping = asyncio.Event()
-    wrong = Mailbox(mailroom(house), account_of(server.url("guess")))
-    right = Mailbox(mailroom(house), account_of(server.url()))
+    wrong = Mailbox(mailroom(house), account_of(server.url("guess")), every=0.05)
+    right = Mailbox(mailroom(house), account_of(server.url()), every=0.05)
     tasks = [asyncio.create_task(each.run(stopping)) for each in (wrong, right)]
     await asyncio.to_thread(
         server.put, NOT_QUITE.replace(b"b@bounces", sender[:62].encode() + b"@bounces")

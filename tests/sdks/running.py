@@ -38,7 +38,7 @@ class Sdk:
         """What this machine lacks to run it."""
         if self.runtime == "python":
             return None if Path(self._python).exists() else "its environment is not installed"
-        return _missing_node() or (_missing_chromium() if self.runtime == "browser" else None)
+        return missing_node() or (_missing_chromium() if self.runtime == "browser" else None)
 
     @property
     def _python(self) -> str:
@@ -162,7 +162,7 @@ def chromium() -> str | None:
 
 
 @cache
-def _missing_node() -> str | None:
+def missing_node() -> str | None:
     if shutil.which("node") is None:
         return "Node.js is not installed (Debian: apt-get install nodejs npm)"
     version = subprocess.run(

@@ -22,21 +22,31 @@ logger = structlog.get_logger()
 
 LONGEST = 1_000_000
 _MOST_RECIPIENTS = 20
-_MOST_CONNECTIONS = 100
 _PATIENCE = 60.0
 """Real seconds for one command."""
 _LONGEST_SESSION = 600.0
-_AGAIN = 5.0
 _LATER = "451 4.3.0 not now, send it again"
 
 
 class Door:
     """aiosmtpd's handler, and the server around it."""
 
-    def __init__(self, mailroom: Mailroom, domain: str, host: str, port: int) -> None:
+    def __init__(
+        self,
+        mailroom: Mailroom,
+        domain: str,
+        host: str,
+        port: int,
+        *,
+        connections: int = 100,
+        again: float = 5.0,
+    ) -> None:
+        """`again`: real seconds between two tries at a port that somebody else has."""
         self._mailroom = mailroom
         self._domain = domain
         self._where = host, port
+        self._connections = connections
+        self._again = again
         self._sessions: set[_Session] = set()
         self.port = 0
         """Once it listens."""
@@ -68,11 +78,11 @@ class Door:
                 if why != said:
                     logger.warning("bounces cannot be taken", action="bounces_deaf", why=why)
                 said = why
-            await pause(stopping, _AGAIN)
+            await pause(stopping, self._again)
         return None
 
     def _session(self) -> "_Session":
-        return _Session(self, self._sessions, self._domain)
+        return _Session(self, self._sessions, self._domain, self._connections)
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self,
@@ -117,7 +127,9 @@ class Door:
 
 
 class _Session(SMTP):
-    def __init__(self, door: Door, sessions: set["_Session"], domain: str) -> None:
+    def __init__(
+        self, door: Door, sessions: set["_Session"], domain: str, connections: int
+    ) -> None:
         super().__init__(
             door,
             data_size_limit=LONGEST,
@@ -127,10 +139,11 @@ class _Session(SMTP):
             decode_data=False,
         )
         self._sessions = sessions
+        self._connections = connections
         self._over: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if len(self._sessions) >= _MOST_CONNECTIONS:
+        if len(self._sessions) >= self._connections:
             assert isinstance(transport, asyncio.Transport)
             transport.write(b"421 4.3.2 too many connections\r\n")
             transport.close()

@@ -22,8 +22,6 @@ from shared.lifecycle import pause
 
 logger = structlog.get_logger()
 
-EVERY = 60.0
-"""Real seconds between two looks."""
 _PATIENCE = 30.0
 _AT_ONCE = 20
 """Mails that are in memory together."""
@@ -31,7 +29,9 @@ _UID = re.compile(rb"[1-9]\d{0,9}")
 
 
 class Mailbox:
-    def __init__(self, mailroom: Mailroom, account: Account) -> None:
+    def __init__(self, mailroom: Mailroom, account: Account, *, every: float = 60.0) -> None:
+        """`every`: real seconds between two looks."""
+        self._every = every
         self._mailroom = mailroom
         self._account = account
 
@@ -48,7 +48,7 @@ class Mailbox:
                     action="bounces_deaf",
                     error=type(error).__name__,
                 )
-            await pause(stopping, EVERY)
+            await pause(stopping, self._every)
 
     async def look(self) -> bool:
         """Read some of what is unseen; whether there may be more. Raises Unavailable,
