@@ -120,6 +120,18 @@ def decode(payload: bytes, received_at: datetime) -> Event:
     )
 
 
+class Encoded(msgspec.Struct, frozen=True, gc=False):
+    """An event as the log keeps it, and where."""
+
+    partition: int
+    payload: bytes
+    kind: Kind
+
+
+def encoded(event: Event, partitions: int) -> Encoded:
+    return Encoded(partition_of(event.customer, partitions), _encoder.encode(event), event.kind)
+
+
 def partition_of(customer: str, partitions: int) -> int:
     """The partition of a customer: stable across processes, releases and machines."""
     digest = blake2b(customer.encode(), digest_size=8).digest()

@@ -1,15 +1,27 @@
-"""The HTTP protocol with bounds that uvicorn's own lacks: on heads, and on what follows an answer.
+"""The HTTP protocol with bounds that uvicorn's own lacks, and a shorter way to an answer.
+
+The bounds are on heads, and on what follows an answer.
 
 A head (request line and headers) may have `MOST_HEAD` bytes and take `HEAD_WITHIN` seconds, or the
 connection is closed. A body that still comes after its answer (too large, no key) is read and
 dropped, since closing at once would cut the answer off, but only so far.
+
+The shorter way is for requests that arrive whole: before a task is made of one, a `Shortcut` may
+take it and answer it later, in one piece. On a connection whose client does not read, or asks
+before it was answered, uvicorn's own way is kept: it waits where it must.
 """
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 MOST_HEAD = 64 * 1024
@@ -25,12 +37,126 @@ _TOO_LARGE = (
 )
 
 
+Header = tuple[bytes, bytes]
+Reply = Callable[[int, Sequence[Header], bytes], None]
+Shortcut = Callable[[bytes, Sequence[Header], bytes, Reply], bool]
+"""Is given a POST's target, headers (names in lower case) and body. False leaves it to the app."""
+
+
+class _UnderWay(RequestResponseCycle):
+    """A request that a shortcut has taken, as uvicorn's protocol looks at the one under way."""
+
+    response_complete = False
+    disconnected = False
+    more_body = False
+    keep_alive = True
+    message_event = asyncio.Event()
+    """Nobody waits for it."""
+
+    def __init__(self) -> None:
+        pass  # the rest is of no use here, and costs time
+
+
+class _Renderer:
+    """Writes an answer's bytes; the last one, which is nearly always the next, is remembered."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Sequence[Header], int, Sequence[Header], bytes] = ((), 0, (), b"")
+        self._whole = b""
+
+    def __call__(
+        self, first: Sequence[Header], status: int, headers: Sequence[Header], body: bytes
+    ) -> bytes:
+        of = self._of
+        if of[0] is not first or of[1] != status or of[2] is not headers or of[3] is not body:
+            parts = [STATUS_LINE[status]]
+            for name, value in (*first, *headers):
+                parts += (name, b": ", value, b"\r\n")
+            self._whole = b"".join((*parts, b"\r\n", body))
+            self._of = (first, status, headers, body)
+        return self._whole
+
+
+_CLOSE = (b"connection", b"close")
+_render = _Renderer()
+
+
 class GuardedProtocol(HttpToolsProtocol):
+    @staticmethod
+    def shortcut(_target: bytes, _headers: Sequence[Header], _body: bytes, _reply: Reply) -> bool:
+        """A `Shortcut`; this one takes nothing."""
+        return False
+
+    _arriving: list[bytes] | None = None
+    """The body of a request that is held back until it is whole."""
     _unasked = 0
     """Bytes that came while no request was being answered."""
 
+    def on_headers_complete(self) -> None:
+        if (
+            (self.cycle is not None and not self.cycle.response_complete)
+            or self.pipeline
+            or self.expect_100_continue
+            or self.flow.write_paused
+        ):
+            super().on_headers_complete()
+        else:
+            self._arriving = []
+
+    def on_body(self, body: bytes) -> None:
+        if self._arriving is None:
+            super().on_body(body)
+        else:
+            self._arriving.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._arriving is not None:
+            if self._is_taken(b"".join(self._arriving)):
+                self._arriving = None
+                return
+            self._let_go()
+        super().on_message_complete()
+
+    def _is_taken(self, body: bytes) -> bool:
+        parser = self.parser
+        if (
+            parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+            or not parser.should_keep_alive()
+        ):
+            return False
+        request = _UnderWay()
+        if not self.shortcut(self.url, self.headers, body, partial(self._answer, request)):
+            return False
+        self.cycle = request
+        return True
+
+    def _let_go(self) -> None:
+        """Uvicorn is told what it has not been told."""
+        held, self._arriving = self._arriving, None
+        if self.transport.is_closing():
+            return
+        super().on_headers_complete()
+        for piece in held or ():
+            super().on_body(piece)
+
+    def _answer(
+        self, request: _UnderWay, status: int, headers: Sequence[Header], body: bytes
+    ) -> None:
+        request.response_complete = True
+        if self.transport.is_closing():
+            return
+        if not request.keep_alive:  # we are stopping
+            headers = (*headers, _CLOSE)
+        self.transport.write(_render(self.server_state.default_headers, status, headers, body))
+        if not request.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._arriving is not None:
+            self._let_go()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             self._unasked = 0

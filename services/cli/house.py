@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY
 from starlette.types import ASGIApp
 
 from services.cli.foundation import Foundation, calm_garbage_collection
+from services.cli.guard import Shortcut
 from services.cli.health import BUILD, Check, health_routes
 from services.cli.web import behind_proxies, serve
 from services.console import erasing_again
@@ -133,6 +134,7 @@ class House:
             "keys": lambda stopping: self._keys.watch(changes, stopping),
         }
         self._batching: BatchingLog | None = None
+        self._shortcut: Shortcut | None = None
         self._dispatcher: Dispatcher | None = None
         self._caller: Caller | None = None
         self._app: ASGIApp = self._http(parts)
@@ -182,7 +184,7 @@ class House:
         self._services["quotas"] = quotas.run
         self._services["violations"] = violations.run
         self._services["settings"] = lambda stopping: live.run(found.pool, news, stopping)
-        return Edge(
+        edge = Edge(
             behind_proxies(app),
             IngestContext(
                 self._batching,
@@ -197,6 +199,8 @@ class House:
             ),
             behind_proxies,
         )
+        self._shortcut = edge.at_once
+        return edge
 
     def _add_journey(self) -> None:
         found, settings = self._found, self._found.settings
@@ -364,7 +368,7 @@ class House:
     ) -> None:
         """The others stop only when no request can come in any more."""
         try:
-            await serve(self._app, sock, stopping, handed_over)
+            await serve(self._app, sock, stopping, handed_over, self._shortcut)
             if self._batching is not None:
                 await self._batching.stop()
         finally:

@@ -5,13 +5,13 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from services.cli.guard import GuardedProtocol, watch_heads
+from services.cli.guard import GuardedProtocol, Header, Reply, Shortcut, watch_heads
 from shared.errors import ConfigurationError
 
 _BACKLOG = 1024
@@ -128,18 +128,29 @@ async def serve(
     sock: socket.socket,
     stopping: asyncio.Event,
     handed_over: Callable[[], bool] = lambda: False,
+    at_once: Shortcut | None = None,
 ) -> None:
     """Serve until `stopping`, then see the connections off within a limit.
+
+    `at_once` answers what it likes of what would be the app's to answer.
 
     If a successor has the socket by then, new connections are its from the first moment on, and
     ours have a little longer.
     """
     farewell = _Farewell(app)
+
+    class Protocol(GuardedProtocol):
+        @staticmethod
+        def shortcut(target: bytes, headers: Sequence[Header], body: bytes, reply: Reply) -> bool:
+            return (
+                at_once is not None and not farewell.said and at_once(target, headers, body, reply)
+            )
+
     config = uvicorn.Config(
         farewell,
         interface="asgi3",
         proxy_headers=False,  # see `behind_proxies`
-        http=GuardedProtocol,
+        http=Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

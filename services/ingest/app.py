@@ -8,12 +8,12 @@ always with the CORS headers; other paths go on to the app.
 
 from collections.abc import Callable, Mapping
 
-import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.ingest import answers
 from services.ingest.answers import Answer
+from services.ingest.at_once import AtOnce
 from services.ingest.body import ClientGone, Load
 from services.ingest.documents import base_of, document
 from services.ingest.errors import install_error_handlers
@@ -21,11 +21,8 @@ from services.ingest.intake import IngestContext, Intake
 from services.ingest.keys import keys_of
 from services.ingest.routes import TAKES_EVENTS, Does, Route, find
 from services.ingest.schema import describe
-from shared.errors import BadInput, Unavailable
 
 __all__ = ["Edge", "IngestContext", "create_app"]
-
-_logger = structlog.get_logger(__name__)
 
 
 class Edge:
@@ -43,6 +40,8 @@ class Edge:
         self._live = context.live
         self._look_through = behind(_nothing) if behind is not None else None
         self._intake = Intake(context)
+        self.at_once = AtOnce(context, self._intake).take
+        """For a server that can do without ASGI: see `services.ingest.at_once`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = _route_of(scope) if scope["type"] == "http" else None
@@ -82,14 +81,8 @@ class Edge:
             return await self._done(route, scope, headers, receive)
         except ClientGone:
             return None
-        except BadInput as error:
-            return answers.mistake(error)
-        except (Unavailable, TimeoutError) as error:
-            self._intake.warn(route, error)
-            return answers.trouble()
-        except Exception:
-            _logger.exception("A request failed.", action="ingest.failed", route=route.name)
-            return answers.trouble()
+        except Exception as error:  # noqa: BLE001 - see `failed`
+            return self._intake.failed(route, error)
 
     async def _done(
         self, route: Route, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive

@@ -13,7 +13,7 @@ from services.ingest.limits import Limits
 from services.ingest.protocol import TooMuch
 from shared.errors import BadInput, Unavailable
 
-_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 """How gzip and zlib ("deflate") begin, and no JSON does: told by its content, a body is read right
 whatever a proxy did to headers."""
 _EITHER_WINDOW = 47
@@ -130,7 +130,7 @@ async def read_body(
         patience.end(place)
         raise
     patience.end(place)
-    return inflate(body, load, limits) if body.startswith(_COMPRESSED) else body
+    return inflate(body, load, limits) if body.startswith(COMPRESSED) else body
 
 
 async def _receive_all(receive: Receive, load: Load, limits: Limits) -> bytes:
@@ -168,7 +168,7 @@ def inflate(body: bytes, load: Load, limits: Limits) -> bytes:
     """All compressed members, one after the other, and never more than a byte above the limit."""
     parts: list[bytes] = []
     size = 0
-    while body.startswith(_COMPRESSED):
+    while body.startswith(COMPRESSED):
         if len(parts) == _MOST_MEMBERS:
             raise BadInput("The compressed body has too many members.")
         member = zlib.decompressobj(_EITHER_WINDOW)

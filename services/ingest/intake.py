@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope
 from services.ingest import answers, lenient, posthog, webhook
 from services.ingest.again import Circumstances
 from services.ingest.answers import Answer
+from services.ingest.batcher import Queue
 from services.ingest.body import Hands, Load, Patience, read_body
 from services.ingest.catalog import held_to_plan, read_catalog
 from services.ingest.keys import KeyRing, keys_of, known_writer, writer
@@ -30,10 +31,9 @@ from services.ingest.stored import SetAside
 from services.ingest.times import as_utc, parse_time
 from services.ingest.violations import Violations
 from shared.clock import REAL, Clock, wall_clock
-from shared.errors import ConfigurationError, NotFound, Unavailable
-from shared.event import Event
+from shared.errors import BadInput, ConfigurationError, NotFound, Unavailable
+from shared.event import Event, encoded
 from shared.keys import Source, need_secret
-from shared.log.port import EventLog
 from shared.tracking import Violation
 from shared.workspace import ClientContext
 
@@ -47,7 +47,7 @@ _NOTHING_KEPT = ClientContext(user_agent=False, locale=False)
 
 @dataclass(frozen=True, slots=True)
 class IngestContext:
-    log: EventLog
+    log: Queue
     """A `BatchingLog`: it is what bounds the time and the events that wait. Its maker stops it."""
     keys: KeyRing
     set_aside: SetAside
@@ -70,6 +70,18 @@ class Intake:
         self.hands = Hands(context.limits.bodies)
         self._patience = Patience(context.limits.read_within)
         self._silent_until = 0.0
+
+    def failed(self, route: Route, error: Exception) -> Answer:
+        """What a request is told that came to this."""
+        if isinstance(error, BadInput):
+            return answers.mistake(error)
+        if isinstance(error, Unavailable | TimeoutError):
+            self.warn(route, error)
+        else:
+            _logger.error(
+                "A request failed.", action="ingest.failed", route=route.name, exc_info=error
+            )
+        return answers.trouble()
 
     def warn(self, route: Route, error: Exception) -> None:
         """Once a second at most: in an outage every request would say the same."""
@@ -133,7 +145,7 @@ class Intake:
                 else await asyncio.to_thread(read, parcel, scene, judge)
             )
             if source.kind == "browser":
-                _withhold(reading.events, scene, allowed)
+                withhold(reading.events, scene, allowed)
             historical = route.does is Does.IMPORT and _STARTS not in scope["query_string"]
             if historical:
                 reading.events = [
@@ -192,7 +204,7 @@ class Intake:
             body = await self.body(headers, receive, load)
             events = await asyncio.to_thread(read_catalog, body, source.name, received)
             if context.live.judge is not None:
-                self._broke(source.name, held_to_plan(events, context.live.judge))
+                self.broke(source.name, held_to_plan(events, context.live.judge))
             await context.log.append(events)
         context.metrics.took(events, ())
         if source.limited:
@@ -213,15 +225,13 @@ class Intake:
         context = self._context
         if reading.refused:
             await self._holding(route, lambda: self._put_aside(reading.refused, around))
-        if route.one_chance:
-            await self._holding(route, lambda: context.log.append(reading.events))
-        else:
-            await context.log.append(reading.events)
+        records = [encoded(event, context.log.partitions) for event in reading.events]
+        await self._holding(route, lambda: context.log.append_encoded(records))
         context.metrics.took(reading.events, reading.refused)
         if reading.broken:
-            self._broke(around.scene.source, reading.broken)
+            self.broke(around.scene.source, reading.broken)
 
-    def _broke(self, source: str, broken: Sequence[tuple[str, Violation]]) -> None:
+    def broke(self, source: str, broken: Sequence[tuple[str, Violation]]) -> None:
         self._context.metrics.broke(source, broken)
         self._context.violations.count(source, broken)
 
@@ -285,7 +295,7 @@ def _opened(body: bytes, route: Route) -> Parcel:
     return open_parcel(body, single=route.kind is not None)
 
 
-def _withhold(events: Sequence[Event], scene: Scene, allowed: ClientContext) -> None:
+def withhold(events: Sequence[Event], scene: Scene, allowed: ClientContext) -> None:
     """Take what the workspace does not keep out of what pages say of themselves.
 
     A page can claim any address, so that only the one that we saw ourselves is kept.

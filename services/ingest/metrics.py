@@ -1,7 +1,9 @@
 """The metrics of ingest: every name in one place. No label carries a key, an id or a
 customer's text."""
 
+from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
@@ -10,9 +12,10 @@ from prometheus_client.registry import Collector
 
 from services.ingest.refused import Refused
 from services.ingest.wire import WireKind
-from shared.event import Event
+from shared.event import Encoded, Event
 from shared.tracking import Violation
 
+_KIND = attrgetter("kind")
 _APPEND_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -97,8 +100,11 @@ class IngestMetrics:
         for _event, violation in broken:
             self._broken.add((source, violation.breach))
 
-    def took(self, events: Iterable[Event], refused: Iterable[Refused]) -> None:
-        for event in events:
-            self._accepted.add((event.kind,))
+    def took(self, events: Sequence[Event | Encoded], refused: Iterable[Refused] = ()) -> None:
+        if len(events) == 1:
+            self._accepted.add((events[0].kind,))
+        else:
+            for kind, count in Counts(map(_KIND, events)).items():
+                self._accepted.add((kind,), count)
         for item in refused:
             self._refused.add((item.reason.value,))

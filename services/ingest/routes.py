@@ -96,6 +96,13 @@ ROUTES: Mapping[str, Route] = {
     path + slash: route for path, route in _paths() for slash in ("", "/")
 }
 
+AT_ONCE: Mapping[bytes, Route] = {
+    path.encode(): route
+    for path, route in ROUTES.items()
+    if route.does is Does.EVENTS and not route.one_chance
+}
+"""The paths of the commonest requests, as they stand in a request's first line."""
+
 _SETTINGS = Route("settings", Does.SEGMENT_SETTINGS, methods=_READ)
 _CONFIG = Route("posthog_config", Does.POSTHOG_CONFIG, methods=_READ)
 _SCRIPT = replace(_CONFIG, does=Does.POSTHOG_SCRIPT)

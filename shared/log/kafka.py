@@ -11,6 +11,7 @@ the port's offset of a record is Kafka's plus one, and its `after` is the next o
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -22,7 +23,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from shared.errors import LogUnreachable, Unavailable
-from shared.event import Event, encode, partition_of
+from shared.event import Encoded, Event, encoded
 from shared.log import kafka_topic
 from shared.log.kafka_settings import KafkaSettings
 
@@ -68,12 +69,14 @@ class KafkaLog:
         self._tps = [TopicPartition(settings.topic, p) for p in range(partitions)]
 
     async def append(self, events: Sequence[Event]) -> None:
-        if not events:
+        await self.append_encoded([encoded(event, self.partitions) for event in events])
+
+    async def append_encoded(self, records: Sequence[Encoded]) -> None:
+        if not records:
             return
-        payloads: dict[int, list[bytes]] = {}
-        for event in events:
-            place = partition_of(event.customer, self.partitions)
-            payloads.setdefault(place, []).append(encode(event))
+        payloads: defaultdict[int, list[bytes]] = defaultdict(list)
+        for record in records:
+            payloads[record.partition].append(record.payload)
         async with unavailable_when_away("take events"), asyncio.timeout(_APPEND_WITHIN):
             producer = await self._connected()
             tasks = [self._send(producer, place, rows) for place, rows in payloads.items()]

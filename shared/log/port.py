@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from shared.event import Event
+from shared.event import Encoded, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ class EventLog(Protocol):
 
     async def append(self, events: Sequence[Event]) -> None:
         """Append durably; each event goes to the partition of its customer. Raises Unavailable."""
+
+    async def append_encoded(self, records: Sequence[Encoded]) -> None:
+        """The same, of events that were encoded for this log's number of partitions before."""
 
 
 class LogReader(Protocol):

@@ -13,6 +13,7 @@ Workers share the partitions by their rank among the workers seen lately; the ep
 """
 
 import struct
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
@@ -21,7 +22,7 @@ import asyncpg
 from shared.clock import REAL, Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.wakeups import Wakeups, ring_or_timeout
-from shared.event import Event, encode, partition_of
+from shared.event import Encoded, Event, encoded
 from shared.log.port import Fetch, Record
 
 CHANNEL = "dangol_log"
@@ -124,13 +125,15 @@ class PostgresLog:
         self.partitions = partitions
 
     async def append(self, events: Sequence[Event]) -> None:
-        if not events:
+        await self.append_encoded([encoded(event, self.partitions) for event in events])
+
+    async def append_encoded(self, records: Sequence[Encoded]) -> None:
+        if not records:
             return
-        payloads: dict[int, list[bytes]] = {}
-        for event in events:
-            place = partition_of(event.customer, self.partitions)
-            payloads.setdefault(place, []).append(encode(event))
-        copy = len(events) >= _COPY_FROM
+        payloads: defaultdict[int, list[bytes]] = defaultdict(list)
+        for record in records:
+            payloads[record.partition].append(record.payload)
+        copy = len(records) >= _COPY_FROM
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             await (self._copy if copy else self._insert)(connection, payloads)
 

@@ -25,7 +25,7 @@ from services.ingest.stored import StoredAside
 from shared.clock import REAL
 from shared.db.connect import Pool
 from shared.errors import Unavailable
-from shared.event import Event, decode
+from shared.event import Encoded, Event, decode, encoded
 from shared.keys import KeyRing
 from shared.log.postgres import PostgresLog
 from tests.conftest import PARTITIONS
@@ -44,14 +44,17 @@ class FailingLog:
         self.refusals = 0
 
     async def append(self, events: Sequence[Event]) -> None:
+        await self.append_encoded([encoded(event, self.partitions) for event in events])
+
+    async def append_encoded(self, records: Sequence[Encoded]) -> None:
         if self.answers_lost:
             self.answers_lost -= 1
-            await self._inner.append(events)
+            await self._inner.append_encoded(records)
             raise Unavailable
         if self.refusals:
             self.refusals -= 1
             raise Unavailable
-        await self._inner.append(events)
+        await self._inner.append_encoded(records)
 
 
 @dataclass

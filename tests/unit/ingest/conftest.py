@@ -6,7 +6,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.ingest.app import IngestContext, create_app
+from services.ingest.app import Edge, IngestContext, create_app
 from services.ingest.limits import LIMITS, Limits
 from services.ingest.live import Live
 from services.ingest.metrics import IngestMetrics
@@ -14,6 +14,7 @@ from services.ingest.quota import Quotas
 from shared.clock import EPOCH, Clock
 from shared.keys import Source
 from tests.unit.ingest.doubles import FixedKeys, RecordingAside, RecordingLog
+from tests.unit.ingest.sending import AtOnceTransport
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 STOPPED = Clock(real_start=EPOCH, virtual_start=NOW, speed=0.0)
@@ -62,10 +63,19 @@ def context(
     return IngestContext(log, keys, aside, STOPPED, metrics, quotas, Live(), limits)
 
 
-@pytest.fixture
-async def client(context: IngestContext) -> AsyncIterator[httpx.AsyncClient]:
-    async with _client(context) as client:
-        yield client
+@pytest.fixture(params=["by ASGI", "at once"])
+async def client(
+    context: IngestContext, request: pytest.FixtureRequest
+) -> AsyncIterator[httpx.AsyncClient]:
+    """What holds of the edge holds whichever way a request takes."""
+    if request.param == "by ASGI":
+        async with _client(context) as client:
+            yield client
+    else:
+        edge = Edge(create_app(context), context)
+        transport = AtOnceTransport(edge)
+        async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+            yield client
 
 
 @pytest.fixture

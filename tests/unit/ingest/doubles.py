@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from services.ingest.again import Circumstances
+from services.ingest.batcher import Done
 from services.ingest.refused import Refused
 from shared.errors import Unavailable
-from shared.event import Event
+from shared.event import Encoded, Event, decode_unstamped
 from shared.keys import Source
 
 
@@ -21,6 +22,7 @@ class RecordingLog:
         """Raised by the next appends, one each."""
         self.poison: str | None = None
         """An event id that no append gets through with."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self.open = asyncio.Event()
         """Appends wait until it is set."""
         self.open.set()
@@ -36,6 +38,20 @@ class RecordingLog:
         if self.poison in {event.id for event in events}:
             raise ValueError("poison")
         self.appends.append(list(events))
+
+    async def append_encoded(self, records: Sequence[Encoded]) -> None:
+        await self.append([decode_unstamped(record.payload) for record in records])
+
+    def put(self, records: Sequence[Encoded], done: Done) -> None:
+        def settle(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            error = task.exception()
+            assert error is None or isinstance(error, Exception)
+            done(error)
+
+        task = asyncio.create_task(self.append_encoded(records))
+        task.add_done_callback(settle)
+        self._tasks.add(task)
 
 
 class RecordingAside:

@@ -72,6 +72,42 @@ async def test_one_append_has_a_bound_that_no_request_is_split_by(
     assert ids(log) == [["first"], ["1", "2", "3", "4", "5", "6"], ["7"]]
 
 
+async def test_under_load_two_appends_are_under_way_and_no_more(
+    log: RecordingLog, metrics: IngestMetrics
+) -> None:
+    under_way, most = 0, 0
+
+    class Counting(RecordingLog):
+        async def append(self, events: Sequence[Event]) -> None:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await log.open.wait()
+            under_way -= 1
+            await super().append(events)
+
+    counting = Counting()
+    batching = BatchingLog(counting, metrics, most_together=3, worth_a_second=3)
+    log.open.clear()
+    tasks = [appending(batching, "first")]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    tasks += [appending(batching, 1), appending(batching, 2)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert under_way == 1, "two events are worth no append of their own"
+    tasks += [appending(batching, number) for number in range(3, 12)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert under_way == 2
+    log.open.set()
+    assert await settled(*tasks) == ["ok"] * 12
+    assert most == 2
+    assert sorted(event.id for event in counting.events) == sorted(
+        ["first", *map(str, range(1, 12))]
+    )
+
+
 async def test_nothing_is_appended_for_nothing(batching: BatchingLog, log: RecordingLog) -> None:
     await batching.append([])
     assert log.appends == []
@@ -188,8 +224,8 @@ async def test_cut_off_it_fails_what_waits(batching: BatchingLog, log: Recording
     first = await under_way(log, batching)
     second = appending(batching, "a")
     await asyncio.sleep(0)
-    assert batching._drain is not None
-    batching._drain.cancel()
+    [drain] = batching._drains
+    drain.cancel()
     assert await settled(first, second) == ["Unavailable", "Unavailable"]
 
 
