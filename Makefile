@@ -28,6 +28,7 @@ demo: $(READY)  ## the example shop's day, in about a minute
 test: $(READY)  ## all tests, on real servers that they start themselves
 	@PYTHON=$(abspath $(BIN))/python tests/sdks/prepare
 	@tests/kafka/get >/dev/null || [ -z "$$CI" ]  # without Java the tests on Kafka say so and are skipped
+	@tests/prometheus/get >/dev/null || [ -z "$$CI" ]  # the same for the alert rules
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(READY)  ## style, types and the arrows between the parts

@@ -107,6 +107,9 @@ class ChannelLines:
                 for name in [n for n in self._lines if n.channel == channel]:
                     self._retired.append(self._lines.pop(name))
         self._settings = settings
+        for channel in settings:
+            for adapter in self._adapters(channel):
+                metrics.UNKNOWN.labels(adapter)  # a counter rises only from a nought that was told
 
     def choose(
         self, channel: str, failed: frozenset[str] = frozenset(), bound: str | None = None

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from services.ingest.refused import Refused
+from services.ingest.refused import Reason, Refused
 from services.ingest.wire import WireKind
 from shared.event import Encoded, Event
 from shared.tracking import Violation
@@ -58,6 +58,8 @@ class IngestMetrics:
         self._refused = Tally(
             "dangol_ingest_events_refused", "Events put aside.", ["reason"], registry
         )
+        for reason in Reason:
+            self._refused.add((reason.value,), 0)
         # What events break of the tracking plan, by the write key's name: keys are few.
         self._broken = Tally(
             "dangol_ingest_plan_violations",

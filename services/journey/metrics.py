@@ -44,6 +44,8 @@ PARTITIONS = Gauge("dangol_journey_partitions", "Partitions of the database")
 OWNED = Gauge("dangol_journey_partitions_owned", "Partitions owned")
 # Times an owner had to drop its cache and start again, by reason.
 RESTARTS = Counter("dangol_journey_partition_restarts", "Partitions taken again", ["reason"])
+for _reason in ("lost", "unavailable", "unstorable", "workspace"):
+    RESTARTS.labels(_reason)
 # When this process last did the housekeeping (hourly, one process at a time); 0: not yet.
 MAINTAINED = Gauge(
     "dangol_journey_maintenance_timestamp_seconds", "When housekeeping was last done here"
