@@ -10,7 +10,7 @@ from services.journey.language.workspace import Workspace
 from shared.errors import BadInput
 from shared.local_time import zone_of
 from shared.message import MessageContext
-from shared.sms import SmsSize, hint_for, size_of
+from shared.sms import SUBJECT_BYTES, SmsSize, hint_for, size_of
 from shared.templates import Rendered, Template, TemplateFailed, choose, render
 from shared.templates.names import locale_of, message_names, names_of
 
@@ -28,6 +28,8 @@ class Preview:
     rendered: Rendered
     size: SmsSize | None
     """For text messages."""
+    kind: str | None
+    """Of text messages: SMS, LMS or MMS, or `too long`; vendors price them by it."""
     warnings: tuple[str, ...]
 
 
@@ -74,7 +76,13 @@ def preview(
         ) from error
     size = size_of(rendered.body.strip()) if channel == "sms" else None
     warnings = [*_empty(template, names), *_odd(rendered, channel, size)]
-    return Preview(template.name.path, rendered, size, tuple(warnings))
+    kind = None if size is None else _kind(rendered, size)
+    return Preview(template.name.path, rendered, size, kind, tuple(warnings))
+
+
+def _kind(rendered: Rendered, size: SmsSize) -> str:
+    carried = size.kind != "too long" and rendered.parts.get("image")
+    return "MMS" if carried else size.kind
 
 
 def _parts(sample: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -103,6 +111,16 @@ def _template(workspace: Workspace, name: str, channel: str, locale: str | None)
     )
 
 
+def _odd_title(rendered: Rendered, size: SmsSize) -> list[str]:
+    title = rendered.parts.get("title") or rendered.parts.get("subject", "")
+    kind, head = _kind(rendered, size), size_of(title)
+    if kind == "SMS":
+        return ["an SMS carries no title: this one would not be shown"] if title else []
+    if head.bytes > SUBJECT_BYTES:
+        return [f"the title has {head.bytes} bytes in cp949; at most {SUBJECT_BYTES} are carried"]
+    return []
+
+
 def _empty(template: Template, names: Mapping[str, Any]) -> list[str]:
     warnings = []
     for variable in template.variables:
@@ -123,6 +141,8 @@ def _odd(rendered: Rendered, channel: str, size: SmsSize | None) -> list[str]:
         warnings.append(f"Korean carriers cannot carry {signs}: {hint_for(size.unsendable)}")
     if size is not None and size.kind == "too long":
         warnings.append(f"{size.bytes} bytes are more than the 2,000 that a Korean LMS may have")
+    if size is not None:
+        warnings += _odd_title(rendered, size)
     subject = rendered.parts.get("subject", "")
     if channel == "email" and not subject:
         warnings.append("the subject is empty")

@@ -47,6 +47,7 @@ from services.dispatch.workspace import Workspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.decisions import Reason
+from shared.images import Image, image_of
 from shared.templates import TemplateFailed
 from shared.templates.live import UNASKED, Answer
 
@@ -295,6 +296,7 @@ class _Customer:
             at=self._now,
             headers=rendered.headers,
             return_path=self._return_path(pending, verdict.channel),
+            image=self._image(pending.template, rendered.content.parts.get("image", "")),
             token=token,
             resumes=token is not None,
             repeats=unknown.number if unknown is not None else None,
@@ -315,6 +317,9 @@ class _Customer:
         if paths is None or channel != "email":
             return None
         return paths.address(pending.key.id, self._around.hashes[pending.key].get(channel, ""))
+
+    def _image(self, template: str, named: str) -> Image | None:
+        return image_of(self._workspace.images, template, named) if named else None
 
     def _wait(self, pending: Pending, line: str) -> None:
         if pending.waits_for != line:

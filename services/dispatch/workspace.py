@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from services.dispatch.rates import rates_of
+from shared import images
 from shared.db.connect import Connection
 from shared.packs import caps_of
 from shared.templates import (
@@ -63,6 +64,9 @@ class Workspace:
         self.settings: WorkspaceSettings = published.settings
         self.zone = published.settings.zone()
         self.templates = Templates(published.files)
+        self.images = {
+            path: content for path, content in published.files.items() if images.is_file(path)
+        }
         self.window = max(
             (cap.per for cap in caps_of(published.settings.policies)), default=timedelta(0)
         )

@@ -1,5 +1,6 @@
 """The adapters of texts and Kakao, each against a server that plays its provider."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,11 +16,21 @@ from services.cli.fakes.serving import serving
 from services.cli.fakes.solapi import FakeSolapi
 from services.cli.fakes.texters import FakeAligo, FakeTwilio
 from services.dispatch.channels import registry
-from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Preparing, Setup
+from services.dispatch.channels.port import (
+    Adapter,
+    Outcome,
+    Outgoing,
+    Preparing,
+    Result,
+    Setup,
+)
+from services.dispatch.channels.uploads import Uploads
 from shared.decisions import Category
 from shared.errors import ConfigurationError
+from shared.images import Image
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
+from tests.unit.language.test_pictures import jpeg
 
 NIGHT = datetime(2026, 3, 2, 14, tzinfo=UTC)
 """23:00 in Seoul."""
@@ -111,6 +122,64 @@ async def test_an_image_makes_it_an_mms(name: str) -> None:
     (taken,) = fake.taken
     assert taken.kind in ("MMS", "sms-mms")
     assert "307917" in str(taken.fields)
+
+
+def pictured(content: bytes, **fields: Any) -> Outgoing:
+    text = Rendered({"image": "sale.jpg", "title": "새 원두"}, "새 원두", html=False)
+    image = Image("templates/new/sale.jpg", content)
+    return outgoing(content=text, image=image, **fields)
+
+
+@pytest.mark.parametrize("name", ["solapi", "nhn"])
+async def test_a_picture_is_uploaded_once_and_carried_by_its_id(name: str) -> None:
+    async with provider(name) as (fake, adapter):
+        first, second = pictured(jpeg()), pictured(jpeg(), message_id="m2")
+        results = await asyncio.gather(adapter.send(first), adapter.send(second))
+        other = await adapter.send(pictured(jpeg(320, 200), message_id="m3"))
+    assert {result.outcome for result in (*results, other)} == {Outcome.ACCEPTED}
+    assert list(fake.files.values()) == [jpeg(), jpeg(320, 200)]
+    assert [taken.kind for taken in fake.taken] == ["MMS" if name == "solapi" else "sms-mms"] * 3
+    ids = [str(each) for each in fake.files]
+    carried = [next(i for i in ids if i in str(taken.fields)) for taken in fake.taken]
+    assert carried == [ids[0], ids[0], ids[1]]
+
+
+@pytest.mark.parametrize("name", ["solapi", "nhn"])
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (replace(pictured(b""), image=None), "no picture sale.jpg"),
+        (pictured(b"\x89PNG"), "no JPEG"),
+        (pictured(jpeg(size=400_000)), "400,000 bytes"),
+        (pictured(jpeg(2000, 2000)), "2000 × 2000"),
+    ],
+)
+async def test_a_picture_that_nobody_carries_is_refused_before_the_provider(
+    name: str, message: Outgoing, said: str
+) -> None:
+    async with provider(name) as (fake, adapter):
+        result = await adapter.send(message)
+    assert result.outcome is Outcome.REJECTED_MESSAGE
+    assert said in result.detail
+    assert not fake.files
+    assert fake.requests == 0
+
+
+@pytest.mark.parametrize("name", ["solapi", "nhn"])
+async def test_an_upload_that_is_lost_sends_nothing_and_is_tried_again(name: str) -> None:
+    changed = dict.fromkeys(list(KEYS[name][1])[1:2], "wrong-secret")
+    async with provider(name, **changed) as (fake, adapter):
+        result = await adapter.send(pictured(jpeg()))
+    assert result.outcome is Outcome.BROKEN_CONNECTION
+    assert not fake.taken
+    uploads = Uploads(name, lost)
+    again = await uploads.with_image(pictured(jpeg()))
+    assert isinstance(again, Result)
+    assert again.outcome is Outcome.RETRYABLE
+
+
+async def lost(_image: Image, _message: Outgoing) -> Result:
+    return Result(Outcome.UNKNOWN)
 
 
 async def test_nhn_sends_advertising_on_its_own_path_and_checks_its_label() -> None:

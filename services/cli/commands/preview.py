@@ -64,7 +64,8 @@ def preview(
         say()
     say(made.rendered.text)
     if made.size is not None:
-        note(f"{made.size.bytes} bytes in cp949: {made.size.kind}")
+        image = made.rendered.parts.get("image")
+        note(f"{made.size.bytes} bytes in cp949{f' and {image}' if image else ''}: {made.kind}")
     for warning in made.warnings:
         note(f"warning: {warning}")
 

@@ -1,5 +1,6 @@
 """NHN Cloud, played: texts, AlimTalk, Brand Messages. Failures are HTTP 200 with a code."""
 
+import base64
 import json
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,8 @@ class FakeNhn(NumberFake):
         self._secret = secret
         self.keys: set[str] = set()
         """Idempotency keys of AlimTalk; the fake forgets none."""
+        self.files: dict[int, bytes] = {}
+        """What was uploaded, by id."""
         self.refusals: list[dict[str, str]] = []
         """`recipientNo` and `createDate` of who has refused by 080."""
 
@@ -28,6 +31,11 @@ class FakeNhn(NumberFake):
         kakao = "/{product}/{version}/appkeys/{app_key}/{kind}"
         return self.app(
             Route("/sms/v3.0/appKeys/{app_key}/sender/{kind}", self._text, methods=["POST"]),
+            Route(
+                "/sms/v3.0/appKeys/{app_key}/attachfile/binaryUpload",
+                self._store,
+                methods=["POST"],
+            ),
             Route(kakao, self._kakao, methods=["POST"]),
             Route(
                 "/sms/v3.0/appKeys/{app_key}/blockservice/recipients",
@@ -35,6 +43,21 @@ class FakeNhn(NumberFake):
                 methods=["GET"],
             ),
         )
+
+    async def _store(self, request: Request) -> Response:
+        wrong = self._wrong(request)
+        if wrong is not None:
+            return wrong
+        file = json.loads(await request.body())
+        content = base64.b64decode(file["fileBody"])
+        if not file["fileName"].endswith((".jpg", ".jpeg")) or len(file["fileName"]) > 45:
+            return _said(-2001, "The 'fileName' is invalid.")
+        if not content.startswith(b"\xff\xd8") or len(content) > 300_000:
+            return _said(-2001, "The 'fileBody' is invalid.")
+        number = 300_000 + len(self.files)
+        self.files[number] = content
+        data = {"fileId": number, "fileName": file["fileName"], "filePath": "/fake"}
+        return _said(0, "SUCCESS", {"body": {"data": data}})
 
     async def _refusals(self, request: Request) -> Response:
         """Who has called the 080 number, in pages; its dates are those of Korea."""

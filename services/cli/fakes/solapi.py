@@ -1,5 +1,6 @@
 """SOLAPI, played: groups, its signature, its status codes."""
 
+import base64
 import hmac
 import json
 import re
@@ -47,6 +48,8 @@ class FakeSolapi(NumberFake):
         self.groups: dict[str, _Group] = {}
         self.balance = 1_000_000
         """Messages that are still paid for."""
+        self.files: dict[str, bytes] = {}
+        """What was uploaded, by id."""
         self.refusals: list[dict[str, str]] = []
         """`recipientNumber` and `dateCreated` of who has refused by 080."""
 
@@ -59,6 +62,7 @@ class FakeSolapi(NumberFake):
             Route(f"{one}/messages", self._list, methods=["GET"]),
             Route(f"{one}/send", self._send, methods=["POST"]),
             Route("/iam/v1/black", self._black, methods=["GET"]),
+            Route("/storage/v1/files", self._store, methods=["POST"]),
         )
 
     async def _black(self, request: Request) -> Response:
@@ -72,6 +76,20 @@ class FakeSolapi(NumberFake):
         size, start = int(query.get("limit", "20")), int(query.get("startKey", "0"))
         following = str(start + size) if start + size < len(found) else None
         return JSONResponse({"blackList": found[start : start + size], "nextKey": following})
+
+    async def _store(self, request: Request) -> Response:
+        wrong = self._wrong(request)
+        if wrong is not None:
+            return wrong
+        file = json.loads(await request.body())
+        content = base64.b64decode(file["file"])
+        if file.get("type") != "MMS" or not content.startswith(b"\xff\xd8"):
+            return _error(400, "ValidationError")
+        if len(content) > 200_000:
+            return _error(400, "FileSizeExceeded")
+        name = f"ST01FZ{uuid4().hex.upper()}"
+        self.files[name] = content
+        return JSONResponse({"fileId": name, "type": "MMS"})
 
     def _wrong(self, request: Request) -> Response | None:
         """As SOLAPI refuses a signature, or None."""

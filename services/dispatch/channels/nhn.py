@@ -9,6 +9,7 @@ https://docs.nhncloud.com/en/Notification/SMS/en/api-guide/ (v3.0) and
 https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-api-guide/ (v2.3)
 """
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -36,7 +37,9 @@ from services.dispatch.channels.texts import (
     variables_of,
     whole_text,
 )
+from services.dispatch.channels.uploads import Uploads
 from shared.errors import ConfigurationError
+from shared.images import Image
 
 _KEY_KNOWN = timedelta(minutes=9)
 """NHN Cloud knows a key for ten minutes; the rest is for a repetition that takes its time."""
@@ -70,9 +73,29 @@ class NhnAdapter:
         self._provider = provider
         self._prefix = prefix
         self._write = write
+        self._uploads = Uploads(self.name, self._upload)
+
+    async def _upload(self, image: Image, message: Outgoing) -> str | Result:
+        file = {
+            "fileName": f"{image.digest[:16]}.jpg",
+            "fileBody": base64.b64encode(image.content).decode(),
+            "createUser": "dangol",
+        }
+        answer = await self._provider.post(f"{self._prefix}/attachfile/binaryUpload", json=file)
+        if isinstance(answer, Result):
+            return answer
+        body = answer.fields().get("body")
+        data = body.get("data") if isinstance(body, dict) else None
+        made = data.get("fileId") if isinstance(data, dict) else None
+        if isinstance(made, int):
+            return str(made)
+        result = meaning_of(answer, message)
+        taken = result.outcome is Outcome.ACCEPTED  # said to be, and without an id
+        return replace(result, outcome=Outcome.RETRYABLE) if taken else result
 
     async def send(self, message: Outgoing) -> Result:
-        written = self._write(message)
+        shown = await self._uploads.with_image(message)
+        written = shown if isinstance(shown, Result) else self._write(shown)
         if isinstance(written, Result):
             return written
         answer = await self._provider.post(
@@ -133,7 +156,7 @@ def _text(message: Outgoing, sender: str) -> Written | Result:
         why = f"to +{number.country} NHN Cloud sends short texts alone"
         return Result(Outcome.REJECTED_MESSAGE, detail=why)
     if text.image and not text.image.isdecimal():
-        why = "`image` is the number of a file that was uploaded to NHN Cloud"
+        why = "`image` is a picture of the workspace, or the number of a file at NHN Cloud"
         return Result(Outcome.REJECTED_MESSAGE, detail=why)
     recipient = {
         "recipientNo": number.national,

@@ -25,6 +25,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from shared.decisions import Category
+from shared.images import Image
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
 
@@ -66,6 +67,8 @@ class Outgoing:
     """For channels whose messages have headers: `List-Unsubscribe` and the like."""
     return_path: str | None = None
     """The envelope sender by which this mail is known when it comes back; None: the sender's."""
+    image: Image | None = None
+    """The file of the workspace that the content's `image` names."""
     token: str | None = None
     """What the adapter's `prepare` has answered for this message (`Preparing`)."""
     resumes: bool = False

@@ -7,6 +7,7 @@ lost is asked for again, and nobody gets two. https://developers.solapi.com/refe
 (authentication: /references/authentication/api-key; codes: `solapi_codes`)
 """
 
+import base64
 import hmac
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,10 +36,12 @@ from services.dispatch.channels.texts import (
     variables_of,
     whole_text,
 )
+from services.dispatch.channels.uploads import Uploads
 from shared.clock import Clock
 from shared.errors import ConfigurationError
+from shared.images import Image
 
-_CALLS = 4
+_CALLS = 5
 """At most so many requests make one `send`."""
 _SENT_ALREADY = frozenset({"AlreadySent", "GroupInProcessing", "InvalidStatus"})
 _GROUPS = "/messages/v4/groups"
@@ -60,10 +63,28 @@ class SolapiAdapter:
         self._key = key
         self._secret = secret
         self._write = write
+        self._uploads = Uploads(self.name, self._upload)
+
+    async def _written(self, message: Outgoing) -> Written:
+        shown = await self._uploads.with_image(message)
+        return shown if isinstance(shown, Result) else self._write(shown)
+
+    async def _upload(self, image: Image, message: Outgoing) -> str | Result:
+        """https://developers.solapi.com/references/storage"""
+        name = f"{image.digest[:16]}.jpg"
+        content = base64.b64encode(image.content).decode()
+        file = {"file": content, "type": "MMS", "name": name}
+        answer = await self._call("POST", "/storage/v1/files", json=file)
+        if isinstance(answer, Result):
+            return answer
+        made = answer.fields().get("fileId")
+        if answer.ok and isinstance(made, str) and made:
+            return made
+        return _nothing_sent(meaning_of(answer, message))
 
     async def prepare(self, message: Outgoing) -> str | Result:
         """Make the group. As long as it is not sent nothing can go out."""
-        written = self._write(message)
+        written = await self._written(message)
         if isinstance(written, Result):
             return written
         answer = await self._call("POST", f"{_GROUPS}/", json={"allowDuplicates": False})
@@ -77,7 +98,7 @@ class SolapiAdapter:
         return group
 
     async def send(self, message: Outgoing) -> Result:
-        written = self._write(message)
+        written = await self._written(message)
         if isinstance(written, Result):
             return written
         group = message.token

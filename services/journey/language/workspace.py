@@ -16,6 +16,7 @@ from services.journey.language.compile_segments import SegmentSource, compile_se
 from services.journey.language.documents import Document, read_document
 from services.journey.language.model.journey import Journey, TestsFile
 from services.journey.language.pack_rules import check_packs
+from services.journey.language.pictures import check_pictures
 from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
 from services.journey.language.reading import decode
 from services.journey.language.resolve import resolve
@@ -86,6 +87,7 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
     for file, content in by_folder["tests"].items():
         loader.check_tests(file, content)
     if settings is not None:
+        check_pictures(files, settings, found)
         check_packs(files, settings, templates.parsed.values(), loader.flows.values(), found)
     tracking = read_tracking(files, found)
     warnings: list[Problem] = []

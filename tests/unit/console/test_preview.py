@@ -93,3 +93,25 @@ def test_what_cannot_be_rendered_says_why(
         preview(workspace, name, channel, sample, NOW)
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("front", "body", "kind", "warned"),
+    [
+        ("", "가" * 45, "SMS", None),
+        ("title: 안내", "가" * 45, "SMS", "an SMS carries no title"),
+        ("title: 안내", "가" * 46, "LMS", None),
+        (f"title: {'가' * 21}", "가" * 46, "LMS", "the title has 42 bytes"),
+        ("image: '307917'", "가", "MMS", None),
+        ("", "가" * 1001, "too long", "more than the 2,000"),
+    ],
+)
+def test_the_class_of_a_text_is_decided_and_shown(
+    front: str, body: str, kind: str, warned: str | None
+) -> None:
+    text = f"---\n{front}\n---\n{body}\n" if front else f"{body}\n"
+    files = {"dangol.yaml": SETTINGS, "templates/t/sms.liquid": text}
+    loaded = load_workspace({path: content.encode() for path, content in files.items()})
+    made = preview(loaded, "t", "sms", {}, NOW)
+    assert made.kind == kind
+    assert any(warned in warning for warning in made.warnings) if warned else not made.warnings
