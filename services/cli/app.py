@@ -22,6 +22,7 @@ from services.cli.commands import (
     infer,
     init,
     journeys,
+    kakao_templates,
     key,
     migrate,
     preview,
@@ -70,6 +71,7 @@ for commands in (
     migrate,
     doctor,
     schema,
+    kakao_templates,
     fake_providers,
 ):
     commands.register(app)

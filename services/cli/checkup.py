@@ -15,6 +15,7 @@ from aiosmtplib.errors import SMTPException
 from services.cli.environment import read_settings
 from services.cli.erasure_checkup import check_erasures
 from services.cli.findings import Finding, Verdict
+from services.cli.kakao_checkup import check_kakao
 from services.cli.log_checkup import check_log
 from services.console.erasure_ledger import Ledger
 from services.dispatch.channels import registry, smtp_pool
@@ -221,6 +222,8 @@ async def _workspace(
     if bounces is not None:
         async for finding in _bounces(bounces):
             yield finding
+    for finding in await check_kakao(published, environment):
+        yield finding
     for name, source in sorted(published.settings.sources.items()):
         yield check_source(name, source, environment)
     if "DANGOL_WEBHOOK_SECRET" not in environment:

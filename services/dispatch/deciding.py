@@ -286,6 +286,7 @@ class _Customer:
             self._places.append(
                 Place(message.id, message.decidable_at, message.category, verdict.channel)
             )
+        parts = rendered.content.parts
         outgoing = Outgoing(
             message_id=message.id,
             attempt=pending.attempts + 1,
@@ -296,7 +297,8 @@ class _Customer:
             at=self._now,
             headers=rendered.headers,
             return_path=self._return_path(pending, verdict.channel),
-            image=self._image(pending.template, rendered.content.parts.get("image", "")),
+            image=self._image(pending.template, parts.get("image", "")),
+            approved=self._workspace.kakao.get(parts.get("template_code", "")),
             token=token,
             resumes=token is not None,
             repeats=unknown.number if unknown is not None else None,

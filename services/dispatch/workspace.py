@@ -7,8 +7,9 @@ from datetime import timedelta
 import structlog
 
 from services.dispatch.rates import rates_of
-from shared import images
+from shared import images, kakao_templates
 from shared.db.connect import Connection
+from shared.kakao_templates import Approved
 from shared.packs import caps_of
 from shared.templates import (
     Template,
@@ -67,11 +68,21 @@ class Workspace:
         self.images = {
             path: content for path, content in published.files.items() if images.is_file(path)
         }
+        self.kakao = _approved(published)
         self.window = max(
             (cap.per for cap in caps_of(published.settings.policies)), default=timedelta(0)
         )
         """The longest cap's window."""
         self.rates = rates_of(published.settings.channels)
+
+
+def _approved(published: Published) -> dict[str, Approved]:
+    """Validation has read the file; one from before it did is as if there were none."""
+    try:
+        registry = kakao_templates.read(published.files)
+    except ValueError:
+        return {}
+    return {} if registry is None else registry.by_code()
 
 
 class CurrentWorkspace:

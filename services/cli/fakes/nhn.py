@@ -22,6 +22,8 @@ class FakeNhn(NumberFake):
         self._secret = secret
         self.keys: set[str] = set()
         """Idempotency keys of AlimTalk; the fake forgets none."""
+        self.templates: list[dict[str, Any]] = []
+        """AlimTalk templates as NHN Cloud tells them: `templateCode`, `status`, …"""
         self.files: dict[int, bytes] = {}
         """What was uploaded, by id."""
         self.refusals: list[dict[str, str]] = []
@@ -38,11 +40,26 @@ class FakeNhn(NumberFake):
             ),
             Route(kakao, self._kakao, methods=["POST"]),
             Route(
+                "/alimtalk/v2.3/appkeys/{app_key}/senders/{profile}/templates",
+                self._templates,
+                methods=["GET"],
+            ),
+            Route(
                 "/sms/v3.0/appKeys/{app_key}/blockservice/recipients",
                 self._refusals,
                 methods=["GET"],
             ),
         )
+
+    async def _templates(self, request: Request) -> Response:
+        wrong = self._wrong(request)
+        if wrong is not None:
+            return wrong
+        query = request.query_params
+        size, number = int(query.get("pageSize", "15")), int(query.get("pageNum", "1"))
+        page = self.templates[(number - 1) * size : number * size]
+        listed = {"templates": page, "totalCount": len(self.templates)}
+        return _said(0, "SUCCESS", {"templateListResponse": listed})
 
     async def _store(self, request: Request) -> Response:
         wrong = self._wrong(request)

@@ -48,6 +48,8 @@ class FakeSolapi(NumberFake):
         self.groups: dict[str, _Group] = {}
         self.balance = 1_000_000
         """Messages that are still paid for."""
+        self.templates: list[dict[str, Any]] = []
+        """AlimTalk templates as SOLAPI tells them: `templateId`, `status`, `content`, …"""
         self.files: dict[str, bytes] = {}
         """What was uploaded, by id."""
         self.refusals: list[dict[str, str]] = []
@@ -62,6 +64,7 @@ class FakeSolapi(NumberFake):
             Route(f"{one}/messages", self._list, methods=["GET"]),
             Route(f"{one}/send", self._send, methods=["POST"]),
             Route("/iam/v1/black", self._black, methods=["GET"]),
+            Route("/kakao/v2/templates", self._templates, methods=["GET"]),
             Route("/storage/v1/files", self._store, methods=["POST"]),
         )
 
@@ -76,6 +79,17 @@ class FakeSolapi(NumberFake):
         size, start = int(query.get("limit", "20")), int(query.get("startKey", "0"))
         following = str(start + size) if start + size < len(found) else None
         return JSONResponse({"blackList": found[start : start + size], "nextKey": following})
+
+    async def _templates(self, request: Request) -> Response:
+        """The profile's approved templates; each page names the next."""
+        wrong = self._wrong(request)
+        if wrong is not None:
+            return wrong
+        query = request.query_params
+        size, start = int(query.get("limit", "20")), int(query.get("startKey", "0"))
+        following = str(start + size) if start + size < len(self.templates) else None
+        page = self.templates[start : start + size]
+        return JSONResponse({"templateList": page, "nextKey": following})
 
     async def _store(self, request: Request) -> Response:
         wrong = self._wrong(request)

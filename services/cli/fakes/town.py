@@ -32,6 +32,14 @@ KEYS: Mapping[str, str] = {
     "DANGOL_SENDGRID_API_KEY": "SG.fake",
 }
 """What nobody could take for a key of a real account."""
+_APPROVED = {
+    "templateId": "KA01TP0000example",
+    "name": "주문 접수 안내",
+    "status": "APPROVED",
+    "content": "#{이름}님, 주문이 접수되었습니다.\n주문번호: #{주문번호}",
+    "buttons": [],
+}
+"""The template of examples/kakao."""
 PROVIDERS = ("solapi", "nhn", "aligo", "twilio", "resend", "sendgrid")
 
 
@@ -60,6 +68,8 @@ class Town:
         for fake in self.fakes.values():
             if isinstance(fake, NumberFake):
                 fake.dangol = dangol.rstrip("/")
+            if isinstance(fake, FakeSolapi):
+                fake.templates.append(_APPROVED)
 
     def asgi(self) -> Starlette:
         async def page(_request: Request) -> Response:

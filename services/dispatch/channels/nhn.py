@@ -174,7 +174,7 @@ def _text(message: Outgoing, sender: str) -> Written | Result:
 
 def _alimtalk(message: Outgoing, profile: str) -> Written | Result:
     code = template_code_of(message.content)
-    variables = variables_of(message.content)
+    variables = variables_of(message.content, message.approved)
     if isinstance(code, Result):
         return code
     if isinstance(variables, Result):

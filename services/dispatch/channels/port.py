@@ -26,6 +26,7 @@ from typing import Protocol, runtime_checkable
 
 from shared.decisions import Category
 from shared.images import Image
+from shared.kakao_templates import Approved
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
 
@@ -69,6 +70,8 @@ class Outgoing:
     """The envelope sender by which this mail is known when it comes back; None: the sender's."""
     image: Image | None = None
     """The file of the workspace that the content's `image` names."""
+    approved: Approved | None = None
+    """The template that Kakao has approved under the content's `template_code`, where known."""
     token: str | None = None
     """What the adapter's `prepare` has answered for this message (`Preparing`)."""
     resumes: bool = False

@@ -256,7 +256,7 @@ def _text(message: Outgoing, sender: str) -> Written:
 
 def _alimtalk(message: Outgoing, profile: str) -> Written:
     code = template_code_of(message.content)
-    variables = variables_of(message.content)
+    variables = variables_of(message.content, message.approved)
     if isinstance(code, Result):
         return code
     if isinstance(variables, Result):

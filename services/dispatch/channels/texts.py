@@ -16,6 +16,7 @@ import phonenumbers
 
 from services.dispatch.channels.port import Outcome, Outgoing, Result, Setup
 from shared.errors import ConfigurationError
+from shared.kakao_templates import Approved
 from shared.sms import LMS_BYTES, SUBJECT_BYTES, hint_for, size_of
 from shared.templates import Rendered
 
@@ -88,11 +89,12 @@ def first_line(text: Text) -> str:
     return line.encode("cp949", "ignore")[:SUBJECT_BYTES].decode("cp949", "ignore")
 
 
-def variables_of(content: Rendered) -> dict[str, str] | Result:
+def variables_of(content: Rendered, approved: Approved | None = None) -> dict[str, str] | Result:
     """The values for a registered Kakao template: the front matter's parts named `#{…}`.
 
-    Empty where the body is the whole text. A variable of the body without a value is refused: the
-    vendor would refuse it too, or show the customer `#{…}`.
+    Empty where the body is the whole text, which must then be the approved wording, where that is
+    known. A variable of the body without a value is refused: the vendor would refuse it too, or
+    show the customer `#{…}`.
     """
     given = {name: value for name, value in content.parts.items() if _VARIABLE.fullmatch(name)}
     used = list(dict.fromkeys(_VARIABLE.findall(content.text)))
@@ -104,6 +106,8 @@ def variables_of(content: Rendered) -> dict[str, str] | Result:
     empty = [name for name in used if not given[name]]
     if empty:
         return _refused(f"{', '.join(empty)} is empty for this customer")
+    if not given and approved is not None and not approved.says(content.text):
+        return _refused("this is not the wording that Kakao has approved")
     return given
 
 

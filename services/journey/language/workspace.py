@@ -14,6 +14,7 @@ from services.journey.language.circles import refuse_circles
 from services.journey.language.compile import compile_flow
 from services.journey.language.compile_segments import SegmentSource, compile_segments
 from services.journey.language.documents import Document, read_document
+from services.journey.language.kakao import check_kakao
 from services.journey.language.model.journey import Journey, TestsFile
 from services.journey.language.pack_rules import check_packs
 from services.journey.language.pictures import check_pictures
@@ -77,6 +78,7 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
     templates = read_templates(
         _below(files, "templates"), found, settings.country if settings else None
     )
+    check_kakao(files, templates.parsed, found)
     by_folder = {folder: _yaml(_below(files, folder), found) for folder in _FOLDERS}
     rfm = settings is None or settings.rfm is not None
     segments = read_segments(by_folder["segments"], found, rfm=rfm)
