@@ -10,18 +10,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from io import StringIO
+from typing import Any, TextIO
 
-from liquid import BoundTemplate, Environment, RenderContext
+from liquid import BoundTemplate, Environment, Node, RenderContext
 from liquid.builtin.tags.for_tag import ForLoop
 from liquid.builtin.tags.tablerow_tag import TableRow
 from liquid.exceptions import FilterError, LoopIterationLimitError
 from liquid.filter import with_context
 from liquid.undefined import is_undefined
-from liquid.utils import ReadOnlyChainMap
 
 from shared.templates.filters import OWN, local
 from shared.templates.instants import instant_of
+from shared.templates.plain_paths import Buffer, PlainOutput, Scopes, join, steps_of
 
 MOST_OUTPUT = 1_000_000
 """Bytes of a rendered text, characters of any text on the way to it."""
@@ -37,7 +38,11 @@ class _Context(RenderContext):
         super().__init__(*args, **kwargs)
         self.iterations = 0
         # Without the library's own `now` and `today`, which read the clock.
-        self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
+        self.scope = Scopes(self.locals, self.globals, self.counters)
+
+    def get_buffer(self, buf: TextIO | None = None) -> StringIO:
+        used = buf.size if isinstance(buf, Buffer) else 0
+        return Buffer(MOST_OUTPUT - used)
 
     @contextmanager
     def loop(
@@ -53,6 +58,27 @@ class _Context(RenderContext):
 class _Template(BoundTemplate):
     context_class = _Context
 
+    def __init__(self, env: Environment, nodes: list[Node], *args: Any, **kwargs: Any) -> None:
+        super().__init__(env, nodes, *args, **kwargs)
+        self._steps = steps_of(nodes)
+
+    def render(self, *args: Any, **kwargs: Any) -> str:
+        names = dict(*args, **kwargs)
+        if self._steps is None:
+            context, buffer = self._context(names), Buffer(MOST_OUTPUT)
+            self.render_with_context(context, buffer)
+            return buffer.getvalue()
+        return join(
+            self._steps,
+            names,
+            lambda: self._context(names),
+            autoescape=self.env.autoescape,
+            most=MOST_OUTPUT,
+        )
+
+    def _context(self, names: Mapping[str, object]) -> _Context:
+        return _Context(self, globals=names)
+
 
 class Sandbox(Environment):
     template_class = _Template
@@ -63,6 +89,7 @@ class Sandbox(Environment):
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
+        self.add_tag(PlainOutput)
         for tag in ("include", "render"):
             del self.tags[tag]
         filters = {**self.filters, **OWN}
