@@ -25,6 +25,7 @@ import uvloop
 
 from bench import machine
 from bench.smtp_sink import measure as measure_sink
+from services.cli.foundation import calm_garbage_collection
 from services.dispatch.database import open_dispatch_pool
 from services.dispatch.worker import WAKEUPS, Dispatcher
 from shared import message
@@ -291,6 +292,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(plans), default=list(plans))
     parser.add_argument("--keep", action="store_true", help="write the figures into the results")
     arguments = parser.parse_args()
+    calm_garbage_collection()  # as every service does
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(run({name: plans[name] for name in arguments.only}))
         if not arguments.keep:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import msgspec
 import structlog
 
 from services.dispatch import metrics
@@ -179,7 +180,7 @@ class _Customer:
                 self._send(pending, verdict)
             case Hold() if verdict.until <= now:
                 later = replace(message, decidable_at=verdict.until, was_held=True)
-                turn = (order_key(later), replace(pending, message=later))
+                turn = (order_key(later), msgspec.structs.replace(pending, message=later))
                 heapq.heappush(self._turn, turn)
             case Hold():
                 self._hold(pending, verdict)

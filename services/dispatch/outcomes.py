@@ -22,6 +22,10 @@ LONGEST_DETAIL = 40_000
 LONGEST_WISH = timedelta(hours=24)
 
 
+TAKEN = frozenset({Outcome.ACCEPTED, Outcome.DELIVERED})
+"""Outcomes that are the end, whatever the circumstances."""
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     now: datetime
@@ -45,8 +49,8 @@ def change_after(attempt: Attempt, result: Result, so: Circumstances) -> Change:
     call = Call(
         result.outcome,
         so.now,
-        result.provider_id,
-        result.detail.replace("\0", "\ufffd")[:LONGEST_DETAIL],
+        _storable(result.provider_id) if result.provider_id is not None else None,
+        _storable(result.detail[:LONGEST_DETAIL]),
     )
     outcome = result.outcome
     match outcome:
@@ -69,6 +73,11 @@ def change_after(attempt: Attempt, result: Result, so: Circumstances) -> Change:
             return _lost(attempt, result, so, call)
         case _:
             assert_never(outcome)
+
+
+def _storable(said: str) -> str:
+    """A provider may say what no column can hold: NUL, or half of a surrogate pair."""
+    return said.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _taken(attempt: Attempt, result: Result, so: Circumstances, call: Call) -> Change:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+import msgspec
+
 from services.dispatch.channels.port import Outcome, Outgoing
 from services.dispatch.policy import Message, PassedOver, Place
 from shared.decisions import Decision, Reason
@@ -40,8 +42,7 @@ class Earlier(NamedTuple):
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """A claimed message with what was stored of its customer when her lock was taken."""
 
     key: Key
@@ -94,8 +95,7 @@ class Pending:
         return tokens[-1] if tokens else None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """A provider call: recorded first, made afterwards."""
 
     pending: Pending
@@ -106,8 +106,7 @@ class Attempt:
     outgoing: Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What became of a provider call."""
 
     outcome: Outcome
@@ -116,8 +115,7 @@ class Call:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What a message turns into: queued again, or decided. None leaves a column as it is."""
 
     key: Key

@@ -20,7 +20,9 @@ def _due(category: str, limit: str) -> str:
 # for a rate, as many as there are places ($3, $4), in deciding order; then all that is due of the
 # same customers: one customer's messages are decided together. Of more than fit, the earliest in
 # deciding order are taken. The claim is the lock on the row until the end of the transaction; locks
-# of others are skipped, never waited for.
+# of others are skipped, never waited for. With them the customers are locked: until the end of the
+# transaction nobody else decides about them. In ascending order, so that two dispatchers never wait
+# for each other.
 CLAIM = f"""
 WITH urgent AS MATERIALIZED ({_due("transactional", "$2")}
 ), other AS MATERIALIZED ({_due("marketing", "(SELECT $2 - count(*) FROM urgent)")}
@@ -40,11 +42,17 @@ WITH urgent AS MATERIALIZED ({_due("transactional", "$2")}
   JOIN messages m ON m.partition = d.partition AND m.customer = d.customer
   WHERE m.status = 'queued' AND m.status <> 'decided' AND m.not_before <= $1 AND NOT {paused("m")}
   FOR UPDATE OF m SKIP LOCKED
+), ours AS MATERIALIZED (
+  SELECT partition, id, customer FROM whole
+  ORDER BY category DESC, decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C",
+    created_at, id COLLATE "C"
+  LIMIT $2
+), locked AS MATERIALIZED (
+  SELECT pg_advisory_xact_lock(k) FROM (
+    SELECT DISTINCT hashtextextended(customer, partition) AS k FROM ours ORDER BY k
+  ) c
 )
-SELECT partition, id, customer FROM whole
-ORDER BY category DESC, decidable_at, priority DESC, journey COLLATE "C", step COLLATE "C",
-  created_at, id COLLATE "C"
-LIMIT $2
+SELECT partition, id FROM ours WHERE (SELECT count(*) FROM locked) > 0
 """  # noqa: S608 - no values from outside
 
 
@@ -109,8 +117,6 @@ UPDATE messages m SET waits_for = NULL FROM lost l
 WHERE m.partition = l.partition AND m.id = l.id AND m.status = 'queued'
 """
 
-LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
-
 # The messages of a group with everything the policies ask of their customers, in one go. It comes
 # after the customers' locks, in a statement of its own: only so it sees what their last holder did.
 READ = f"""
@@ -152,12 +158,13 @@ INSERT INTO suppressions (address_hash, scope, reason, at)
 SELECT h, 'all', 'undeliverable', $2 FROM unnest($1::text[]) AS h ON CONFLICT DO NOTHING
 """
 
+# Rows come as one JSON text: a dozen arrays and more cost the driver as much as deciding does.
 # A place that the message has from an earlier attempt moves to the new instant and channel.
 ATTEMPT = """
-WITH a AS (
-  SELECT * FROM unnest($3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[],
-    $9::jsonb[], $10::timestamptz[], $11::text[], $12::timestamptz[])
-  AS a(partition, id, customer, number, channel, adapter, passed_over, at, category, taken_at)
+WITH a AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset($3::jsonb) AS a(partition int, id text, customer text,
+    number int, channel text, adapter text, passed_over jsonb, at timestamptz, category text,
+    taken_at timestamptz)
 ), moved AS (
   UPDATE messages m SET status = 'attempting', attempts = a.number, channel = a.channel,
     waits_for = NULL, passed_over = a.passed_over, claimed_by = $1,
@@ -180,21 +187,19 @@ SELECT count(*) FROM moved
 # kept, and nobody is told. `attempts = number` tells this attempt from a later one that somebody
 # else has made meanwhile.
 CHANGE = """
-WITH t AS (
-  SELECT * FROM unnest($3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[],
-    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[],
-    $14::jsonb[], $15::bool[], $16::interval[], $17::text[], $18::timestamptz[], $19::text[],
-    $20::text[], $21::text[])
-  AS t(partition, id, customer, number, decision, reason, decided_at, channel, not_before,
-    decidable_at, held_reason, passed_over, gives_back, awaits, outcome, finished_at, provider_id,
-    detail, waits_for)
+WITH t AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset($3::jsonb) AS t(partition int, id text, customer text,
+    number int, decision text, reason text, decided_at timestamptz, channel text,
+    not_before timestamptz, decidable_at timestamptz, held_reason text, passed_over jsonb,
+    gives_back bool, awaits float, outcome text, finished_at timestamptz, provider_id text,
+    detail text, waits_for text)
 ), moved AS (
   UPDATE messages m SET
     status = CASE WHEN t.decision IS NOT NULL OR m.erased THEN 'decided'
       WHEN t.awaits IS NOT NULL THEN 'attempting' ELSE 'queued' END,
     claimed_by = CASE WHEN t.awaits IS NOT NULL AND m.erased IS NOT TRUE THEN 'report' END,
     claim_until = CASE WHEN t.awaits IS NOT NULL AND m.erased IS NOT TRUE
-      THEN clock_timestamp() + t.awaits END,
+      THEN clock_timestamp() + make_interval(secs => t.awaits) END,
     waits_for = t.waits_for,
     decision = CASE WHEN NOT coalesce(m.erased, false) OR t.decision IS NOT NULL THEN t.decision
       WHEN t.awaits IS NOT NULL THEN 'sent' ELSE 'dropped' END,

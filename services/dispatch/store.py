@@ -4,10 +4,9 @@ Every write is conditional on the message still being what we left: its status, 
 number of its attempts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
@@ -33,13 +32,13 @@ async def claim(
     now: datetime,
     limit: int,
     lines: Mapping[str, int] = MappingProxyType({}),
-) -> list[tuple[Key, str]]:
-    """Up to `limit` due messages, ours until the end of the transaction, with their customers.
+) -> list[Key]:
+    """Up to `limit` due messages, ours until the end of the transaction, as their customers are.
 
     `lines`: those that wait for a rate, and for how many of each there may be a place.
     """
     rows = await connection.fetch(sql.CLAIM, now, limit, list(lines), list(lines.values()))
-    return [(Key(row["partition"], row["id"]), row["customer"]) for row in rows]
+    return [Key(row["partition"], row["id"]) for row in rows]
 
 
 async def next_due(pool: Pool) -> datetime | None:
@@ -47,20 +46,6 @@ async def next_due(pool: Pool) -> datetime | None:
     async with unavailable_when_lost(), pool.acquire() as connection:
         due: datetime | None = await connection.fetchval(sql.NEXT_DUE)
     return due
-
-
-async def lock_customers(connection: Connection, customers: Iterable[tuple[int, str]]) -> None:
-    """Until the end of the transaction nobody else decides about these customers.
-
-    In ascending order, so that two dispatchers never wait for each other.
-    """
-    keys = sorted({_lock_key(partition, customer) for partition, customer in customers})
-    await connection.execute(sql.LOCK, keys)
-
-
-def _lock_key(partition: int, customer: str) -> int:
-    digest = blake2b(f"{partition}:{customer}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 async def read(
@@ -163,21 +148,22 @@ async def record_attempts(
     """From the commit on these are past recall. They are locked, so all of them are ours."""
     if not attempts:
         return
-    stored = await connection.fetchval(
-        sql.ATTEMPT,
-        dispatcher,
-        lease,
-        [a.pending.key.partition for a in attempts],
-        [a.pending.key.id for a in attempts],
-        [a.pending.customer for a in attempts],
-        [a.number for a in attempts],
-        [a.outgoing.channel for a in attempts],
-        [a.adapter for a in attempts],
-        [_json(a.passed_over) for a in attempts],
-        [a.outgoing.at for a in attempts],
-        [a.pending.message.category for a in attempts],
-        [a.pending.message.decidable_at if a.takes_place else None for a in attempts],
-    )
+    rows = [
+        {
+            "partition": a.pending.key.partition,
+            "id": a.pending.key.id,
+            "customer": a.pending.customer,
+            "number": a.number,
+            "channel": a.outgoing.channel,
+            "adapter": a.adapter,
+            "passed_over": _passed(a.passed_over),
+            "at": a.outgoing.at,
+            "category": a.pending.message.category,
+            "taken_at": a.pending.message.decidable_at if a.takes_place else None,
+        }
+        for a in attempts
+    ]
+    stored = await connection.fetchval(sql.ATTEMPT, dispatcher, lease, msgspec.json.encode(rows))
     assert stored == len(attempts), "rows under our lock cannot be lost"
 
 
@@ -201,30 +187,8 @@ async def _change(
 ) -> list[Change]:
     if not changes:
         return []
-    calls = [c.call for c in changes]
     rows = await connection.fetch(
-        sql.CHANGE,
-        holder,
-        status,
-        [c.key.partition for c in changes],
-        [c.key.id for c in changes],
-        [c.customer for c in changes],
-        [c.number for c in changes],
-        [c.decision for c in changes],
-        [c.reason for c in changes],
-        [c.decided_at for c in changes],
-        [c.channel for c in changes],
-        [c.not_before for c in changes],
-        [c.decidable_at for c in changes],
-        [c.held_reason for c in changes],
-        [None if c.passed_over is None else _json(c.passed_over) for c in changes],
-        [c.gives_back for c in changes],
-        [c.awaits for c in changes],
-        [call.outcome if call else None for call in calls],
-        [call.finished_at if call else None for call in calls],
-        [call.provider_id if call else None for call in calls],
-        [call.detail if call else None for call in calls],
-        [c.waits_for for c in changes],
+        sql.CHANGE, holder, status, msgspec.json.encode([_changed(c) for c in changes])
     )
     moved = {(row["partition"], row["id"]) for row in rows}
     return [c for c in changes if c.key in moved]
@@ -256,8 +220,58 @@ def _event(change: Change, decision: Decision, at: datetime) -> Event:
     )
 
 
-def _json(passed_over: tuple[PassedOver | FailedAdapter, ...]) -> bytes:
-    return msgspec.json.encode([p._asdict() for p in passed_over])
+class _Changed(msgspec.Struct, omit_defaults=True):
+    """A row of `sql.CHANGE`: what is None stays away."""
+
+    partition: int
+    id: str
+    customer: str
+    number: int
+    decision: str | None = None
+    reason: str | None = None
+    decided_at: datetime | None = None
+    channel: str | None = None
+    not_before: datetime | None = None
+    decidable_at: datetime | None = None
+    held_reason: str | None = None
+    passed_over: list[dict[str, str]] | None = None
+    gives_back: bool = False
+    awaits: float | None = None
+    waits_for: str | None = None
+    outcome: str | None = None
+    finished_at: datetime | None = None
+    provider_id: str | None = None
+    detail: str | None = None
+
+
+def _changed(change: Change) -> _Changed:
+    row = _Changed(
+        change.key.partition,
+        change.key.id,
+        change.customer,
+        change.number,
+        change.decision,
+        change.reason,
+        change.decided_at,
+        change.channel,
+        change.not_before,
+        change.decidable_at,
+        change.held_reason,
+        None if change.passed_over is None else _passed(change.passed_over),
+        change.gives_back,
+        change.awaits.total_seconds() if change.awaits is not None else None,
+        change.waits_for,
+    )
+    if change.call is not None:
+        row.outcome = change.call.outcome
+        row.finished_at = change.call.finished_at
+        row.provider_id = change.call.provider_id
+        row.detail = change.call.detail
+    return row
+
+
+def _passed(passed_over: tuple[PassedOver | FailedAdapter, ...]) -> list[dict[str, str]]:
+    return [p._asdict() for p in passed_over]
 
 
 async def remember(pool: Pool, dispatcher: str, attempt: Attempt, token: str) -> bool:

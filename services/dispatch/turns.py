@@ -18,7 +18,7 @@ from services.dispatch.deciding import Around, contacts, decide_group, with_supp
 from services.dispatch.doors.links import Leave, Links, make_links
 from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.live import Live
-from services.dispatch.outcomes import Circumstances, change_after
+from services.dispatch.outcomes import TAKEN, Circumstances, change_after
 from services.dispatch.pending import Asked, Attempt, Change, Key
 from services.dispatch.policy import Contact
 from services.dispatch.receipts.bounces.verp import ReturnPaths, make_return_paths
@@ -150,11 +150,7 @@ class Turns:
             turn.drained = list(answered)
         if not claimed:
             return
-        await store.lock_customers(
-            connection, [(key.partition, customer) for key, customer in claimed]
-        )
-        keys = [key for key, _ in claimed]
-        group = await store.read(connection, keys, now, workspace.window)
+        group = await store.read(connection, claimed, now, workspace.window)
         known = contacts(workspace, group, self._address_key)
         closed = await store.suppressed(
             connection, [h for _, hashes in known.values() for h in hashes.values()]
@@ -216,7 +212,7 @@ class Turns:
         retries = await store.retries(connection, [attempt for attempt, _ in finished])
         now = self._clock.now()
         changes = [
-            change_after(attempt, result, self._circumstances(attempt, retries, now))
+            change_after(attempt, result, self._circumstances(attempt, result, retries, now))
             for attempt, result in finished
         ]
         stored = await store.store_outcomes(connection, self._dispatcher, changes)
@@ -234,8 +230,10 @@ class Turns:
         return stored
 
     def _circumstances(
-        self, attempt: Attempt, retries: dict[Key, int], now: datetime
+        self, attempt: Attempt, result: Result, retries: dict[Key, int], now: datetime
     ) -> Circumstances:
+        if result.outcome in TAKEN:
+            return Circumstances(now)
         channel, pending = attempt.outgoing.channel, attempt.pending
         bound = pending.bound_on(channel)
         failed = pending.failed_on(channel)

@@ -30,13 +30,11 @@ SELECT i % 4, 'm' || i, 'c' || i / 2, 'r', 'j', 1, 's', 'marketing', 50, '{email
 """
 RATE = "INSERT INTO send_rates VALUES ('email', 50, now())"
 
-ATTEMPT: list[list[Any]] = [
-    *([0], ["m4"], ["c2"], [1], ["email"], ["log"], [b"[]"], [NOON], ["marketing"], [NOON])
-]
-CHANGE: list[list[Any]] = [
-    *([0], ["m4"], ["c2"], [1], ["sent"], [None], [NOON], ["email"], [None], [None], [None]),
-    *([None], [False], [None], ["accepted"], [NOON], ["p"], ["d"], [None]),
-]
+ATTEMPT = (
+    b'[{"partition": 0, "id": "m4", "customer": "c2", "number": 1, "channel": "email", "adapter":'
+    b'"log", "passed_over": [], "at": "2026-03-02T12:00:00Z", "category": "marketing"}]'
+)
+CHANGE = b'[{"partition": 0, "id": "m4", "customer": "c2", "number": 1, "decision": "sent"}]'
 
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "claim": (sql.CLAIM, (NOON, 16, ["email"], [10])),
@@ -46,8 +44,8 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "next due": (sql.NEXT_DUE, ()),
     "read": (sql.READ, ([0, 1], ["m4", "m5"], NOON, LEASE)),
     "suppressed": (sql.SUPPRESSED, (["a", "b"],)),
-    "attempt": (sql.ATTEMPT, ("me", LEASE, *ATTEMPT)),
-    "change": (sql.CHANGE, ("me", "attempting", *CHANGE)),
+    "attempt": (sql.ATTEMPT, ("me", LEASE, ATTEMPT)),
+    "change": (sql.CHANGE, ("me", "attempting", CHANGE)),
     "retries": (sql.RETRIES, ([0], ["m4"], ["email"], ["log"])),
     "remember": (sql.REMEMBER, (0, "m4", 1, "me", "t")),
     "refresh": (sql.REFRESH, ("me", LEASE, [0], ["m4"])),

@@ -85,7 +85,7 @@ async def test_a_place_that_another_is_just_taking_is_waited_for(house: House) -
     async with house.pool.acquire() as another:
         deciding = another.transaction()
         await deciding.start()
-        await store.lock_customers(another, [(0, "ann")])
+        await another.execute("SELECT pg_advisory_xact_lock(hashtextextended('ann', 0))")
         async with house.dispatching():
             await until(house.somebody_waits)
             await another.execute(
@@ -122,7 +122,7 @@ async def test_a_message_waits_for_an_earlier_one_in_other_hands(house: House) -
     await house.customer("bob")
     house.clock.move(MINUTE)
     async with house.pool.acquire() as another, another.transaction():
-        assert await store.claim(another, NOON, 1) == [(Key(0, "first"), "ann")]
+        await another.execute("SELECT FROM messages WHERE id = 'first' FOR UPDATE")
         async with house.dispatching():
             await house.decided("other")
             assert (await house.row("second"))["status"] == "queued"
