@@ -124,18 +124,31 @@ def _worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen
         process.wait(20)
 
 
+def _workspace_in(folder: Path) -> Path:
+    folder.chmod(0o755)  # for the account that runs PostgreSQL
+    for path, text in {
+        "dangol.yaml": _SETTINGS,
+        "templates/hello/email.liquid": '---\nsubject: "Hello"\n---\n<p>Hello</p>\n',
+        **workspace(),
+    }.items():
+        (folder / "workspace" / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "workspace" / path).write_text(text)
+    return folder
+
+
+def _publish(environment: dict[str, str], folder: Path) -> None:
+    for command in (["migrate"], ["apply", str(folder / "workspace")]):
+        done = subprocess.run(
+            [_DANGOL, *command], env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+
+
 async def ours(broker: Broker, topic: str, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Everything stored, one process; PostgreSQL's CPU is in the figure, the broker's is not."""
     with tempfile.TemporaryDirectory(prefix="dangol-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        for path, text in {
-            "dangol.yaml": _SETTINGS,
-            "templates/hello/email.liquid": '---\nsubject: "Hello"\n---\n<p>Hello</p>\n',
-            **workspace(),
-        }.items():
-            (folder / "workspace" / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / "workspace" / path).write_text(text)
+        folder = _workspace_in(Path(name))
         with embedded.connect_or_start(folder / "data") as server:
             environment = {
                 **os.environ,
@@ -143,8 +156,7 @@ async def ours(broker: Broker, topic: str, rows: list[dict[str, Any]]) -> dict[s
                 "DANGOL_LOG_URL": f"kafka://{broker.address}?topic={topic}&group={topic}",
                 "DANGOL_LOG_LEVEL": "warning",
             }
-            for command in (["migrate"], ["apply", str(folder / "workspace")]):
-                subprocess.run([_DANGOL, *command], env=environment, check=True, capture_output=True)
+            await asyncio.to_thread(_publish, environment, folder)
             connection = await asyncpg.connect(server.dsn)
             settings = KafkaSettings((broker.address,), topic=topic, group=topic)
             log = KafkaLog(settings, _PARTITIONS)
@@ -152,7 +164,7 @@ async def ours(broker: Broker, topic: str, rows: list[dict[str, Any]]) -> dict[s
                 await asyncio.sleep(1.1)  # the edition is in force a second after the apply
                 await kafka_topic.prepare(settings, _PARTITIONS)
                 await _fill_ours(log, rows)
-                figures = await _take_in(connection, environment, folder, server.dsn, len(rows))
+                figures = await _take_in(connection, environment, folder, len(rows))
             finally:
                 await log.close()
                 await connection.close()
@@ -160,7 +172,7 @@ async def ours(broker: Broker, topic: str, rows: list[dict[str, Any]]) -> dict[s
 
 
 async def _take_in(
-    connection: asyncpg.Connection, environment: dict[str, str], folder: Path, dsn: str, total: int
+    connection: asyncpg.Connection, environment: dict[str, str], folder: Path, total: int
 ) -> dict[str, float]:
     postmaster = int((folder / "data" / "postgres" / "postmaster.pid").read_text().split()[0])
     with _worker(environment, folder / "worker.log") as process:
@@ -231,7 +243,10 @@ async def run(broker: Broker, arguments: argparse.Namespace) -> dict[str, Any]:
         "rounds": arguments.rounds,
         "events": count,
         "dangol_over": {
-            name: round(statistics.median(a / b for a, b in zip(rates["dangol"], rates[name], strict=True)), 2)
+            name: round(
+                statistics.median(a / b for a, b in zip(rates["dangol"], rates[name], strict=True)),
+                2,
+            )
             for name in names
         },
         "medians": {

@@ -55,7 +55,7 @@ CONSENT_CHANGED = "Consent Changed"
 """The event by which journeys hear of a consent that was given, refused or withdrawn."""
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One thing a customer did, or one thing that became of a message.
 
     `id` is the SDK's messageId (any text), `name` the event's name for `track` ("Product Added"),
@@ -113,11 +113,10 @@ def decode_unstamped(payload: bytes) -> Event:
 def decode(payload: bytes, received_at: datetime) -> Event:
     """The event in a log record, with its stamp; raises msgspec.MsgspecError."""
     event = decode_unstamped(payload)
-    return (
-        event
-        if event.received_at is not None
-        else msgspec.structs.replace(event, received_at=received_at)
-    )
+    if event.received_at is None:
+        # It was made a moment ago and nobody else has it: no copy is needed.
+        msgspec.structs.force_setattr(event, "received_at", received_at)
+    return event
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):

@@ -12,7 +12,7 @@ CHANNEL = "dangol_messages"
 """The wake-up that tells dispatchers of messages they may claim."""
 
 
-class MessageContext(msgspec.Struct, frozen=True, omit_defaults=True):
+class MessageContext(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     trigger: dict[str, Any] = {}
     """The trigger's properties."""
     event: dict[str, Any] = {}

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     """`smtp://[user:password@]host:port[?starttls=true]` or `smtps://…`, for `adapter: smtp`."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
     """Number of partitions; fixed when the database is first migrated."""
-    batch: Annotated[int, Field(ge=1, le=5000)] = 500
+    batch: Annotated[int, Field(ge=1, le=5000)] = 1000
     """Events the engine decides per transaction: the measured knee is 500 to 1000."""
     cache: Annotated[int, Field(ge=0)] = 50_000
     """Customers whose state a worker keeps in memory."""

@@ -8,20 +8,20 @@ import time
 
 
 class Count:
-    def __init__(self, total):
+    def __init__(self, total: int) -> None:
         self.total = total
         self.n = 0
         self.started = 0.0
         self.cpu = 0.0
 
-    def one(self):
+    def one(self) -> bool:
         """True at the last event."""
         self.n += 1
         if self.n == 1:
             self.started, self.cpu = time.perf_counter(), _cpu()
         return self.n >= self.total
 
-    def done(self):
+    def done(self) -> None:
         took = time.perf_counter() - self.started
         print(
             json.dumps(
@@ -36,6 +36,6 @@ class Count:
         os._exit(0)
 
 
-def _cpu():
+def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 broker, topic_name, total, folder = sys.argv[1:5]
 os.environ["F_DATADIR"] = folder
 
-import faust
-from common import Count
-from journeys import step
+import faust  # noqa: E402 - reads the environment
+from common import Count  # noqa: E402
+from journeys import step  # noqa: E402
 
 count = Count(int(total))
 app = faust.App(
@@ -37,7 +37,7 @@ table = app.Table("state", default=lambda: None, partitions=8)
 
 @app.agent(topic)
 async def decide(stream):
-    async for _key, event in stream.items():
+    async for event in stream:
         customer = event["userId"]
         state, sent = step(event, table[customer])
         table[customer] = state

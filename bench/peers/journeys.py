@@ -11,12 +11,17 @@ D  an hour's wait, then a message; not again while it runs
 
 import json
 import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Row = dict[str, Any]
+State = list[Any]
 
 NAMES = ["Order Completed", "Product Viewed", "Cart Updated", "Signed Up", "Email Opened"]
 _DAY = 86_400
 
 
-def _table():
+def _table() -> Iterator[Row]:
     rng = random.Random(1)
     for number in range(20):
         yield {
@@ -33,7 +38,7 @@ def _table():
 JOURNEYS = list(_table())
 
 
-def shop_event(rng, customer):
+def shop_event(rng: random.Random, customer: str) -> Row:
     """About 580 bytes, like a Segment SDK's track call."""
     return {
         "messageId": f"{rng.getrandbits(128):032x}",
@@ -62,16 +67,18 @@ def shop_event(rng, customer):
     }
 
 
-def events(count, customers):
+def events(count: int, customers: int) -> list[Row]:
     rng = random.Random(7)
     return [shop_event(rng, f"cust_{rng.randrange(customers):08d}") for _ in range(count)]
 
 
-def workspace():
+def workspace() -> dict[str, str]:
     """The same journeys for Dangol: file name → text."""
     found = {}
     for row in JOURNEYS:
-        where = f"event.total > {row['total']} and event.category in {json.dumps(row['categories'])}"
+        where = (
+            f"event.total > {row['total']} and event.category in {json.dumps(row['categories'])}"
+        )
         where += " and event.is_gift == false" if row["no_gifts"] else ""
         send = "{send: email, template: hello, id: hello}"
         steps = {
@@ -88,7 +95,7 @@ def workspace():
     return found
 
 
-def _matches(row):
+def _matches(row: Row) -> Callable[[Row], bool]:
     """Compiled to one Python function, as somebody who writes for such a library would write it."""
     gifts = " and get('is_gift') is False" if row["no_gifts"] else ""
     source = (
@@ -98,18 +105,19 @@ def _matches(row):
         f"    return total is not None and total > {row['total']}"
         f" and get('category') in {set(row['categories'])!r}{gifts}\n"
     )
-    scope = {}
-    exec(source, scope)  # noqa: S102 - our own table
-    return scope["test"]
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+    test: Callable[[Row], bool] = scope["test"]
+    return test
 
 
-_BY_NAME = {}
+_BY_NAME: dict[str, list[Any]] = {}
 for _row in JOURNEYS:
     _found = (_row["number"], _matches(_row), _row["kind"], _row["waits_for"])
     _BY_NAME.setdefault(_row["name"], []).append(_found)
 
 
-def step(event, state):
+def step(event: Row, state: State | None) -> tuple[State, list[Any]]:  # noqa: C901 - as one would write it
     """The journeys by hand on a JSON-able state: the new state, and the messages to send."""
     if state is None:
         state = [0, "", {}]

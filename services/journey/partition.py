@@ -10,6 +10,7 @@ at the end of the log the reader asks the log for it, but only when something is
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -355,8 +356,9 @@ class PartitionOwner:
         for _customer, reached in batch.conversions:
             group = "held_out" if reached.held_out else "sent"
             metrics.CONVERSIONS.labels(reached.journey, group).inc()
-        for message in batch.messages:
-            metrics.MESSAGES.labels(message.journey, message.channels[0]).inc()
+        made = Counter((message.journey, message.channels[0]) for message in batch.messages)
+        for (journey, channel), n in made.items():
+            metrics.MESSAGES.labels(journey, channel).inc(n)
 
     async def _settle(self) -> None:
         """Wait for the commit under way; raises what it raised."""

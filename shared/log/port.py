@@ -32,11 +32,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from shared.event import Encoded, Event
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record as appended. `payload` is an encoded `Event`, or rubbish: decode guarded."""
 
     partition: int

@@ -172,7 +172,7 @@ class Book:
         return 0.0 if edition is None else edition.holdout
 
     def is_paused(self, journey: str, at: datetime) -> bool:
-        return within(self.pauses.get(journey, ()), at)
+        return bool(self.pauses) and within(self.pauses.get(journey, ()), at)
 
     def fires_at(self, journey: str, due: datetime, customer: str) -> datetime | None:
         """When a run that is due at `due` moves: then, or behind a pause; None: not yet known."""

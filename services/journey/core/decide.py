@@ -52,7 +52,7 @@ from shared.event import Event
 from shared.ids import fraction
 
 
-class Tick(msgspec.Struct, frozen=True):
+class Tick(msgspec.Struct, frozen=True, gc=False):
     """Log time has reached `at`: everything due at or before it is decided."""
 
     at: datetime
@@ -60,7 +60,7 @@ class Tick(msgspec.Struct, frozen=True):
     """Whether memberships that time alone changes are looked at, too."""
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     customer: Customer
     effects: tuple[Effect, ...]
     taken_in: bool = True
@@ -106,11 +106,17 @@ after a resume, each customer at a moment of its own."""
 
 
 def due_of(run: Run) -> datetime | None:
-    return run.waiting.due if isinstance(run.waiting, AtTime | ForEvent) else None
+    waiting = run.waiting
+    return waiting.due if isinstance(waiting, (AtTime, ForEvent)) else None
 
 
 def next_due(customer: Customer) -> datetime | None:
-    return min((at for run in customer.state.runs if (at := due_of(run)) is not None), default=None)
+    earliest: datetime | None = None
+    for run in customer.state.runs:
+        due = due_of(run)
+        if due is not None and (earliest is None or due < earliest):
+            earliest = due
+    return earliest
 
 
 def next_look(book: Book, customer: Customer, now: datetime) -> datetime | None:

@@ -36,7 +36,7 @@ def take_device(
 
 
 def _registered(told: object) -> dict[str, str] | None:
-    if not isinstance(told, Mapping):
+    if not isinstance(told, dict):
         return None
     token = told.get("token")
     if not isinstance(token, str) or (token := push_token(token) or "") == "":

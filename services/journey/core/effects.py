@@ -10,7 +10,7 @@ from shared.decisions import Category
 from shared.message import MessageContext
 
 
-class QueueMessage(msgspec.Struct, frozen=True):
+class QueueMessage(msgspec.Struct, frozen=True, gc=False):
     """One message for dispatch to decide; `id` derives from run, step and visit."""
 
     id: str
@@ -28,14 +28,14 @@ class QueueMessage(msgspec.Struct, frozen=True):
     """The instant at which it becomes decidable."""
 
 
-class WithdrawMessage(msgspec.Struct, frozen=True):
+class WithdrawMessage(msgspec.Struct, frozen=True, gc=False):
     """Drop the message as `run_ended` unless an attempt has been recorded."""
 
     message_id: str
     at: datetime
 
 
-class MakeCall(msgspec.Struct, frozen=True):
+class MakeCall(msgspec.Struct, frozen=True, gc=False):
     """One request for dispatch to make; `id` derives from run, step and visit."""
 
     id: str
@@ -49,14 +49,14 @@ class MakeCall(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class WithdrawCall(msgspec.Struct, frozen=True):
+class WithdrawCall(msgspec.Struct, frozen=True, gc=False):
     """Drop the call as `run_ended`, unless a try is under way."""
 
     call_id: str
     at: datetime
 
 
-class StateConsent(msgspec.Struct, frozen=True):
+class StateConsent(msgspec.Struct, frozen=True, gc=False):
     """A consent statement that arrived as a trait, for the ledger and the table dispatch reads."""
 
     channel: str
@@ -68,14 +68,14 @@ class StateConsent(msgspec.Struct, frozen=True):
     """False for one that is only kept in the ledger, since a known one of its instant stays."""
 
 
-class SpillSeen(msgspec.Struct, frozen=True):
+class SpillSeen(msgspec.Struct, frozen=True, gc=False):
     """Message ids that leave the customer's row, which keeps a bounded number of them."""
 
     ids: tuple[tuple[int, int], ...]
     """Digest and second of receipt."""
 
 
-class Count(msgspec.Struct, frozen=True):
+class Count(msgspec.Struct, frozen=True, gc=False):
     """One more of `what` (`entered`, `reached`, `ended:exit`, `refused:too_old`, …)."""
 
     journey: str
@@ -88,7 +88,7 @@ IN_A_ROW = "emitted_in_a_row"
 """The name of `EmitEvent.in_a_row` in the event's context."""
 
 
-class EmitEvent(msgspec.Struct, frozen=True):
+class EmitEvent(msgspec.Struct, frozen=True, gc=False):
     """An event of the same customer, through the log; the id derives from run, step and visit."""
 
     id: str
@@ -101,7 +101,7 @@ class EmitEvent(msgspec.Struct, frozen=True):
     """How many events led here, each emitted by a run that had just begun with the one before."""
 
 
-class Convert(msgspec.Struct, frozen=True):
+class Convert(msgspec.Struct, frozen=True, gc=False):
     """A run's goal is reached; counted once a run."""
 
     run_id: str
@@ -115,18 +115,18 @@ class Convert(msgspec.Struct, frozen=True):
     held_by: str = ""
 
 
-class Erase(msgspec.Struct, frozen=True):
+class Erase(msgspec.Struct, frozen=True, gc=False):
     """Everything of the customer goes; `at` is when this log received the erasure."""
 
     request: str
     at: datetime
 
 
-class Forget(msgspec.Struct, frozen=True):
+class Forget(msgspec.Struct, frozen=True, gc=False):
     """Nothing is left of an erased customer but the row: it goes."""
 
 
-Effect = (
+Deed = (
     EmitEvent
     | Convert
     | QueueMessage
@@ -135,8 +135,8 @@ Effect = (
     | WithdrawCall
     | StateConsent
     | SpillSeen
-    | Count
     | Erase
     | Forget
     | IdentityEffect
 )
+Effect = Count | Deed

@@ -1,13 +1,12 @@
 """Who may enter: the checks in the order of the refusals, each with its reason."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 
 from services.journey.core.effects import Count
-from services.journey.core.flow import Entry, Flow, Goal, Moment, Value
+from services.journey.core.flow import Entry, Flow, Goal, Moment, Scope, Value
 from services.journey.core.state import AtTime, OpenGoal, Run, entry_name
 from services.journey.core.walk import walk
 from services.journey.core.work import Walk, trigger_of
@@ -16,8 +15,7 @@ from shared.event import Event
 from shared.ids import derived_id, fraction
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True, gc=False):
     flow: Flow
     key: str
     refusal: Refusal | None = None
@@ -27,18 +25,24 @@ class Admission:
     """Whose holdout it belongs to: `workspace`, `journey`, or nobody's."""
 
 
-def admit(flow: Flow, work: Walk, moment: Moment, event: Event, live: Iterable[Run]) -> Admission:
-    """Whether this trigger starts a run of the flow; `not_matched` has been ruled out before."""
+def admit(flow: Flow, work: Walk, scope: Scope, event: Event, live: Iterable[Run]) -> Admission:
+    """Whether this trigger starts a run of the flow; `not_matched` has been ruled out before.
+
+    `scope` is the start's, see `Walk.scope_of_start`.
+    """
     received_at = event.received_at
     assert received_at is not None
-    scope = work.scope_of_start(moment, received_at)
     entry = flow.entry
     key = key_text(entry.key.evaluate(scope)) if entry.key is not None else ""
     if received_at - event.timestamp > entry.max_age:
         return Admission(flow, key, Refusal.TOO_OLD)
     if work.book.is_paused(flow.journey, received_at):
         return Admission(flow, key, Refusal.PAUSED)
-    running = next((r for r in live if r.journey == flow.journey and r.key == key), None)
+    running = None
+    for run in live:
+        if run.journey == flow.journey and run.key == key:
+            running = run
+            break
     if running is not None and entry.when_active == "ignore":
         return Admission(flow, key, Refusal.ALREADY_RUNNING)
     if running is None:

@@ -25,7 +25,7 @@ Value = Any
 """What an expression yields: None, bool, int, float, str, list, dict, aware datetime, timedelta."""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """An event as expressions see it: `event.x` is a property, `.name` and `.context` are own."""
 
     name: str
@@ -35,7 +35,7 @@ class Moment(msgspec.Struct, frozen=True):
     """When it happened, for events of the history."""
 
 
-class Past(msgspec.Struct, frozen=True, array_like=True):
+class Past(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An event of the history, as far as some condition reads it."""
 
     at: datetime
@@ -68,7 +68,7 @@ class Need:
         return Past(at, kept, dict(context) if self.context else {})
 
 
-class Scope(msgspec.Struct, frozen=True):
+class Scope(msgspec.Struct, frozen=True, gc=False):
     """Everything an expression may look at. Missing names are null, never an error."""
 
     now: datetime

@@ -41,6 +41,9 @@ class Needs(Mapping[str, Need]):
     def __getitem__(self, name: str) -> Need:
         return self._merged[name]
 
+    def find(self, name: str) -> Need | None:
+        return self._merged.get(name)
+
     def __iter__(self) -> Any:
         return iter(self._merged)
 
@@ -62,7 +65,7 @@ Loaded = dict[str, tuple[Past, ...]]
 
 def take(state: State, loaded: Loaded, needs: Needs, event: Event) -> tuple[State, Loaded]:
     """The row and what is loaded beside it, with the event in them."""
-    need = needs.get(event.name)
+    need = needs.find(event.name)
     if need is None or event.kind not in HAPPENINGS:
         return state, loaded
     past = need.past(event.timestamp, event.properties, event.context)

@@ -85,10 +85,14 @@ def _move(
     woken = {run.id for run in hearing if _is_woken(work, run, moment, received_at, late)}
     starting = work.scope_of_start(moment, received_at)
     admissions = [
-        admit(starter.flow, work, moment, event, live)
+        admit(starter.flow, work, starting, event, live)
         for starter in starters
         if holds(starter.matches, starting)
     ]
+    if not work.runs and not work.state.goals:  # most often; they are in order already
+        for admission in admissions:
+            carry_out(work, admission, moment, event, received_at)
+        return
     _convert(work, converted, moment, received_at)
     _hear(work, [run for run in hearing if run.id not in woken], moment, received_at)
     moves: list[tuple[tuple[str, str, int], Run | Admission]] = [
@@ -113,13 +117,16 @@ def enter(work: Walk, event: Event, received_at: datetime) -> None:
     moment = Moment(event.name, properties if isinstance(properties, dict) else {}, {})
     flow = work.book.started_by_api(str(event.properties.get("journey")), received_at)
     if flow is not None:
-        admission = admit(flow, work, moment, event, work.runs.values())
+        starting = work.scope_of_start(moment, received_at)
+        admission = admit(flow, work, starting, event, work.runs.values())
         carry_out(work, admission, moment, event, received_at)
 
 
 def enter_meant(work: Walk, meant: Meant, received_at: datetime) -> None:
     """A journey that fired for many starts for this customer, if it may."""
-    admission = admit(meant.flow, work, meant.moment, meant.event, work.runs.values())
+    assert meant.event.received_at is not None
+    starting = work.scope_of_start(meant.moment, meant.event.received_at)
+    admission = admit(meant.flow, work, starting, meant.event, work.runs.values())
     carry_out(work, admission, meant.moment, meant.event, received_at)
 
 

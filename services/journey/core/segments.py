@@ -183,7 +183,8 @@ def _begin(work: Walk, changed: Iterable[Watch], at: datetime) -> set[str]:
         if member.inside is (watch.on == "enter"):
             event = _event(watch, member, at)
             moment = Moment(event.name, event.properties)
-            starting.append((admit(watch.flow, work, moment, event, live), moment, event))
+            scope = work.scope_of_start(moment, at)
+            starting.append((admit(watch.flow, work, scope, event, live), moment, event))
     for admission, moment, event in starting:
         carry_out(work, admission, moment, event, at)
     return {admission.flow.journey for admission, _moment, _event in starting}

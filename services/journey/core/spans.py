@@ -1,6 +1,5 @@
 """Stretches of log time for which something was so: a pause, an archiving."""
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -23,8 +22,8 @@ class Span(NamedTuple):
 Spans = tuple[Span, ...]
 
 
-def within(spans: Iterable[Span], at: datetime) -> bool:
-    return any(span.holds(at) for span in spans)
+def within(spans: Spans, at: datetime) -> bool:
+    return any(span.holds(at) for span in spans) if spans else False
 
 
 def resumed(spans: Spans, due: datetime, customer: str) -> datetime | None:

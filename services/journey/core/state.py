@@ -13,7 +13,7 @@ from services.journey.core.flow import Moment, Past
 from shared.rfm import Score
 
 
-class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
+class Trigger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The event that started a run, as its expressions and templates see it."""
 
     name: str
@@ -24,7 +24,7 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True):
         return Moment(self.name, self.properties, self.context)
 
 
-class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepResult(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What `steps.<id>` shows."""
 
     outcome: str | None = None
@@ -39,25 +39,25 @@ class StepResult(msgspec.Struct, frozen=True, omit_defaults=True):
     clicked: bool = False
 
 
-class AtTime(msgspec.Struct, frozen=True, tag="time"):
+class AtTime(msgspec.Struct, frozen=True, gc=False, tag="time"):
     """The run goes on at `due` (log time)."""
 
     due: datetime
 
 
-class ForOutcome(msgspec.Struct, frozen=True, tag="outcome"):
+class ForOutcome(msgspec.Struct, frozen=True, gc=False, tag="outcome"):
     """The run goes on when the message is decided."""
 
     message_id: str
 
 
-class ForAnswer(msgspec.Struct, frozen=True, tag="answer"):
+class ForAnswer(msgspec.Struct, frozen=True, gc=False, tag="answer"):
     """The run goes on when the call is answered, or given up."""
 
     call_id: str
 
 
-class ForEvent(msgspec.Struct, frozen=True, tag="event"):
+class ForEvent(msgspec.Struct, frozen=True, gc=False, tag="event"):
     """The run goes on at the first matching event, or at `due`."""
 
     due: datetime
@@ -66,21 +66,21 @@ class ForEvent(msgspec.Struct, frozen=True, tag="event"):
 Waiting = AtTime | ForOutcome | ForAnswer | ForEvent
 
 
-class Round(msgspec.Struct, frozen=True, array_like=True):
+class Round(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How far a `repeat` has come."""
 
     number: int
     started_at: datetime
 
 
-class Heard(msgspec.Struct, frozen=True, array_like=True):
+class Heard(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An event received while a message was on its way, for the `wait_for` behind it."""
 
     received_at: datetime
     event: Trigger
 
 
-class Run(msgspec.Struct, frozen=True, omit_defaults=True):
+class Run(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One customer's way through one version of a journey; `step` is where it waits."""
 
     id: str
@@ -106,7 +106,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True):
     """`workspace` or `journey`: whose holdout it belongs to; empty in rows of older releases."""
 
 
-class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
+class OpenGoal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A run's goal; it outlives the run until `until`."""
 
     run_id: str
@@ -124,7 +124,7 @@ class OpenGoal(msgspec.Struct, frozen=True, omit_defaults=True):
     held_by: str = ""
 
 
-class Member(msgspec.Struct, frozen=True, array_like=True):
+class Member(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What a journey that watches a segment last knew of the customer's membership."""
 
     baseline: int
@@ -134,7 +134,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """How often it has changed since the baseline: it tells one entrance from the next."""
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True):
+class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     runs: tuple[Run, ...] = ()
     """Ordered by journey id and key: the order in which they move."""
     entries: dict[str, datetime] = {}
@@ -172,7 +172,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """Ids that have been told that they belong to this customer, newest first; a bounded number."""
 
 
-class Customer(msgspec.Struct, frozen=True):
+class Customer(msgspec.Struct, frozen=True, gc=False):
     id: str
     traits: dict[str, Any]
     state: State

@@ -166,10 +166,9 @@ def _visited(run: Run, step: str) -> tuple[Run, int]:
 
 
 def send(work: Walk, flow: Flow, run: Run, step: Send, at: datetime, event: Moment | None) -> None:
-    run, visit = _visited(run, step.id)
+    visit = run.visits.get(step.id, 0) + 1
     message_id = message_of(run.id, step.id, visit)
-    scope = work.scope(run, at, event)
-    seen = scope.event or run.trigger.moment()
+    seen = event or run.event or run.trigger
     work.effects.append(
         QueueMessage(
             id=message_id,
@@ -186,13 +185,21 @@ def send(work: Walk, flow: Flow, run: Run, step: Send, at: datetime, event: Mome
                 trigger=run.trigger.properties,
                 event={**seen.properties, "name": seen.name},
                 steps=_for_templates(run.steps),
-                values=evaluated(step.values, scope),
+                values=evaluated(step.values, work.scope(run, at, event)) if step.values else {},
                 title=flow.title,
             ),
             at=at,
         )
     )
-    work.put(msgspec.structs.replace(run, step=step.id, waiting=ForOutcome(message_id), heard=()))
+    work.put(
+        msgspec.structs.replace(
+            run,
+            step=step.id,
+            waiting=ForOutcome(message_id),
+            visits={**run.visits, step.id: visit},
+            heard=(),
+        )
+    )
 
 
 def spare(run: Run, step: Call, at: datetime) -> Run:

@@ -110,7 +110,12 @@ def results(steps: Mapping[str, StepResult]) -> dict[str, dict[str, Any]]:
 
 
 def trigger_of(moment: Moment) -> Trigger:
-    return Trigger(moment.name, dict(moment.properties), dict(moment.context))
+    return Trigger(moment.name, _as_dict(moment.properties), _as_dict(moment.context))
+
+
+def _as_dict(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The very same where it is one: what an event says is never changed."""
+    return fields if type(fields) is dict else dict(fields)
 
 
 def holds(matches: Iterable[EventMatch], scope: Scope) -> bool:
