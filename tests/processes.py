@@ -1,4 +1,4 @@
-"""Real `dangol up` processes for tests: start, await readiness, kill, stop."""
+"""Real processes for tests, `dangol up` and the services alone: start, await, kill, stop."""
 
 import asyncio
 import os
@@ -121,3 +121,45 @@ class Dangol:
         assert answer.status_code == 200, answer.text
         found: list[dict[str, object]] = answer.json()
         return found
+
+
+class Service:
+    """One `dangol <part>` process."""
+
+    def __init__(self, part: str, environment: Mapping[str, str], log: Path) -> None:
+        self.part, self.port, self.log = part, free_port(), log
+        self._environment = environment
+        self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                str(Path(sys.executable).parent / "dangol"), self.part, "--port", str(self.port),
+                env={**os.environ, **self._environment,
+                     "DANGOL_WRITE_KEYS": WRITE_KEY, "DANGOL_ADMIN_TOKEN": ADMIN_TOKEN,
+                     "PYTHONUNBUFFERED": "1"},
+                stdout=log, stderr=log,
+            )  # fmt: skip
+
+    async def ready(self) -> None:
+        assert self.process is not None
+        async with httpx.AsyncClient() as client, asyncio.timeout(90):
+            while True:
+                assert self.process.returncode is None, self.log.read_text()
+                try:
+                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.05)
+
+    async def end(self, *, kill: bool = False) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            (self.process.kill if kill else self.process.terminate)()
+        async with asyncio.timeout(20):
+            return await self.process.wait()

@@ -134,6 +134,7 @@ class PartitionOwner:
         self._reset()
         taken = await engine.store.take(self._number, engine.worker)
         self._epoch, self._offset, self._settled = taken.epoch, taken.offset, taken.settled
+        self._log_time = taken.log_time  # time never goes back, and Kafka's stamps rest on that
         await engine.library.refresh()
         try:
             while not stopping.is_set():

@@ -45,6 +45,8 @@ class WorkspaceChanged(DangolError):
 class Taken:
     epoch: int
     offset: int
+    log_time: datetime
+    """How far in log time the partition has been decided."""
     settled: Settled
 
 
@@ -122,14 +124,14 @@ class Store:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             row = await connection.fetchrow(
                 "UPDATE partitions SET owner = $2, epoch = epoch + 1 WHERE id = $1"
-                " RETURNING epoch, log_offset, settled_revision, settling_revision,"
+                " RETURNING epoch, log_offset, log_time, settled_revision, settling_revision,"
                 " settling_after",
                 partition,
                 worker,
             )
         assert row is not None, "partitions are seeded by the migration"
         settled = (row["settled_revision"], row["settling_revision"], row["settling_after"])
-        return Taken(row["epoch"], row["log_offset"], Settled(*settled))
+        return Taken(row["epoch"], row["log_offset"], row["log_time"], Settled(*settled))
 
     async def let_go(self, partition: int, epoch: int) -> None:
         async with unavailable_when_lost(), self._pool.acquire() as connection:

@@ -4,9 +4,7 @@ Once with the log in Postgres, once in Apache Kafka.
 """
 
 import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -17,48 +15,7 @@ from services.console.publish import apply
 from shared.clock import REAL
 from shared.db.connect import Pool
 from tests.acceptance.test_up import write_workspace
-from tests.processes import ADMIN_TOKEN, WRITE_KEY, free_port
-
-
-class Service:
-    """One `dangol <part>` process."""
-
-    def __init__(self, part: str, environment: Mapping[str, str], log: Path) -> None:
-        self.part, self.port, self.log = part, free_port(), log
-        self._environment = environment
-        self.process: asyncio.subprocess.Process | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).parent / "dangol"), self.part, "--port", str(self.port),
-                env={**os.environ, **self._environment,
-                     "DANGOL_WRITE_KEYS": WRITE_KEY, "DANGOL_ADMIN_TOKEN": ADMIN_TOKEN},
-                stdout=log, stderr=log,
-            )  # fmt: skip
-
-    async def ready(self) -> None:
-        assert self.process is not None
-        async with httpx.AsyncClient() as client, asyncio.timeout(90):
-            while True:
-                assert self.process.returncode is None, self.log.read_text()
-                try:
-                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.05)
-
-    async def end(self, *, kill: bool = False) -> int:
-        assert self.process is not None
-        if self.process.returncode is None:
-            (self.process.kill if kill else self.process.terminate)()
-        async with asyncio.timeout(20):
-            return await self.process.wait()
+from tests.processes import ADMIN_TOKEN, WRITE_KEY, Service
 
 
 @pytest.fixture(params=["postgres", "kafka"])

@@ -289,6 +289,21 @@ async def test_a_worker_that_lost_its_partition_stores_nothing(house: House) -> 
 
 
 @on_both_logs
+async def test_log_time_goes_on_from_where_the_last_owner_was(house: House) -> None:
+    """A new owner with nothing to do stores a batch, too; Kafka's stamps begin at what it says."""
+    await house.publish(reminder=REMINDER)
+    async with house.running():
+        await house.log.append([track("Added", cart="a")])
+        await house.until("SELECT count(*) = 1 FROM messages WHERE status = 'queued'")
+    query = "SELECT id, log_time FROM partitions WHERE log_offset > 0"
+    (before,) = await house.pool.fetch(query)
+    async with house.running():
+        await house.until("SELECT bool_and(owner IS NOT NULL) FROM partitions")
+    (after,) = await house.pool.fetch(query)
+    assert after["log_time"] >= before["log_time"]
+
+
+@on_both_logs
 async def test_two_workers_decide_every_event_once(house: House) -> None:
     await house.publish(reminder=REMINDER)
     async with house.running(house.worker("a"), house.worker("b")):

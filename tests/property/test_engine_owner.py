@@ -123,7 +123,7 @@ class Database(Stored):
 
     async def take(self, _partition: int, _worker: str) -> Taken:
         self.epoch += 1
-        return Taken(self.epoch, self.offset, Settled(0))
+        return Taken(self.epoch, self.offset, self.log_time, Settled(0))
 
     async def let_go(self, _partition: int, _epoch: int) -> None:
         pass

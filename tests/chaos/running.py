@@ -1,0 +1,281 @@
+"""One run: set up, trade while things break, heal, come to rest, judge."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from services.console.publish import apply
+from shared.clock import REAL
+from shared.db.connect import LOST, Pool, open_pool
+from shared.errors import Unavailable
+from shared.log.kafka import KafkaLog
+from shared.log.kafka_settings import KafkaSettings, kafka_settings
+from shared.settings import Settings
+from shared.workspace_store import pack_files
+from tests.chaos import checking
+from tests.chaos.faults import Breaker, Fault, plan
+from tests.chaos.house import CONCURRENCY, House, Servers, Shape
+from tests.chaos.links import Link
+from tests.chaos.posting import Shop
+from tests.chaos.recorded import WATCH, keep_kafka
+from tests.chaos.servers import Kafka, Postgres
+from tests.chaos.sink import RecordingSink
+from tests.chaos.verdict import Verdict
+from tests.chaos.workspace import files
+from tests.processes import ADMIN_TOKEN
+
+Say = Callable[[str], None]
+TOPIC = "dangol.chaos"
+PAUSES_FROM = 600.0
+
+
+@dataclass(frozen=True)
+class Options:
+    folder: Path
+    seed: int = 1
+    events: int = 6000
+    seconds: float = 40.0
+    kafka: bool = False
+    brokers: int = 1
+    pace: float = 4.0
+    """Mean seconds between two faults of services; a server's come a third as often."""
+    partitions: int = 8
+    shape: Shape = field(default_factory=Shape)
+    rest: float = 240.0
+    """Seconds that it may take to come to rest."""
+
+
+@dataclass
+class Outcome:
+    verdict: Verdict
+    told: dict[str, Any]
+    """What happened, for the result file."""
+
+
+class RestlessError(Exception):
+    """The house did not come to rest in time."""
+
+
+@dataclass
+class _Stage:
+    options: Options
+    postgres: Postgres
+    kafka: Kafka | None
+    broker_links: list[Link]
+    log: KafkaSettings | None
+    sink: RecordingSink
+    house: House
+    say: Say
+
+    @property
+    def log_url(self) -> str | None:
+        return log_url(self.broker_links)
+
+
+def log_url(links: list[Link]) -> str | None:
+    if not links:
+        return None
+    return f"kafka://{','.join(f'127.0.0.1:{link.port}' for link in links)}?topic={TOPIC}"
+
+
+async def run(options: Options, say: Say) -> Outcome:
+    """Raises RestlessError."""
+    began = time.monotonic()
+    async with _stage(options, say) as stage:
+        ready = time.monotonic() - began
+        shop = Shop(stage.house.urls["ingest"], options.seed)
+        faults = plan(options.seed, options.seconds, kafka=options.kafka, pace=options.pace)
+        breaker = Breaker(stage.house, stage.postgres, stage.kafka, stage.broker_links)
+        await _trade(stage, shop, breaker, faults)
+        await stage.house.heal()
+        say(f"{shop.posted.events} events posted; coming to rest")
+        rested = await _rest(stage)
+        if stage.log is not None:
+            await keep_kafka(stage.log, options.partitions, options.folder / "log.kafka")
+        crashes = list(stage.house.crashes)
+        most_unknown = _most_unknown(breaker.done)
+        told: dict[str, Any] = {
+            "seed": options.seed,
+            "log": "kafka" if options.kafka else "postgres",
+            "brokers": len(stage.broker_links),
+            "partitions": options.partitions,
+            "services": asdict(options.shape),
+            "faults": dict(sorted(breaker.done.items())),
+            "most_unknown": most_unknown,
+            "events": shop.posted.events,
+            "requests": shop.posted.tries,
+            "slowest_answer_seconds": round(shop.posted.slowest, 1),
+            "seconds_to_start": round(ready, 1),
+            "seconds_to_rest": round(rested, 1),
+        }
+        note = {**told, "timeline": breaker.told}
+        (options.folder / "run.json").write_text(json.dumps(note, indent=2))
+        say("judging")
+        verdict = await checking.check_on(
+            stage.postgres.dsn, options.folder, shop.posted.answered, most_unknown
+        )
+        for refused in shop.posted.refused:
+            verdict.find("refused by ingest", "-", "200, 429 or 503", refused)
+        for crash in crashes:
+            said = crash.said[-1500:]
+            verdict.find("crash", "-", f"{crash.name} goes on", f"status {crash.status}: {said}")
+    told["seconds"] = round(time.monotonic() - began, 1)
+    return Outcome(verdict, told | {"figures": verdict.figures})
+
+
+@asynccontextmanager
+async def _stage(options: Options, say: Say) -> AsyncIterator[_Stage]:
+    options.folder.mkdir(parents=True, exist_ok=True)
+    postgres, kafka = Postgres(options.folder / "data"), None
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(postgres.stop)
+        await postgres.start()
+        await postgres.create(options.partitions)
+        sink = await stack.enter_async_context(RecordingSink(options.folder / "mails"))
+        links: list[Link] = []
+        if options.kafka:
+            kafka = Kafka(options.folder / "kafka", options.brokers)
+            for broker in kafka.brokers:
+                link = Link(("127.0.0.1", broker.port))
+                links.append(await stack.enter_async_context(link))
+            kafka.advertise([link.port for link in links])
+            stack.push_async_callback(kafka.stop)
+            await kafka.start()
+        await _publish(postgres.dsn)
+        url = log_url(links)
+        servers = Servers(
+            postgres.address,
+            "postgresql://postgres@127.0.0.1:{port}/chaos?sslmode=disable",
+            ("127.0.0.1", sink.port),
+            url,
+        )
+        say("starting the services")
+        house = await stack.enter_async_context(
+            House(options.shape, servers, options.folder / "logs")
+        )
+        settings = kafka_settings(Settings(log_url=url)) if url is not None else None
+        yield _Stage(options, postgres, kafka, links, settings, sink, house, say)
+
+
+async def _publish(dsn: str) -> None:
+    pool = await open_pool(dsn, size=1, name="chaos")
+    try:
+        await pool.execute(WATCH)
+        await apply(pool, files(), "chaos", REAL)
+    finally:
+        await pool.close()
+
+
+async def _trade(stage: _Stage, shop: Shop, breaker: Breaker, faults: list[Fault]) -> None:
+    options = stage.options
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(shop.trade(options.events, options.seconds))
+        tasks.create_task(breaker.carry_out(faults))
+        tasks.create_task(_marketer(stage, options.seconds))
+        tasks.create_task(_progress(stage, shop, breaker, options))
+
+
+async def _progress(stage: _Stage, shop: Shop, breaker: Breaker, options: Options) -> None:
+    began, every = time.monotonic(), max(10.0, options.seconds / 60)
+    while (spent := time.monotonic() - began) < options.seconds or (
+        shop.posted.events < options.events * 0.9 and not shop.posted.refused
+    ):
+        await asyncio.sleep(min(every, 2.0) if spent > options.seconds else every)
+        stage.say(
+            f"{time.monotonic() - began:6.0f} s  {shop.posted.events} events answered,"
+            f" {stage.sink.mails} mails, {breaker.done.total()} faults,"
+            f" {len(stage.house.crashes)} crashes"
+        )
+        if spent > options.seconds + options.rest:
+            return
+
+
+async def _marketer(stage: _Stage, seconds: float) -> None:
+    """Pauses a journey, publishes a change, and resumes, through a console that may be away.
+
+    A short run has no pause: what falls due in one is spread over minutes behind it.
+    """
+    url = stage.house.urls["console"][0]
+    async with httpx.AsyncClient(
+        base_url=url, timeout=5, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    ) as client:
+        await asyncio.sleep(seconds * 0.2)
+        if seconds > PAUSES_FROM:
+            await _insist(client, "POST", "/api/journeys/browse/pause")
+        await asyncio.sleep(seconds * 0.2)
+        changed = pack_files(files(second=True))
+        await _insist(client, "PUT", "/api/workspace?in_flight=migrate", changed)
+        await asyncio.sleep(seconds * 0.1)
+        if seconds > PAUSES_FROM:
+            await _insist(client, "POST", "/api/journeys/browse/resume")
+
+
+async def _insist(client: httpx.AsyncClient, method: str, path: str, body: bytes = b"") -> None:
+    while True:
+        try:
+            answer = await client.request(method, path, content=body)
+        except httpx.TransportError:
+            answer = None
+        if answer is not None and answer.status_code == 200:
+            return
+        if answer is not None and answer.status_code < 500:
+            raise AssertionError(f"{path}: {answer.status_code} {answer.text}")
+        await asyncio.sleep(0.5)
+
+
+async def _rest(stage: _Stage) -> float:
+    """Seconds until nothing waits any more, twice in a row. Raises RestlessError."""
+    began, calm, said = time.monotonic(), 0, ""
+    log = None if stage.log is None else KafkaLog(stage.log, stage.options.partitions)
+    pool = await open_pool(stage.postgres.dsn, size=2, name="chaos")
+    try:
+        while calm < 2:
+            if time.monotonic() - began > stage.options.rest:
+                raise RestlessError(said)
+            await asyncio.sleep(0.5)
+            try:
+                said = await waits(pool, log)
+            except (Unavailable, *LOST) as error:
+                said = repr(error)
+            calm = calm + 1 if not said else 0
+    finally:
+        if log is not None:
+            await log.close()
+        await pool.close()
+    return time.monotonic() - began
+
+
+async def waits(pool: Pool, log: KafkaLog | None) -> str:
+    """What is still to be done, in words; empty when there is nothing."""
+    counts = await pool.fetchrow(
+        "SELECT (SELECT count(*) FROM timers) AS timers,"
+        " (SELECT count(*) FROM log_outbox) AS outbox,"
+        " (SELECT count(*) FROM messages WHERE status <> 'decided') AS messages,"
+        " (SELECT count(*) FROM partitions WHERE settled_revision < (SELECT max(revision)"
+        "  FROM workspaces WHERE in_flight <> '{}')) AS unsettled"
+    )
+    assert counts is not None
+    read = {r["id"]: r["log_offset"] for r in await pool.fetch("SELECT * FROM partitions")}
+    if log is not None:
+        ends = dict(await log.ends())
+    else:
+        rows = await pool.fetch("SELECT partition, next_offset - 1 AS last FROM log_heads")
+        ends = {row["partition"]: row["last"] for row in rows}
+    unread = sum(ends[number] - read[number] for number in ends)
+    left = {**dict(counts), "unread records": unread}
+    return ", ".join(f"{n} {what}" for what, n in left.items() if n)
+
+
+def _most_unknown(done: Counter[str]) -> int:
+    """Each fault that takes a dispatcher's answers away may leave as many as it has under way."""
+    of_dispatch = sum(n for what, n in done.items() if "dispatch" in what)
+    of_all = sum(n for what, n in done.items() if what.endswith("postgres"))
+    return CONCURRENCY * (of_dispatch + Shape().dispatch * of_all)
