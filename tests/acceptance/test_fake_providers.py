@@ -1,80 +1,68 @@
-"""`dangol fake-providers` beside `dangol up`, as docs/channels.md has it: Kakao, else a text."""
+"""The walk-through of docs/channels.md, run as it stands there: Kakao, else a text."""
 
 import asyncio
+import json
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
-import httpx
+from tests.processes import free_port
 
-from tests.processes import Dangol, free_port
-
-EXAMPLE = Path(__file__).parents[2] / "examples/kakao"
-DANGOL = str(Path(sys.executable).parent / "dangol")
-
-
-async def environment(port: int) -> dict[str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(DANGOL, "fake-providers", "--env", "--port", str(port)),
-        stdout=asyncio.subprocess.PIPE,
-        env=dict(os.environ),
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    lines = (line.removeprefix("export ").partition("=") for line in out.decode().splitlines())
-    return {name: value for name, _, value in lines}
+ROOT = Path(__file__).parents[2]
+_END = """
+code=$?
+kill %1 %2
+wait
+exit $code
+"""
 
 
-def order(customer: str, phone: str) -> list[dict[str, object]]:
-    told = {"userId": customer}
-    return [
-        {"type": "identify", "messageId": f"i-{customer}", **told, "traits": {"phone": phone}},
-        {
-            "type": "track",
-            "messageId": f"t-{customer}",
-            **told,
-            "event": "Order Completed",
-            "properties": {"order_id": f"A-{customer}"},
-        },
-    ]
+def walk_through(dangol: int, fakes: int) -> str:
+    """The shell blocks, with free ports in the place of the usual ones."""
+    page = (ROOT / "docs/channels.md").read_text(encoding="utf-8")
+    section = page.split("## Try it without an account")[1].split("\n## ")[0]
+    commands = "".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+    url = f"http://127.0.0.1:{dangol}"
+    for usual, here in (
+        ("dangol fake-providers &", f"dangol fake-providers --port {fakes} --dangol {url} &"),
+        ("dangol fake-providers --env", f"dangol fake-providers --env --port {fakes}"),
+        ("dangol up ", f"dangol up --port {dangol} "),
+    ):
+        assert usual in commands
+        commands = commands.replace(usual, here)
+    commands = commands.replace("127.0.0.1:8420", f"127.0.0.1:{dangol}")
+    return commands.replace("127.0.0.1:8430", f"127.0.0.1:{fakes}") + _END
 
 
 async def test_who_has_no_kakao_gets_a_text_as_the_docs_say(tmp_path: Path) -> None:
-    port = free_port()
-    dangol = Dangol(tmp_path / "data", EXAMPLE, environment=await environment(port))
-    fakes = await asyncio.create_subprocess_exec(
-        *(DANGOL, "fake-providers", "--port", str(port), "--dangol", dangol.url),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=dict(os.environ),
+    shutil.copytree(ROOT / "examples/kakao", tmp_path / "examples/kakao")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-m", "-c", walk_through(free_port(), free_port())),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
     )
-    try:
-        await dangol.start(within=60)
-        async with httpx.AsyncClient() as client:
-            await dangol.post(
-                client, *order("none", "010-0000-0019"), *order("kakao", "010-0000-0000")
-            )
-            rows = await _decided(dangol, client, 2)
-            taken = (await client.get(f"http://127.0.0.1:{port}/__sent")).json()["solapi"]
-            page = (await client.get(f"http://127.0.0.1:{port}/")).text
-    finally:
-        await dangol.stop()
-        fakes.terminate()
-        ended = await asyncio.wait_for(fakes.wait(), 20)
-    assert ended == 0
-    by = {row["customer"]: row for row in rows}
-    assert (by["kakao"]["decision"], by["kakao"]["channel"]) == ("sent", "alimtalk")
-    assert (by["none"]["decision"], by["none"]["channel"]) == ("sent", "sms")
-    assert by["none"]["passed_over"] == [{"channel": "alimtalk", "reason": "rejected"}]
-    assert sorted(t["kind"] for t in taken) == ["ATA", "ATA", "SMS"]
-    assert "A-none" in page
+    async with asyncio.timeout(120):
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    taken, messages = _json_of(out.decode())
+    kinds = [(each["kind"], each["to"]) for each in taken["solapi"]]
+    assert sorted(kinds) == [
+        *(("ATA", "01000000000"), ("ATA", "01000000019"), ("SMS", "01000000019"))
+    ]
+    (message,) = messages
+    assert (message["decision"], message["channel"]) == ("sent", "sms")
+    assert message["passed_over"] == [{"channel": "alimtalk", "reason": "rejected"}]
 
 
-async def _decided(dangol: Dangol, client: httpx.AsyncClient, count: int) -> list[Any]:
-    async with asyncio.timeout(60):
-        while True:
-            rows = [m for m in await dangol.messages(client) if m["decision"] is not None]
-            if len(rows) >= count:
-                return rows
-            await asyncio.sleep(0.05)
+def _json_of(out: str) -> tuple[dict[str, list[dict[str, str]]], list[dict[str, object]]]:
+    """What the last two commands printed, one behind the other."""
+    decoder = json.JSONDecoder()
+    start = out.index('{"solapi"')
+    taken, end = decoder.raw_decode(out, start)
+    messages, _ = decoder.raw_decode(out, end)
+    return taken, messages
