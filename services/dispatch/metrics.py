@@ -47,7 +47,8 @@ DUE_SECONDS = Gauge(
 RATE_WAITING = Gauge("dangol_dispatch_rate_waiting", "Messages that wait for a rate", ["line"])
 # Attempts whose lease ran out, settled for a dispatcher that is gone.
 SETTLED = Counter("dangol_dispatch_settled", "Attempts of lost dispatchers settled")
-# Tries of `call` steps by what they came to; `again` for those that are made once more.
+# Tries of `call` steps, and of receipts to the API's callers, by what they came to; `again` for
+# those that are made once more.
 CALLS = Counter("dangol_dispatch_step_calls", "Tries of call steps", ["outcome", "reason"])
 # Calls that may be made now (counted up to 10,000), and how long the first has waited.
 CALLS_DUE = Gauge("dangol_dispatch_step_calls_due", "Calls of call steps due")

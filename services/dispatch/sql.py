@@ -159,6 +159,12 @@ SELECT h, 'all', 'undeliverable', $2 FROM unnest($1::text[]) AS h ON CONFLICT DO
 """
 
 # Rows come as one JSON text: a dozen arrays and more cost the driver as much as deciding does.
+# Asked for the rare address that a provider calls gone since an instant.
+TOLD_SINCE = """
+SELECT EXISTS (SELECT FROM history h WHERE h.partition = $1 AND h.customer = $2
+  AND h.received_at > $3 AND strpos(h.event::text, $4) > 0)
+"""
+
 # A place that the message has from an earlier attempt moves to the new instant and channel.
 ATTEMPT = """
 WITH a AS MATERIALIZED (

@@ -142,6 +142,16 @@ async def suppress(connection: Connection, hashes: Sequence[str], now: datetime)
         await connection.execute(sql.SUPPRESS, hashes, now)
 
 
+async def was_told_since(
+    connection: Connection, partition: int, customer: str, address: str, since: datetime
+) -> bool:
+    """Whether an event of the customer that came after `since` holds the address."""
+    found: bool = await connection.fetchval(
+        sql.TOLD_SINCE, partition, customer, since, msgspec.json.encode(address).decode()
+    )
+    return found
+
+
 async def record_attempts(
     connection: Connection, dispatcher: str, attempts: Sequence[Attempt], lease: timedelta
 ) -> None:

@@ -224,6 +224,7 @@ class Turns:
             )
             for attempt, result in finished
             if result.outcome is Outcome.UNDELIVERABLE_ADDRESS
+            and not await _given_again(connection, attempt, result)
         ]
         await store.suppress(connection, dead, now)
         await polls.remember(connection, finished, {change.key for change in stored}, now)
@@ -251,6 +252,16 @@ class Turns:
             if bound is not None
             else self._lines.others(channel, failed | {attempt.adapter}),
         )
+
+
+async def _given_again(connection: Connection, attempt: Attempt, result: Result) -> bool:
+    """The customer has given the address after the provider had found it gone."""
+    if result.gone_since is None:
+        return False
+    key, address = attempt.pending.key, attempt.outgoing.address
+    return await store.was_told_since(
+        connection, key.partition, attempt.pending.customer, address, result.gone_since
+    )
 
 
 def _lines_of(people: Iterable[Contact]) -> set[str]:

@@ -179,6 +179,13 @@ async def test_apns(condition: str, outcome: Outcome) -> None:
         assert not fake.refused
 
 
+async def test_apns_says_since_when_a_token_is_gone() -> None:
+    async with apns() as (_fake, adapter):
+        result = await adapter.send(outgoing("fake-nobody"))
+    assert result.outcome is Outcome.UNDELIVERABLE_ADDRESS
+    assert result.gone_since == datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
 async def test_a_wrong_key_for_apns_breaks_the_connection() -> None:
     async with apns(ec.generate_private_key(ec.SECP256R1())) as (fake, adapter):
         assert (await adapter.send(outgoing("t"))).outcome is Outcome.BROKEN_CONNECTION

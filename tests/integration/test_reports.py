@@ -17,7 +17,7 @@ from services.cli.fakes.solapi import FakeSolapi
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Outcome
 from services.dispatch.receipts.texts.api import report_routes
-from services.dispatch.receipts.texts.readings import read_nhn, read_solapi, read_twilio
+from services.dispatch.receipts.texts.readings import Refusal, read_nhn, read_solapi, read_twilio
 from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.receipts.texts.verify import twilio_signature
 from shared import message
@@ -217,6 +217,21 @@ async def test_a_number_that_refuses_by_080_or_stop_is_closed_to_advertising(
         twilio = await there.post(path, data=form, headers={"x-twilio-signature": signature})
     assert (nhn.status_code, twilio.status_code) == (200, 200)
     assert await suppressed(house) == [("marketing", "unsubscribed")] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "refuses"),
+    [
+        *((word, True) for word in ("그만", "수신거부", " 수신 거부. ", "거부", "해지", "Stop!")),
+        *((word, True) for word in ("STOPALL", "unsubscribe", "OPT-OUT", "ARRET", "remove")),
+        *((word, False) for word in ("그만하고 싶은데 어떻게 하죠?", "please stop by", "네", "")),
+    ],
+)
+def test_stop_variants_refuse_and_sentences_with_them_do_not(said: str, refuses: bool) -> None:
+    read = list(read_twilio({"From": "+821000000001", "Body": said}, "sms", {}))
+    assert bool(read) is refuses
+    status = {"From": "+15005550006", "Body": said, "MessageStatus": "delivered"}
+    assert not [r for r in read_twilio(status, "sms", {"message": "m1"}) if isinstance(r, Refusal)]
 
 
 async def test_twilio_reports_by_the_address_that_its_message_named(house: House) -> None:

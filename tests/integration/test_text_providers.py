@@ -5,9 +5,10 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from services.cli.fakes.nhn import FakeNhn
@@ -24,6 +25,8 @@ from services.dispatch.channels.port import (
     Result,
     Setup,
 )
+from services.dispatch.channels.provider import Answer
+from services.dispatch.channels.solapi import meaning_of, signed
 from services.dispatch.channels.uploads import Uploads
 from shared.decisions import Category
 from shared.errors import ConfigurationError
@@ -325,6 +328,36 @@ async def test_solapi_sends_a_group_once_whatever_became_of_the_answer() -> None
         third = await adapter.send(replace(first, attempt=3))
     assert third.outcome is Outcome.ACCEPTED
     assert len(fake.taken) == 1
+
+
+@pytest.mark.parametrize("apart", [16, -16])
+async def test_solapi_clock_skew_of_16_minutes_breaks_the_connection_and_says_so(
+    apart: int,
+) -> None:
+    async with provider("solapi") as (fake, adapter):
+        fake.skew = timedelta(minutes=apart)
+        skewed = await adapter.send(outgoing())
+        fake.skew = timedelta(minutes=apart) * 14 / 16
+        within = await adapter.send(outgoing())
+    assert skewed.outcome is Outcome.BROKEN_CONNECTION
+    assert "set this machine's clock" in skewed.detail
+    assert within.outcome is Outcome.ACCEPTED
+
+
+async def test_solapi_replayed_salt_is_refused_and_ours_is_new_with_each_request() -> None:
+    async with provider("solapi") as (fake, adapter):
+        headers = {"authorization": signed("NCSFAKE", "fake-secret")}
+        transport = httpx.ASGITransport(fake.asgi())
+        async with httpx.AsyncClient(transport=transport, base_url="http://solapi") as client:
+            first = await client.post("/messages/v4/groups/", headers=headers)
+            again = await client.post("/messages/v4/groups/", headers=headers)
+        assert (first.status_code, again.json()["errorCode"]) == (200, "DuplicatedSignature")
+        body = Answer(again.status_code, again.headers, again.content)
+        assert meaning_of(body, outgoing()).outcome is Outcome.RETRYABLE
+        fake.refused.clear()
+        for number in range(3):
+            assert (await adapter.send(outgoing(message_id=f"m{number}"))).provider_id
+    assert not fake.refused
 
 
 async def test_solapi_takes_a_message_up_where_the_last_attempt_has_left_it() -> None:

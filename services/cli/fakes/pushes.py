@@ -99,6 +99,8 @@ class FakeApns(Fake):
         self._public_key = public_key
         self._team = team
         self._topic = topic
+        self.gone_since = 1_772_452_800_000
+        """Of a 410, in milliseconds."""
         self.versions: set[str] = set()
         """Of HTTP, as they were spoken."""
 
@@ -117,7 +119,8 @@ class FakeApns(Fake):
             return await self.say_nothing()
         error = _APNS.get(condition)
         if error is not None:
-            return JSONResponse({"reason": error[1]}, status_code=error[0])
+            more = {"timestamp": self.gone_since} if error[0] == 410 else {}
+            return JSONResponse({"reason": error[1], **more}, status_code=error[0])
         body: dict[str, Any] = await request.json()
         alert = body["aps"]["alert"]
         text = f"{alert['title']}\n{alert['body']}"

@@ -50,6 +50,8 @@ class FakeSolapi(NumberFake):
         """Messages that are still paid for."""
         self.templates: list[dict[str, Any]] = []
         """AlimTalk templates as SOLAPI tells them: `templateId`, `status`, `content`, …"""
+        self.skew = timedelta(0)
+        """How far its clock is ahead of ours."""
         self.files: dict[str, bytes] = {}
         """What was uploaded, by id."""
         self.refusals: list[dict[str, str]] = []
@@ -111,7 +113,7 @@ class FakeSolapi(NumberFake):
         if match is None or match["key"] != self._key:
             return self._forbidden("InvalidAPIKey")
         try:
-            apart = abs(Clock().now() - datetime.fromisoformat(match["date"]))
+            apart = abs(Clock().now() + self.skew - datetime.fromisoformat(match["date"]))
         except (ValueError, TypeError):
             return self._forbidden("InvalidDate")
         signed = (match["date"] + match["salt"]).encode()

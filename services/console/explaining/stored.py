@@ -36,7 +36,8 @@ _MESSAGES = (
 )
 _CALLS = (
     "SELECT id, journey, step, created_at, outcome, reason, decided_at FROM calls"
-    " WHERE partition = $1 AND customer = $2 ORDER BY created_at DESC LIMIT $3"
+    " WHERE partition = $1 AND customer = $2 AND receipt IS NOT TRUE"
+    " ORDER BY created_at DESC LIMIT $3"
 )
 _LEDGER = (
     "SELECT channel, granted, stated_at, source, wording FROM consent_ledger"

@@ -8,6 +8,7 @@ drops nothing that comes twice. https://developer.apple.com/documentation/userno
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -89,7 +90,8 @@ def meaning_of(answer: Answer, message: Outgoing) -> Result:
     reason = str(answer.fields().get("reason") or "")
     detail = f"{answer.status} {words(reason)}"
     if reason in _GONE:
-        return Result(Outcome.UNDELIVERABLE_ADDRESS, detail=detail)
+        since = _instant(answer.fields().get("timestamp"))
+        return Result(Outcome.UNDELIVERABLE_ADDRESS, detail=detail, gone_since=since)
     if reason in _TOO_FAST:
         return Result(Outcome.THROTTLED, detail=detail, retry_after=answer.retry_after(message.at))
     if reason in _LATER:
@@ -100,6 +102,13 @@ def meaning_of(answer: Answer, message: Outgoing) -> Result:
         # Apple's 400 without a device's fault is ours: a missing topic, a bad priority.
         return Result(Outcome.REJECTED_MESSAGE, detail=detail)
     return meaning_of_status(answer, message.at, said=reason)
+
+
+def _instant(milliseconds: object) -> datetime | None:
+    """Of a 410: when Apple last found the token gone."""
+    if not isinstance(milliseconds, int | float) or not 0 < milliseconds < 1e14:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def create(setup: Setup) -> Adapter:

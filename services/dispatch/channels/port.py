@@ -95,6 +95,9 @@ class Result:
     polled: bool = False
     """Of `ACCEPTED`: the provider tells what became of the message only when it is asked, by
     `provider_id` (`services/dispatch/receipts/texts/polls.py`)."""
+    gone_since: datetime | None = None
+    """Of `UNDELIVERABLE_ADDRESS`: when the provider found that nobody is there. An address that the
+    customer has given since is not closed."""
     opted_out: bool = False
     """The provider says that the person has refused advertising from us on this channel."""
 

@@ -19,6 +19,24 @@ from shared.address import phone_number
 
 MOST = 10_000
 """Reports in one request."""
+STOP_WORDS = frozenset(
+    (
+        *("stop", "stopall", "unsubscribe", "end", "quit", "cancel", "revoke", "optout", "opt-out"),
+        *(
+            "opt out",
+            "remove",
+            "td",
+            "arret",
+            "arrêt",
+            "그만",
+            "수신거부",
+            "수신 거부",
+            "거부",
+            "해지",
+        ),
+    )
+)
+"""Twilio acts on the English ones itself (`OptOutType`); the others are for us to understand."""
 _KAKAO = frozenset({"alimtalk", "brand_message"})
 
 
@@ -82,7 +100,7 @@ def read_nhn(body: bytes, channel: str, _query: Mapping[str, str]) -> Iterator[R
 def read_twilio(
     form: Mapping[str, str], _channel: str, query: Mapping[str, str]
 ) -> Iterator[Reading]:
-    if form.get("OptOutType", "").upper() == "STOP":
+    if form.get("OptOutType", "").upper() == "STOP" or _refuses(form):
         number = _number(form.get("From"), "")
         if number is not None:
             yield Refusal(number)
@@ -98,6 +116,12 @@ def read_twilio(
     code = int(given) if given.isdecimal() and len(given) < 9 else 0
     outcome = twilio.meaning_of_code(code) or Outcome.REJECTED_MESSAGE
     yield Report(message_id, outcome, words(f"{status} {given}"), number, code == twilio.OPTED_OUT)
+
+
+def _refuses(form: Mapping[str, str]) -> bool:
+    """A reply that is a word of refusal and nothing else: a sentence with it may mean anything."""
+    said = form.get("Body", "").strip().strip(".!~ ").casefold()
+    return "MessageStatus" not in form and said in STOP_WORDS
 
 
 def _json(body: bytes) -> Any:
