@@ -7,6 +7,7 @@ a gap of an hour is 03:30); one that comes twice is its first pass.
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import overload
 from zoneinfo import ZoneInfo, available_timezones
 
 _DAY = timedelta(days=1)
@@ -23,7 +24,11 @@ def _zone(name: str) -> ZoneInfo | None:
     return ZoneInfo(name) if name in known_zones() else None
 
 
-def zone_of(trait: object, default: ZoneInfo) -> ZoneInfo:
+@overload
+def zone_of(trait: object, default: ZoneInfo) -> ZoneInfo: ...
+@overload
+def zone_of(trait: object, default: None) -> ZoneInfo | None: ...
+def zone_of(trait: object, default: ZoneInfo | None) -> ZoneInfo | None:
     """The customer's zone: the `timezone` trait if it is a known IANA name, else the default."""
     return (_zone(trait) if isinstance(trait, str) else None) or default
 

@@ -71,6 +71,12 @@ def _locale(text: object) -> str:
     return text
 
 
+def _trait(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"profile\.[A-Za-z][A-Za-z0-9_]{0,79}", text):
+        raise ValueError(f"`{str(text)[:60]}` is no trait: write it as profile.coffee_bought_at")
+    return text
+
+
 def _clock(text: object) -> time:
     if isinstance(text, time):
         return text
@@ -196,9 +202,27 @@ class FrequencyCap(_Model):
     then: Literal["drop", "hold"] = "drop"
 
 
+class ExistingCustomers(_Model):
+    """Journeys that advertise goods of a kind to those who have bought such, without a consent,
+    where a pack's law knows that exemption."""
+
+    journeys: Annotated[tuple[str, ...], Field(min_length=1)]
+    goods: Annotated[str, Field(min_length=1, max_length=200)]
+    """The kind, for people: bought and advertised goods are of the same."""
+    bought_at: Annotated[str, BeforeValidator(_trait)]
+    """The trait that says when the last paid transaction for such goods ended."""
+
+    @property
+    def trait(self) -> str:
+        return self.bought_at.removeprefix("profile.")
+
+
 class Policies(_Model):
     packs: tuple[str, ...] = ()
     consent: Literal["required", "assumed"] = "required"
+    existing_customers: tuple[ExistingCustomers, ...] = ()
+    met_elsewhere: tuple[str, ...] = ()
+    """Duties of packs that another system meets, as `kr-marketing/consent-result`."""
     quiet_hours: tuple[QuietHours, ...] = ()
     frequency_caps: tuple[FrequencyCap, ...] = ()
     expire_after: Duration | None = None
@@ -219,6 +243,8 @@ class ChannelSettings(BaseModel):
     sender: str | None = Field(default=None, alias="from")
     failover: tuple[str, ...] = ()
     on_unknown: Literal["give_up", "retry"] | None = None
+    certificate: Annotated[str, Field(max_length=200)] | None = None
+    """The provider's licence to send advertising texts in bulk, where a pack asks for it."""
 
     @property
     def options(self) -> dict[str, Any]:

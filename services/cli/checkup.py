@@ -26,6 +26,7 @@ from services.dispatch.receipts.bounces.settings import BounceSettings, bounce_s
 from services.dispatch.receipts.texts.refusals import open_lists
 from services.dispatch.workspace import Templates
 from services.ingest import webhook
+from services.journey.language.workspace import load_workspace
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
 from shared.db.migrate import HEAD, revision_on
@@ -226,13 +227,21 @@ async def _workspace(
         yield finding
     for name, source in sorted(published.settings.sources.items()):
         yield check_source(name, source, environment)
-    if "DANGOL_WEBHOOK_SECRET" not in environment:
-        for finding in _unasked(published):
-            yield finding
+    for finding in (*_unasked(published, environment), *_duties(published)):
+        yield finding
 
 
-def _unasked(published: Published) -> Iterator[Finding]:
+def _duties(published: Published) -> Iterator[Finding]:
+    """What a pack asks for and is not there."""
+    for warning in load_workspace(published.files).warnings:
+        if warning.code == "pack_duty":
+            yield Finding("law", "warn", warning.message, warning.hint)
+
+
+def _unasked(published: Published, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Templates with a live source that cannot be asked, because nothing can be signed."""
+    if "DANGOL_WEBHOOK_SECRET" in environment:
+        return
     templates = Templates(published.files)
     asking = []
     for name in templates:

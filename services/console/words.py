@@ -26,8 +26,8 @@ REASONS: Mapping[Reason, Words] = {
         "메시지를 받지 않는 비교 그룹에 속한 고객입니다.",
     ),
     Reason.NO_CONSENT: Words(
-        "The customer has never agreed to be contacted on this channel.",
-        "이 채널의 수신에 동의한 적이 없는 고객입니다.",
+        "The customer has never agreed to this channel, or is too young to agree alone.",
+        "이 채널의 수신에 동의한 적이 없거나, 혼자서 동의할 수 없는 나이의 고객입니다.",
     ),
     Reason.UNSUBSCRIBED: Words(
         "The customer does not want to be contacted on this channel.",

@@ -49,7 +49,7 @@ from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.decisions import Reason
 from shared.images import Image, image_of
-from shared.templates import TemplateFailed
+from shared.templates import RuleBroken, TemplateFailed
 from shared.templates.live import UNASKED, Answer
 
 logger = structlog.get_logger()
@@ -260,6 +260,7 @@ class _Customer:
             template=pending.template,
             channel=verdict.channel,
             error=type(error.__cause__ or error).__name__,
+            rule=str(error) if isinstance(error, RuleBroken) else None,
         )
         self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
 

@@ -13,7 +13,8 @@ from services.dispatch.pending import Pending
 from services.dispatch.workspace import Workspace
 from shared import message
 from shared.local_time import zone_of
-from shared.templates import Rendered, Template, TemplateFailed, choose, render
+from shared.packs import broken_rule
+from shared.templates import Rendered, RuleBroken, Template, TemplateFailed, choose, render
 from shared.templates.live import Question
 from shared.templates.names import locale_of, message_names, names_of
 
@@ -35,6 +36,8 @@ class Prepared:
     channel: str
     links: Links | None
     leave: str
+    packs: tuple[str, ...] = ()
+    """Whose rules for advertising the text has to keep."""
 
     def question(self) -> Question | None:
         """What its live source is asked; None without one. Raises TemplateFailed."""
@@ -42,8 +45,11 @@ class Prepared:
         return None if call is None else call.question(self.names)
 
     def finish(self, live: Mapping[str, Any] | None = None) -> Finished:
-        """Raises TemplateFailed."""
+        """Raises TemplateFailed, RuleBroken among them."""
         content = render(self.template, self.names if not live else {**self.names, "live": live})
+        broken = broken_rule(self.packs, self.channel, content.parts, content.body, self.leave)
+        if broken is not None:
+            raise RuleBroken(broken)
         if self.links is None:
             return Finished(content, {})
         pending, headers = self.pending, {}
@@ -90,4 +96,5 @@ def prepare(
         unsubscribe_url=leave,
         preferences_url=leave,
     )
-    return Prepared(template, names, pending, channel, links, leave)
+    packs = workspace.settings.policies.packs if pending.message.category == "marketing" else ()
+    return Prepared(template, names, pending, channel, links, leave, packs)

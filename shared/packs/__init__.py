@@ -6,6 +6,27 @@ theirs, an exception (`never: true`) is none from the law, and where it asks for
 """
 
 from shared.packs.data import PACKS
-from shared.packs.rules import LabelRule, NightRule, Pack, caps_of, night_rules, packs_of
+from shared.packs.rules import (
+    Exemption,
+    LabelRule,
+    NightRule,
+    Pack,
+    broken_rule,
+    caps_of,
+    label_rules,
+    night_rules,
+    packs_of,
+)
 
-__all__ = ["PACKS", "LabelRule", "NightRule", "Pack", "caps_of", "night_rules", "packs_of"]
+__all__ = [
+    "PACKS",
+    "Exemption",
+    "LabelRule",
+    "NightRule",
+    "Pack",
+    "broken_rule",
+    "caps_of",
+    "label_rules",
+    "night_rules",
+    "packs_of",
+]

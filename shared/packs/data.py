@@ -2,9 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, time, timedelta
+from datetime import time, timedelta
+from zoneinfo import ZoneInfo
 
-from shared.packs.rules import LabelRule, NightRule, Pack
+from shared.channels import CHANNELS, INFORMATION_ONLY
+from shared.packs.rules import (
+    READ_ON,
+    Certificate,
+    Duty,
+    Exemption,
+    LabelRule,
+    MinimumAge,
+    NightRule,
+    Pack,
+)
 from shared.workspace import FrequencyCap
 
 _ACT = "Act on Promotion of Information and Communications Network Utilization (정보통신망법)"
@@ -13,14 +24,64 @@ _DECREE = f"{_ACT}, Enforcement Decree Art. 61(3) and Table 6"
 _TEXTS = frozenset({"sms"})
 _PUSHES = frozenset({"push", "web_push"})
 _MAIL = frozenset({"email"})
+_ALL = frozenset(CHANNELS) - INFORMATION_ONLY
+_SEOUL = ZoneInfo("Asia/Seoul")
+_STATES = tuple(
+    ZoneInfo(name)
+    for name in (
+        "America/New_York",
+        "America/Chicago",
+        "America/Denver",
+        "America/Phoenix",
+        "America/Los_Angeles",
+        "America/Anchorage",
+        "Pacific/Honolulu",
+    )
+)
+_ADD = "add it with `dangol init . --lang ko --with {0}`, or say that another system tells it:"
+_ELSEWHERE = "`met_elsewhere: [kr-marketing/{0}]` under `policies`"
 _AD = re.compile(r"\A\s*\(광고\)")
 
 KR = Pack(
     name="kr-marketing",
     title="Advertising to people in Korea",
     title_ko="한국 광고성 정보 전송 규정",
-    checked_on=date(2026, 11, 22),
-    needs_consent=True,
+    checked_on=READ_ON,
+    consent=f"{_ACT} Art. 50(1)",
+    exemptions=(
+        Exemption(
+            _ALL,
+            months=6,
+            zone=_SEOUL,
+            source=f"{_ACT} Art. 50(1) no. 1, Decree Art. 61(1): goods of the same kind, within"
+            " six months of the end of a paid transaction in which the contact was collected",
+        ),
+    ),
+    age=MinimumAge(14, _SEOUL, "개인정보 보호법 Art. 22-2: under 14 a guardian has to agree"),
+    duties=(
+        Duty(
+            "consent-result",
+            "whoever agrees, refuses or withdraws has to be told the result within 14 days",
+            f"{_ADD} {_ELSEWHERE}".format("consent-result"),
+            f"{_ACT} Art. 50(7), Decree Art. 62-2",
+        ),
+        Duty(
+            "consent-renewal",
+            "whoever has agreed has to be told so again every two years",
+            f"{_ADD} {_ELSEWHERE}".format("consent-renewal"),
+            f"{_ACT} Art. 50(8), Decree Art. 62-3",
+        ),
+    ),
+    certificates=(
+        Certificate(
+            "bulk-sender",
+            _TEXTS,
+            frozenset({"solapi", "nhn", "aligo"}),
+            "advertising texts in bulk may be entrusted to certified senders only (전송자격인증)",
+            'ask the provider for its certificate, and write it down: `certificate: "…"`',
+            f"{_ACT} Art. 50-3, Act No. 21500, in force about October 2026",
+        ),
+    ),
     nights=(
         NightRule(
             _TEXTS | _PUSHES,
@@ -28,6 +89,8 @@ KR = Pack(
             time(8),
             unless_consent="night",
             source=f"{_ACT} Art. 50(3), Decree Art. 61(2): e-mail is exempt",
+            zones=(_SEOUL,),
+            dials="+82",
         ),
         NightRule(
             frozenset({"brand_message"}),
@@ -35,6 +98,8 @@ KR = Pack(
             time(8),
             unless_consent=None,
             source="Kakao takes no Brand Message from 20:50 to 08:00",
+            zones=(_SEOUL,),
+            dials="+82",
         ),
     ),
     labels=(
@@ -109,8 +174,16 @@ US = Pack(
     name="us-marketing",
     title="Advertising to people in the United States",
     title_ko="미국 광고성 정보 전송 규정",
-    checked_on=date(2026, 11, 22),
-    needs_consent=True,
+    checked_on=READ_ON,
+    consent="47 CFR 64.1200(a)(2), (f)(9): prior express written consent to marketing texts",
+    exemptions=(
+        Exemption(
+            _MAIL,
+            months=None,
+            zone=_STATES[0],
+            source="CAN-SPAM Act, 15 U.S.C. 7704: mail needs no consent, and ends with a refusal",
+        ),
+    ),
     nights=(
         NightRule(
             _TEXTS,
@@ -118,6 +191,8 @@ US = Pack(
             time(8),
             unless_consent=None,
             source="TCPA, 47 CFR 64.1200(c)(1): not before 8:00 or after 21:00 where the person is",
+            zones=_STATES,
+            dials="+1",
         ),
     ),
     labels=(
@@ -151,8 +226,17 @@ EU = Pack(
     name="eu-marketing",
     title="Advertising to people in the European Union and the United Kingdom",
     title_ko="유럽연합·영국 광고성 정보 전송 규정",
-    checked_on=date(2026, 11, 22),
-    needs_consent=True,
+    checked_on=READ_ON,
+    consent="Directive 2002/58/EC Art. 13(1); Regulation (EU) 2016/679 Art. 7",
+    exemptions=(
+        Exemption(
+            _ALL,
+            months=None,
+            zone=ZoneInfo("Europe/Brussels"),
+            source="Directive 2002/58/EC Art. 13(2): own similar goods, details from a sale, with a"
+            " chance to refuse then and in every message",
+        ),
+    ),
     nights=(),
     labels=(
         LabelRule(

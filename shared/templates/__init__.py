@@ -7,7 +7,12 @@ own; the body is what follows: HTML and escaped for email, plain text elsewhere.
 render empty; rendering is bounded and shut in (see `sandbox`).
 """
 
-from shared.templates.problems import TemplateFailed, TemplateInvalid, TemplateProblem
+from shared.templates.problems import (
+    RuleBroken,
+    TemplateFailed,
+    TemplateInvalid,
+    TemplateProblem,
+)
 from shared.templates.template import (
     Rendered,
     Template,
@@ -22,6 +27,7 @@ from shared.templates.template import (
 
 __all__ = [
     "Rendered",
+    "RuleBroken",
     "Template",
     "TemplateFailed",
     "TemplateInvalid",

@@ -25,3 +25,7 @@ class TemplateInvalid(ValueError):
 
 class TemplateFailed(Exception):
     """A template failed while rendering: the message is dropped with `template_error`."""
+
+
+class RuleBroken(TemplateFailed):
+    """Rendered, an advertisement breaks a rule of a pack, which the message names."""

@@ -58,7 +58,7 @@ def init(
     workflow that tests them. Files that are there already stay as they are. What is not said about
     the shop is an example, and the README lists it.
     """
-    from services.cli.library import DEFAULT, Shop, build
+    from services.cli.library import DEFAULT, Shop, build, duties
 
     language = _language(lang)
     if show:
@@ -80,7 +80,9 @@ def init(
     if language == "ko":
         given |= {"english": shop_en, "english_address": address_en}
     about = Shop(**{name: value for name, value in given.items() if value is not None})
-    chosen = _chosen(wanted or list(DEFAULT))
+    # A workspace that begins here has the notices that its packs ask for.
+    brought = () if (folder / "dangol.yaml").exists() else duties(language)
+    chosen = _chosen([*(wanted or DEFAULT), *brought])
     written = _write(folder, build(chosen, language, about, plan=plan))
     _report(folder, written, chosen, language, as_json=as_json)
 

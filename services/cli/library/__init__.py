@@ -6,7 +6,7 @@ workspace of one language out of them. Everything is plain data that comes with 
 """
 
 from services.cli.library.build import Shop, build
-from services.cli.library.catalogue import DEFAULT, Entry, entries, find, with_needs
+from services.cli.library.catalogue import DEFAULT, Entry, duties, entries, find, with_needs
 from services.cli.library.words import LANGUAGES, Language
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Language",
     "Shop",
     "build",
+    "duties",
     "entries",
     "find",
     "with_needs",

@@ -9,6 +9,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from services.cli.library.words import Language, title_of
+from shared.packs import packs_of
 
 DEFAULT = ("welcome", "cart", "restock", "review", "consent-result", "consent-renewal")
 """What a workspace begins with where nothing is chosen."""
@@ -50,6 +51,14 @@ def entries() -> tuple[Entry, ...]:
         )
         for name, row in listed.items()
     )
+
+
+def duties(language: Language) -> tuple[str, ...]:
+    """The entries by which a workspace of this language meets the duties of its packs."""
+    settings = read(f"workspace/dangol.{language}.yaml")
+    packs = re.search(r"^  packs: \[(.*)\]$", settings, re.MULTILINE)
+    assert packs is not None
+    return tuple(duty.id for pack in packs_of(tuple(packs[1].split(", "))) for duty in pack.duties)
 
 
 def find(name: str) -> Entry | None:

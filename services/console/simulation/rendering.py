@@ -8,6 +8,7 @@ from typing import Any
 from services.journey.core.effects import QueueMessage
 from shared.decisions import Reason
 from shared.local_time import zone_of
+from shared.packs import broken_rule
 from shared.templates import Template, TemplateFailed, choose, render
 from shared.templates.live import Answer
 from shared.templates.names import locale_of, message_names, names_of
@@ -38,6 +39,7 @@ class Rendering:
         template = choose(self.templates, queued.template, channel, locale)
         if template is None:
             return Reason.TEMPLATE_ERROR
+        packs = self.settings.policies.packs if queued.category == "marketing" else ()
         call = template.call
         if call is None and not self._asked(template):
             return None
@@ -58,12 +60,16 @@ class Rendering:
                 refusal = answer.refusal(call)
                 if refusal is not None:
                     return refusal
-            render(template, names)
+            made = render(template, names)
+            if broken_rule(packs, channel, made.parts, made.body, _LINK) is not None:
+                return Reason.TEMPLATE_ERROR
         except TemplateFailed:
             return Reason.TEMPLATE_ERROR
         return None
 
     def _asked(self, template: Template) -> bool:
+        """Whether it may fail. What a pack asks for stands where validation has seen it, unless a
+        tag decides what is left of the text."""
         key = template.name.key
         if key not in self._may_fail:
             written = (*template.parts.values(), template.body)

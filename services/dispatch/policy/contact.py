@@ -25,9 +25,12 @@ def contact_of(
         address = address_of(channel, customer, traits, country)
         if address is not None:
             addresses[channel] = address
+    own_zone = zone_of(traits.get("timezone"), None)
     return Contact(
-        zone=zone_of(traits.get("timezone"), zone),
+        zone=own_zone or zone,
         addresses=addresses,
         consents=consents or {},
         suppressed=suppressed or {},
+        traits=traits,
+        zone_known=own_zone is not None,
     )

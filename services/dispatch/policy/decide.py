@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from services.dispatch.policy.caps import cap_block
+from services.dispatch.policy.lawful import is_exempt, is_too_young
 from services.dispatch.policy.quiet import both, law_block, quiet_block
 from services.dispatch.policy.values import (
     Block,
@@ -105,27 +106,34 @@ def _stands_in_the_way(
     others: Sequence[Place],
 ) -> Block | None:
     marketing = message.category != "transactional"
-    reason = _barred(contact, policies, channel, marketing)
+    reason = _barred(message, contact, policies, channel, now)
     if reason is not None:
         return Block(reason, None, goes_on=True)
     if not marketing:
         return None
     quiet = quiet_block(policies.quiet_hours, message.category, channel, now, contact.zone)
     if policies.packs:
-        law = law_block(policies.packs, channel, contact.consents, now, contact.zone)
+        law = law_block(policies.packs, channel, contact, now)
         quiet = both(quiet, law)
     return quiet or cap_block(
         caps_of(policies), message.category, channel, message.decidable_at, others
     )
 
 
-def _barred(contact: Contact, policies: Policies, channel: str, marketing: bool) -> Reason | None:
+def _barred(
+    message: Message, contact: Contact, policies: Policies, channel: str, now: datetime
+) -> Reason | None:
     """Consent, suppression, address: none of them gets better by waiting."""
+    marketing = message.category != "transactional"
     if marketing:
         granted = contact.consents.get(channel)
         if granted is False:
             return Reason.UNSUBSCRIBED
         if granted is None and policies.consent == "required":
+            asks = not policies.existing_customers
+            if asks or not is_exempt(policies, message.journey, channel, contact, now):
+                return Reason.NO_CONSENT
+        if policies.packs and is_too_young(policies, contact, now):
             return Reason.NO_CONSENT
     scope = contact.suppressed.get(channel)
     if scope == "all" or (scope == "marketing" and marketing):

@@ -6,13 +6,13 @@ any other, and a clock change never lets a message out early: an hour that comes
 its second pass, an hour that is skipped ends (or begins) with the first instant behind the gap.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from services.dispatch.policy.values import Block
+from services.dispatch.policy.values import Block, Contact
 from shared.decisions import Category, Reason
-from shared.packs import night_rules
+from shared.packs import NightRule, night_rules
 from shared.workspace import QuietHours
 
 _DAY = timedelta(days=1)
@@ -105,20 +105,40 @@ def quiet_block(
 
 
 def law_block(
-    packs: tuple[str, ...],
-    channel: str,
-    consents: Mapping[str, bool],
-    now: datetime,
-    zone: ZoneInfo,
+    packs: tuple[str, ...], channel: str, contact: Contact, now: datetime
 ) -> Block | None:
-    """What the packs' night hours say. They always hold, and name their channels."""
+    """What the packs' night hours say. They always hold, and name their channels.
+
+    Of a customer whose zone is not known they hold wherever the law's people may be.
+    """
     ends = [
         until
         for rule in night_rules(packs, channel)
-        if (rule.unless_consent is None or consents.get(rule.unless_consent) is not True)
-        and (until := quiet_until(now, zone, rule.start, rule.end)) is not None
+        if (rule.unless_consent is None or contact.consents.get(rule.unless_consent) is not True)
+        and (until := _quiet_in(_zones(rule, contact), rule, now))
     ]
     return Block(Reason.QUIET_HOURS, max(ends), goes_on=True) if ends else None
+
+
+def _zones(rule: NightRule, contact: Contact) -> Sequence[ZoneInfo]:
+    """Those in which the customer may be, as far as the law is concerned."""
+    phone = contact.traits.get("phone")
+    elsewhere = isinstance(phone, str) and phone[:1] == "+" and not phone.startswith(rule.dials)
+    if contact.zone_known or elsewhere:
+        return (contact.zone,)
+    return rule.zones or (contact.zone,)
+
+
+def _quiet_in(zones: Sequence[ZoneInfo], rule: NightRule, now: datetime) -> datetime | None:
+    """The first instant that is quiet in none of the zones; None where `now` is."""
+    until = now
+    for _ in range(3 * len(zones)):
+        ends = [quiet_until(until, zone, rule.start, rule.end) for zone in zones]
+        latest = max((end for end in ends if end is not None), default=None)
+        if latest is None:
+            break
+        until = latest
+    return until if until > now else None
 
 
 def both(own: Block | None, law: Block | None) -> Block | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from shared.decisions import Category, Reason
@@ -51,6 +51,9 @@ class Contact:
     """Channel → the newest statement; absent: never asked."""
     suppressed: Mapping[str, Scope] = field(default_factory=dict)
     """Channel → what its address is closed to; absent: open."""
+    traits: Mapping[str, Any] = field(default_factory=dict)
+    zone_known: bool = True
+    """False: `zone` is the workspace's, since her own is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,17 @@ from services.journey.language.compile_segments import SegmentSource, compile_se
 from services.journey.language.documents import Document, read_document
 from services.journey.language.kakao import check_kakao
 from services.journey.language.model.journey import Journey, TestsFile
-from services.journey.language.pack_rules import check_packs
+from services.journey.language.pack_rules import check_exceptions, check_packs, pack_warnings
 from services.journey.language.pictures import check_pictures
 from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
-from services.journey.language.reading import decode
+from services.journey.language.reading import decode, read_tree
 from services.journey.language.resolve import resolve
 from services.journey.language.segments import read_segments
 from services.journey.language.settings import read_settings
 from services.journey.language.template_files import read_templates
 from services.journey.language.template_warnings import template_warnings
 from services.journey.language.tracking import Checked, check_tracking, read_tracking
+from services.journey.language.tree import Node
 from shared.decisions import Category
 from shared.templates import Template
 from shared.tracking import TrackingPlan
@@ -91,6 +92,7 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
     if settings is not None:
         check_pictures(files, settings, found)
         check_packs(files, settings, templates.parsed.values(), loader.flows.values(), found)
+        _check_policies(files, settings, loader, found)
     tracking = read_tracking(files, found)
     warnings: list[Problem] = []
     shapes = None
@@ -101,6 +103,9 @@ def load_workspace(files: Mapping[str, bytes]) -> Workspace:
     if not found:
         flows = loader.flows.values()
         warnings += template_warnings(files, templates.parsed.values(), flows, shapes)
+        if settings is not None and settings.policies.packs:
+            of_settings = Problems(_settings_source(files), warnings)
+            pack_warnings(settings, flows, of_settings, _tree(files))
     return Workspace(
         problems=tuple(sorted(set(found))),
         settings=settings or WorkspaceSettings(),
@@ -142,6 +147,12 @@ class _Journeys:
             flow = compile_flow(resolved, 0)
             self.flows[flow.journey] = flow
             self.sources[flow.journey] = _source(flow, document)
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """By journey id; of one that cannot be read the default."""
+        read = {model.journey.text: model.category for model, _problems in self.read}
+        return dict.fromkeys(self._files, "marketing") | read
 
     def forget_those_with_problems(self) -> None:
         files = {problem.file for problem in self._found}
@@ -197,6 +208,29 @@ def _settings(
         return None, None
     source = decode(SETTINGS, files[SETTINGS], found)
     return (None, None) if source is None else read_settings(Problems(source, found))
+
+
+def _check_policies(
+    files: Mapping[str, bytes],
+    settings: WorkspaceSettings,
+    loader: "_Journeys",
+    found: list[Problem],
+) -> None:
+    policies = settings.policies
+    if policies.existing_customers or policies.met_elsewhere:
+        problems = Problems(_settings_source(files), found)
+        check_exceptions(settings, loader.categories, problems, _tree(files))
+
+
+def _settings_source(files: Mapping[str, bytes]) -> Source:
+    return Source.of(SETTINGS, files[SETTINGS].decode("utf-8-sig"))
+
+
+def _tree(files: Mapping[str, bytes]) -> Node:
+    """Of settings that have been read before."""
+    tree = read_tree(Problems(_settings_source(files), []))
+    assert tree is not None
+    return tree
 
 
 def _below(files: Mapping[str, bytes], folder: str) -> dict[str, bytes]:

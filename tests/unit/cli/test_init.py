@@ -32,14 +32,29 @@ def test_it_brings_exactly_what_was_chosen_and_what_that_needs(tmp_path: Path) -
     found = files(tmp_path)
     assert {f for f in found if f.startswith("journeys/")} == {
         "journeys/browse-abandonment.yaml", "journeys/win-back.yaml",
+        "journeys/consent-renewal.yaml", "journeys/consent-result.yaml",  # the pack's
     }  # fmt: skip
     assert {f for f in found if f.startswith("segments/")} == {
         "segments/lapsed.yaml", "segments/open-to-ads.yaml",
     }  # fmt: skip
     assert {f.split("/")[1] for f in found if f.startswith("templates/")} == {
         "browse-again", "winback-benefit", "winback-last", "winback-news",
+        "consent-renewal", "consent-result",
     }  # fmt: skip
     assert "\nrfm:\n" in (tmp_path / "dangol.yaml").read_text()
+
+
+def test_to_a_workspace_that_is_there_it_adds_what_is_asked_for_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["init", str(tmp_path), "--with", "birthday"]) == 0
+    for name in ("consent-renewal", "consent-result"):
+        (tmp_path / f"journeys/{name}.yaml").unlink()
+    assert call(["init", str(tmp_path), "--with", "browse"]) == 0
+    assert "journeys/consent-result.yaml" not in files(tmp_path)
+    capsys.readouterr()
+    assert call(["validate", str(tmp_path)]) == 0
+    assert "dangol init . --lang ko --with consent-result" in capsys.readouterr().err
 
 
 def test_what_is_there_stays_and_is_named(

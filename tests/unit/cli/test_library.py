@@ -67,7 +67,9 @@ def played(names: tuple[str, ...], language: Language) -> Report:
     problems = list(workspace.problems)
     suites = read_suites(files, workspace.flows, problems)
     assert [problem.render() for problem in problems] == []
-    assert [warning.render() for warning in workspace.warnings] == []
+    # One entry alone does not meet the pack's duties; `dangol init` brings what does.
+    others = [w.render() for w in workspace.warnings if w.code != "pack_duty"]
+    assert others == []
     return run_suites(suites, workspace)
 
 
@@ -87,6 +89,7 @@ def test_each_alone_validates_and_tests_green(name: str, language: Language) -> 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_together_validate_and_test_green(language: Language) -> None:
     assert played(tuple(NAMES), language).failed == 0
+    assert loaded(tuple(NAMES), language).warnings == ()
 
 
 def test_there_are_the_eighteen_and_the_three_in_order() -> None:

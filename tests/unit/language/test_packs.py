@@ -111,3 +111,99 @@ def test_consent_cannot_be_assumed_where_a_pack_asks_for_it() -> None:
 def test_a_pack_that_there_is_not_gets_the_nearest_name() -> None:
     text = "policies: {packs: [kr-marketting]}\nchannels:\n  email: {adapter: log}\n"
     assert "`kr-marketing`" in only(list(load({"dangol.yaml": text}).problems)).hint
+
+
+DUTIES = """journey: {0}
+category: {1}
+trigger: {{event: Consent Changed}}
+steps:
+  - {{send: sms, template: told}}
+"""
+
+
+def warned(settings: str, **journeys: str) -> list[tuple[int, str]]:
+    files = {"dangol.yaml": settings, "templates/told/sms.liquid": GOOD["sms"]}
+    files |= {f"journeys/{name}.yaml": text for name, text in journeys.items()}
+    loaded = load(files)
+    assert loaded.problems == ()
+    return [(w.line, w.message.partition(":")[0]) for w in loaded.warnings if w.code == "pack_duty"]
+
+
+def test_the_notices_that_korean_law_asks_for_are_missed() -> None:
+    settings = SETTINGS.replace("PACK", "kr-marketing")
+    missing = [(2, "kr-marketing/consent-renewal"), (2, "kr-marketing/consent-result")]
+    assert warned(settings) == missing
+    name = "consent-result"
+    assert warned(settings, result=DUTIES.format(name, "transactional")) == missing[:1]
+    assert warned(settings, result=DUTIES.format(name, "marketing")) == missing, "it is no ad"
+    assert warned(SETTINGS.replace("PACK", "eu-marketing")) == []
+
+
+def test_another_system_may_give_them() -> None:
+    policies = "{packs: [kr-marketing], met_elsewhere: [kr-marketing/consent-result]}"
+    settings = SETTINGS.replace("{packs: [PACK]}", policies)
+    assert warned(settings) == [(2, "kr-marketing/consent-renewal")]
+
+
+def test_how_to_add_them_is_said() -> None:
+    loaded = load({"dangol.yaml": SETTINGS.replace("PACK", "kr-marketing")})
+    hints = [w.hint for w in loaded.warnings]
+    assert any("dangol init . --lang ko --with consent-result" in hint for hint in hints)
+    assert all("Art. 50" in hint for hint in hints)
+
+
+def test_who_sends_texts_in_bulk_shows_a_certificate() -> None:
+    settings = SETTINGS.replace("{packs: [PACK]}", "{packs: [kr-marketing]}")
+    solapi = settings.replace("sms: {adapter: log}", "sms: {adapter: solapi}")
+    assert (5, "kr-marketing/bulk-sender") in warned(solapi)
+    held = settings.replace("sms: {adapter: log}", 'sms: {adapter: solapi, certificate: "제1호"}')
+    assert "kr-marketing/bulk-sender" not in [name for _line, name in warned(held)]
+
+
+EXEMPTION = """timezone: Asia/Seoul
+policies:
+  packs: [PACK]
+  existing_customers:
+    - {journeys: [JOURNEY], goods: coffee, bought_at: TRAIT}
+  met_elsewhere: [DUTY]
+channels:
+  sms: {adapter: log}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "said"),
+    [
+        ({}, 0, ""),
+        ({"JOURNEY": "adverts"}, 5, "no journey `adverts`"),
+        ({"JOURNEY": "notice"}, 5, "no advertising"),
+        ({"TRAIT": "coffee"}, 5, "no trait"),
+        ({"TRAIT": "trigger.bought"}, 5, "no trait"),
+        ({"DUTY": "kr-marketing/consent"}, 6, "no pack in force knows a duty"),
+        ({"PACK": ""}, 5, "no pack in force knows an exemption"),
+    ],
+)
+def test_exceptions_are_checked(given: dict[str, str], line: int, said: str) -> None:
+    words = {
+        "PACK": "kr-marketing",
+        "JOURNEY": "ad",
+        "TRAIT": "profile.coffee_bought_at",
+        "DUTY": "kr-marketing/consent-result",
+        **given,
+    }
+    text = EXEMPTION
+    for word, value in words.items():
+        text = text.replace(word, value)
+    loaded = load(
+        {
+            "dangol.yaml": text,
+            "journeys/ad.yaml": JOURNEY.replace("CHANNEL", "sms").replace("CATEGORY", "marketing"),
+            "journeys/notice.yaml": DUTIES.format("notice", "transactional"),
+            "templates/ad/sms.liquid": GOOD["sms"],
+            "templates/told/sms.liquid": "x",
+        }
+    )
+    found = [(p.line, p.message) for p in loaded.problems]
+    assert bool(found) is bool(said), found
+    if said:
+        assert any(at == line and said in message for at, message in found), found
