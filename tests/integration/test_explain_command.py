@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from services.console import erasures
 from services.journey.core.state import State, pack
-from shared.clock import wall_clock
+from shared.clock import REAL, wall_clock
 from shared.db.connect import Pool
+from shared.db.migrate import HEAD
 from shared.event import Event, encode, partition_of
 from tests.conftest import PARTITIONS
 from tests.integration.test_console_command import ADMIN, Run, folder, run, server
@@ -100,3 +102,69 @@ async def test_a_draft_is_tried_over_the_history(
     assert "no_consent 1 (+1)" in shown.out
     assert "nothing was stored or sent" in shown.err
     assert (await run("backtest", "workspace", "--since", "soon", **here)).status == 2
+
+
+async def test_scripts_get_what_was_seen_and_done_as_json(
+    run: Run, here: Mapping[str, str], folder: Path
+) -> None:
+    seen = await run("infer", "--json", **here)
+    assert [json.loads(line) for line in seen.out.splitlines()] == [
+        {
+            "event": "Signed Up",
+            "count": 1,
+            "properties": [
+                {"name": "plan", "type": "text", "required": True, "count": 1, "types": {"text": 1}}
+            ],
+        }
+    ]
+    both = await run("infer", "--json", "-o", "events.yaml", **here)
+    assert both.out == seen.out
+    assert "Signed Up" in (folder / "events.yaml").read_text()
+    migrated = json.loads((await run("migrate", "--json", **here)).out)
+    assert migrated == {"before": HEAD, "after": HEAD, "changed": False}
+
+
+async def test_a_server_is_asked_for_pictures_results_and_traits(
+    run: Run, here: Mapping[str, str], server: str, folder: Path, pool: Pool
+) -> None:
+    template = folder / "workspace/templates/hello/email.liquid"
+    template.parent.mkdir(parents=True, exist_ok=True)
+    template.write_text("---\nsubject: Hello {{ profile.name }}\n---\n<p>Hello</p>\n")
+    await pool.execute("""UPDATE customers SET traits = '{"name": "Ann"}' WHERE id = 'u1'""")
+    there = ("--json", "--server", server, "--token", ADMIN)
+    drawn = json.loads((await run("graph", "welcome", *there)).out)
+    assert (drawn["journey"], drawn["version"]) == ("welcome", 1)
+    found = json.loads((await run("results", "welcome", *there)).out)
+    assert (found["lift"]["verdict"], found["comparisons"]) == ("no_goal", [])
+    shown = await run("preview", "hello", "--workspace", "workspace", "--customer", "u1", *there)
+    assert json.loads(shown.out)["parts"] == {"subject": "Hello Ann"}
+    told = await run("results", "welcome", "--lang", "ko", *there[1:])
+    assert told.out.startswith("목표(goal)가 없어")
+
+
+async def test_erasures_are_exported_and_asked_for_again(
+    run: Run, here: Mapping[str, str], folder: Path, pool: Pool
+) -> None:
+    asked = await erasures.ask(pool, "u1", "kim", REAL)
+    ledger = folder / "elsewhere.ndjson"
+    ledger.write_text((await run("erasures", "export", **here)).out)
+    assert json.loads(ledger.read_text())["id"] == asked.id
+    nowhere = await run("erasures", "reapply", **here)
+    assert (nowhere.status, "DANGOL_ERASURE_LEDGER" in nowhere.err) == (1, True)
+    missing = await run("erasures", "reapply", "none.ndjson", **here)
+    assert (missing.status, "there is no ledger" in missing.err) == (1, True)
+    environment = {**here, "DANGOL_ERASURE_LEDGER": str(ledger)}
+    nothing = await run("erasures", "reapply", **environment)
+    assert nothing.out == "The database knows all 1 erasure of the ledger; nothing was changed.\n"
+    await pool.execute("DELETE FROM erasures")
+    await pool.execute("DELETE FROM log_outbox")
+    doctor = await run("doctor", **environment)
+    assert doctor.status == 1
+    assert "does not know 1 of the ledger" in doctor.out
+    done = await run("erasures", "reapply", "elsewhere.ndjson", "--json", **here)
+    assert json.loads(done.out) == {"in_ledger": 1, "missing": 1, "customers": 1, "foreign": 0}
+    assert await pool.fetchval("SELECT id FROM log_outbox") == asked.id
+    ledger.write_text("nonsense\n")
+    broken = await run("erasures", "reapply", **environment)
+    assert broken.status == 1
+    assert "elsewhere.ndjson:1 is no line of a ledger" in broken.err

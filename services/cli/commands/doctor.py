@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from services.cli.options import AS_JSON, DATA
-from services.cli.terminal import paint, say, say_json
+from services.cli.terminal import paint, say, say_json, working
 from shared.errors import DangolError
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def _findings(data: Path) -> "Iterator[Finding]":
         if folder.verdict == "fail" or not has_data(data):
             return
     try:
-        with database(data) as found:
-            yield from asyncio.run(_database(found.dsn, data))
+        with working("looking into the database"), database(data) as found:
+            findings = asyncio.run(_database(found.dsn, data))
     except DangolError as error:
-        yield Finding.of("database", error)
+        findings = [Finding.of("database", error)]
+    yield from findings
 
 
 async def _database(dsn: str, data: Path) -> "list[Finding]":

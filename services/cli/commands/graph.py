@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from services.cli.options import TOKEN
-from services.cli.terminal import note, say
+from services.cli.options import AS_JSON, TOKEN
+from services.cli.terminal import note, say, working
 from shared.errors import BadInput, ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,16 +34,21 @@ def graph(
     mermaid: bool = typer.Option(
         False, "--mermaid", help="Print the Mermaid text and write no files."
     ),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Draw a journey.
 
-    Writes JOURNEY.svg, which every browser shows, and JOURNEY.mmd, the same as Mermaid text.
+    Writes JOURNEY.svg, which every browser shows, and JOURNEY.mmd, the same as Mermaid text. With
+    --json both are printed in one object, and no files are written.
     """
     if lang not in ("en", "ko"):
         raise typer.BadParameter(f"{lang!r} is neither en nor ko", param_hint="--lang")
     answer = (
         _drawn(workspace, journey, lang) if server is None else _asked(server, token, journey, lang)
     )
+    if as_json:
+        say(answer.model_dump_json())
+        return
     if mermaid:
         say(answer.mermaid.rstrip("\n"))
         return
@@ -81,4 +86,5 @@ def _asked(server: str, token: str | None, journey: str, lang: str) -> "GraphAns
     from services.cli.remote import Remote
 
     remote = Remote(server, token or local_token(DEFAULT_DATA))
-    return remote.graph(journey, lang)
+    with working(f"waiting for {server}"):
+        return remote.graph(journey, lang)

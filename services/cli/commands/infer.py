@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from services.cli.on_database import on_database
-from services.cli.options import DATA
-from services.cli.terminal import note, say
+from services.cli.options import AS_JSON, DATA
+from services.cli.terminal import note, say, say_json
 from shared.errors import BadInput
 
 if TYPE_CHECKING:
@@ -30,12 +30,13 @@ def infer(
         show_default=False,
     ),
     data: Path = DATA,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Draft a tracking plan (events.yaml) from the stored history.
 
     Lists the events that came with their properties: the type of each, `required` where it was
     always there, and else how often as a comment. Nothing is changed. Exits with status 1 if there
-    is no event to draft from.
+    is no event to draft from. With --json what was seen is printed instead, an event a line.
     """
     from services.console.infer import draft, seen_events
     from shared.clock import wall_clock
@@ -60,6 +61,11 @@ def infer(
             f"no event came in the last {duration_text(back)}",
             hint="look further back with --since, or name the data folder with --data",
         )
+    if as_json:
+        for event in events:
+            say_json(_row(event))
+        if output is None:
+            return
     text = draft(events, duration_text(back))
     if output is None:
         say(text.rstrip("\n"))
@@ -70,3 +76,21 @@ def infer(
     except OSError as error:
         raise BadInput(f"cannot write {output}: {error.strerror}") from error
     note(f"{output}: {len(events)} event{'' if len(events) == 1 else 's'}")
+
+
+def _row(event: "SeenEvent") -> dict[str, object]:
+    """How often it came, and with which properties: the type of most, and how often each came."""
+    return {
+        "event": event.name,
+        "count": event.count,
+        "properties": [
+            {
+                "name": name,
+                "type": seen.type,
+                "required": seen.count >= event.count,
+                "count": seen.count,
+                "types": dict(sorted(seen.types.items())),
+            }
+            for name, seen in sorted(event.properties.items())
+        ],
+    }

@@ -92,13 +92,17 @@ def list_(data: Path = DATA, as_json: bool = AS_JSON) -> None:
 def revoke(
     key_id: str = typer.Argument(..., metavar="ID", help="As `dangol key list` shows it."),
     data: Path = DATA,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Close a key for good; at once it opens nothing any more."""
     from services.console.keys import revoke_key
     from shared.clock import wall_clock
 
     key = _with(data, lambda found: revoke_key(found, key_id, wall_clock()))
-    say(f"{key.id} ({key.role} key `{key.name}`) is revoked.")
+    if as_json:
+        say_json(_row(key))
+    else:
+        say(f"{key.id} ({key.role} key `{key.name}`) is revoked.")
 
 
 def _row(key: "Key") -> dict[str, Any]:

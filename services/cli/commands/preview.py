@@ -1,13 +1,16 @@
 """`dangol preview TEMPLATE`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from services.cli.options import SERVER, TOKEN
-from services.cli.terminal import note, say
+from services.cli.options import AS_JSON, SERVER, TOKEN
+from services.cli.terminal import note, say, say_json, working
 from shared.errors import BadInput, ConfigurationError
+
+if TYPE_CHECKING:
+    from services.console.preview import Preview
 
 
 def register(app: typer.Typer) -> None:
@@ -35,10 +38,12 @@ def preview(
     ),
     server: str = SERVER,
     token: str = TOKEN,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Render a template as a customer would get it.
 
-    HTML goes to a file, text to the terminal; a text message comes with its size. Nothing is sent.
+    HTML goes to a file, text to the terminal; a text message comes with its size. With --json all
+    of it is one object, and a file is written only to --output. Nothing is sent.
     """
     from services.console.folder import read_folder
     from services.console.preview import preview as make
@@ -53,6 +58,11 @@ def preview(
     if customer is not None:
         given["profile"] = {**_traits(server, token, customer), **(given.get("profile") or {})}
     made = make(loaded, template, channel, given, wall_clock(), locale)
+    if as_json:
+        if output is not None:
+            _write(output, made.rendered.body)
+        say_json(_row(made, channel))
+        return
     note(f"{made.file}:")
     for name, text in made.rendered.parts.items():
         say(f"{name}: {text}")
@@ -68,6 +78,19 @@ def preview(
         note(f"{made.size.bytes} bytes in cp949{f' and {image}' if image else ''}: {made.kind}")
     for warning in made.warnings:
         note(f"warning: {warning}")
+
+
+def _row(made: "Preview", channel: str) -> dict[str, Any]:
+    size = made.size
+    return {
+        "file": made.file,
+        "channel": channel,
+        "parts": dict(made.rendered.parts),
+        "html": made.rendered.body if made.rendered.html else None,
+        "text": made.rendered.text,
+        "size": None if size is None else {"bytes": size.bytes, "kind": size.kind},
+        "warnings": list(made.warnings),
+    }
 
 
 def _sample(path: Path | None) -> dict[str, Any]:
@@ -92,7 +115,8 @@ def _traits(server: str | None, token: str | None, customer: str) -> dict[str, A
     from services.cli.remote import Remote
 
     remote = Remote(server or DEFAULT_SERVER, token or local_token(DEFAULT_DATA))
-    return remote.traits(customer)
+    with working(f"waiting for {server or DEFAULT_SERVER}"):
+        return remote.traits(customer)
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from services.cli.options import AS_JSON, DATA, SERVER, TOKEN
-from services.cli.terminal import say, table
+from services.cli.terminal import say, table, working
 
 if TYPE_CHECKING:
     from services.console.results_models import (
@@ -40,7 +40,8 @@ def results(
     from services.cli.remote import Remote
 
     remote = Remote(server or DEFAULT_SERVER, token or local_token(data))
-    answer = remote.results(journey, lang)
+    with working(f"waiting for {server or DEFAULT_SERVER}"):
+        answer = remote.results(journey, lang)
     if as_json:
         say(answer.model_dump_json())
         return

@@ -55,11 +55,12 @@ def simulate(
         raise Refused(loaded.problems)
     gate = Gate(None if loaded.tracking is None else Judge(loaded.tracking))
     try:
-        rows = run(
-            *(loaded.flows, loaded.settings, _lines(events), stop, loaded.segments),
-            templates=loaded.templates,
-            gate=gate,
-        )
+        with working("simulating"):
+            rows = run(
+                *(loaded.flows, loaded.settings, _lines(events), stop, loaded.segments),
+                templates=loaded.templates,
+                gate=gate,
+            )
     except BadInput as error:
         raise BadInput(f"{events}: {error}", hint=error.hint) from error
     _say_kept_out(gate)
@@ -67,8 +68,7 @@ def simulate(
         for row in rows:
             say_json(row)
         return
-    with working("simulating"):
-        shown = list(rows)
+    shown = list(rows)
     if shown:
         table(_COLUMNS, _cells(shown))
     note(f"{len(shown)} message{'' if len(shown) == 1 else 's'}; nothing was stored or sent")

@@ -9,7 +9,7 @@ from services.cli.terminal import note, paint, report_problems, say, say_json
 
 
 def register(app: typer.Typer) -> None:
-    app.command("validate", epilog="Example: dangol validate examples/shop/workspace")(validate)
+    app.command("validate", epilog="Example: dangol validate examples/shop")(validate)
 
 
 def validate(workspace: Path = WORKSPACE, as_json: bool = AS_JSON) -> None:

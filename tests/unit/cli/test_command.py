@@ -345,6 +345,56 @@ def test_graph_writes_the_picture_twice(workspace: Path, tmp_path: Path) -> None
     assert "flowchart TD" in (tmp_path / "welcome.mmd").read_text()
 
 
+def test_graph_prints_the_picture_as_json_and_writes_nothing(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["graph", "welcome", "--workspace", str(workspace), "-o", str(tmp_path), "--json"]
+    assert call(arguments) == 0
+    drawn = json.loads(capsys.readouterr().out)
+    assert drawn.keys() == {"journey", "version", "svg", "mermaid"}
+    assert not (tmp_path / "welcome.svg").exists()
+
+
+def test_preview_prints_everything_as_json(
+    workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (workspace / "templates/hello/sms.liquid").write_text("안녕하세요 {{ profile.name }}님")
+    sample = tmp_path / "sample.yaml"
+    sample.write_text("profile: {name: 콩떡}\n")
+    asked = ["preview", "hello", "--workspace", str(workspace), "--sample", str(sample), "--json"]
+    assert call(asked) == 0
+    mail = json.loads(capsys.readouterr().out)
+    assert (mail["file"], mail["channel"]) == ("templates/hello/email.liquid", "email")
+    assert (mail["parts"], mail["size"]) == ({"subject": "Hello"}, None)
+    assert "<p>Hello</p>" in mail["html"]
+    assert not (tmp_path / "hello.html").exists()
+    assert call([*asked, "-o", str(tmp_path / "mail.html")]) == 0
+    assert "<p>Hello</p>" in (tmp_path / "mail.html").read_text()
+    capsys.readouterr()
+    assert call([*asked, "--channel", "sms"]) == 0
+    text = json.loads(capsys.readouterr().out)
+    assert (text["html"], text["text"]) == (None, "안녕하세요 콩떡님")
+    assert text["size"] == {"bytes": 17, "kind": "SMS"}
+
+
+SCRIPTED = [path for path in NAMES if path[0] not in (
+    # Servers, which run until they are stopped; what prints nothing but a file's content.
+    "up", "ingest", "journey", "dispatch", "console", "demo", "fake-providers", "schema",
+) and path != ("erasures", "export")]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SCRIPTED, ids=" ".join)
+def test_every_command_with_a_result_gives_it_as_json(path: tuple[str, ...]) -> None:
+    root = typer.main.get_command(command.app)
+    for name in path:
+        root = root.commands[name]  # type: ignore[attr-defined]
+    assert "--json" in {option for parameter in root.params for option in parameter.opts}
+
+
 def test_graph_names_the_nearest_journey(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
