@@ -248,6 +248,11 @@ def answer_event(
     )
 
 
+def catalog_key(name: str) -> str:
+    """What keeps the catalogue events of one name in one partition, and in their order."""
+    return f"$catalog:{name}"
+
+
 def catalog_event(
     *,
     message_id: str,
@@ -265,7 +270,7 @@ def catalog_event(
         kind="catalog",
         timestamp=at,
         name=name,
-        anonymous_id=f"$catalog:{name}",
+        anonymous_id=catalog_key(name),
         properties=properties,
         source=source,
     )

@@ -156,13 +156,14 @@ class Deciding:
         self._write_history(given.customer, event, given.payload)
 
     def _announce(self, given: Given) -> None:
-        """A catalogue event belongs to no customer: it makes firings."""
+        """A catalogue event belongs to no customer: it makes firings, and is kept for backtests."""
         try:
             self._batch.firings += due_by_catalog(self._book, given.event)
         except Exception as error:  # noqa: BLE001 - as above
             self._batch.set_aside.append((f"not decided: {error!r}", given.payload))
             return
         self.new_events += 1
+        self._write_history(given.customer, given.event, given.payload)
 
     def _write_history(self, customer: str, event: Event, payload: bytes) -> None:
         self._batch.history.append(

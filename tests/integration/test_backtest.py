@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.console.backtesting import reading
+from services.console.backtesting import reading, running
 from services.console.backtesting.reading import Found, backtest
 from services.console.publish import set_status
 from services.journey.language.workspace import load_workspace
 from shared.clock import REAL, wall_clock
+from shared.event import Event, catalog_event
 from tests.integration.test_explain import CART
 from tests.integration.test_identity import elsewhere, guest, identify, relaying, settled
 from tests.integration.test_journey_worker import House, house, track, workspace
@@ -144,3 +145,62 @@ async def test_chunks_change_nothing(house: House, monkeypatch: pytest.MonkeyPat
     assert of(cut, "cart") == of(whole, "cart")
     assert of(cut, "cart")["draft"]["entered"] == 12
     assert cut.report["customers"] == whole.report["customers"] == 12
+
+
+RESTOCKED = """
+journey: back
+trigger:
+  event: Restocked
+  where: event.stock >= 5
+  audience: did("Viewed", where=e.sku == trigger.sku)
+steps: [{send: email, template: hello, id: back}]
+"""
+
+
+def restocked(name: str, sku: str, stock: int = 9) -> Event:
+    return catalog_event(
+        message_id=name,
+        name="Restocked",
+        properties={"sku": sku, "stock": stock},
+        at=wall_clock(),
+        source="server",
+    )
+
+
+async def test_catalogue_events_start_what_has_an_audience(house: House) -> None:
+    """Also in a draft of a journey that was not there when they came."""
+    await house.publish(cart=CART)
+    async with house.running():
+        for user, sku in (("u1", "A"), ("u2", "B"), ("u3", "A")):
+            await house.log.append([identify(user, None, email=f"{user}@shop.example")])
+            await house.log.append([track("Viewed", user, sku=sku)])
+        await house.caught_up()
+        again = restocked("r1", "A")
+        await house.log.append([again, again, restocked("r2", "B", stock=1)])
+        await house.caught_up()
+        await house.log.append([track("Viewed", "u4", sku="A")])
+        await house.caught_up()
+    found = await tried(house, cart=CART, back=RESTOCKED)
+    back = of(found, "back")
+    assert (back["draft"]["entered"], back["draft"]["sent"]) == (2, 2), "who viewed it before"
+    assert back["live"] is None
+    assert found.report["catalogue"] == {"taken": 1, "left_out": 0}
+    assert found.report["people"]["examples_more"] == ["u1", "u3"]
+    assert (await tried(house, cart=CART)).report["catalogue"] is None
+
+
+async def test_of_many_catalogue_events_the_newest_are_taken_and_it_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "MOST_CATALOGUE", 2)
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([identify("u1", None, email="u1@shop.example")])
+        await house.log.append([track("Viewed", "u1", sku="A")])
+        await house.caught_up()
+        await house.log.append([restocked(f"r{n}", "A") for n in range(5)])
+        await house.caught_up()
+    found = await tried(house, back=RESTOCKED)
+    assert found.report["catalogue"] == {"taken": 2, "left_out": 3}
+    draft = of(found, "back")["draft"]
+    assert draft["entered"] + sum(draft["refused"].values()) == 2

@@ -203,3 +203,30 @@ async def test_what_takes_long_is_shown_to_people_only() -> None:
     assert await shown("0.2", terminal=True, environment=nobody) == ("done\n", "")
     assert await shown("1.4", terminal=False, environment=nobody) == ("done\n", "")
     assert await shown("1.4", terminal=True, environment={"TERM": "dumb"}) == ("done\n", "")
+
+
+async def test_a_backtest_just_ends_and_leaves_nothing(folder: Path, dsn: str, pool: Pool) -> None:
+    here = {"DANGOL_DATABASE_URL": dsn}
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
+        async with command(folder, "backtest", "workspace", **here) as process:
+            async with asyncio.timeout(_SOON):
+                while not await pool.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation ="
+                    " 'customers'::regclass"
+                ):
+                    assert process.returncode is None
+                    await asyncio.sleep(0.02)
+            out, err = await interrupted(process)
+    assert (out, err) == ("", "")
+    async with asyncio.timeout(_SOON):
+        while await pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name LIKE '%command%'"
+        ):
+            await asyncio.sleep(0.02)
+    assert not await pool.fetchval("SELECT EXISTS (SELECT FROM messages)")
+    async with command(folder, "backtest", "workspace", "--json", **here) as process:
+        out_, err_ = await asyncio.wait_for(process.communicate(), _SOON)
+    assert process.returncode == 0, err_.decode()
+    assert json.loads(out_.splitlines()[0])["journey"] == "welcome"

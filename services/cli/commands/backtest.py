@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from shared.db.connect import Pool
 
 _NOTES = {
-    "catalogue": "journeys with an `audience` were not started: catalogue events are not kept",
     "calls": "a `call` was answered with nothing, at once",
 }
 
@@ -99,6 +98,7 @@ def _say_all(found: "Found") -> None:
             "seconds": round(found.seconds, 3),
             "stopped": list(found.stopped),
             "notes": report["notes"],
+            "catalogue": report["catalogue"],
             **report["total"],
         }
     )
@@ -118,6 +118,7 @@ def _show(found: "Found") -> None:
     say(f"{_customers(people['same'])} would get as many as now")
     for name in found.stopped:
         note(f"{name} is paused or archived, and was left out of both")
+    note_of_catalogue(report["catalogue"])
     for code in report["notes"]:
         note(_NOTES[code])
     if report["endless"]:
@@ -126,6 +127,25 @@ def _show(found: "Found") -> None:
         f"{found.events:,} events since {report['since']:%Y-%m-%d %H:%M} UTC,"
         f" {found.seconds:.1f} s; nothing was stored or sent"
     )
+
+
+def note_of_catalogue(found: Mapping[str, int] | None) -> None:
+    """What started journeys with an audience; None where there are none."""
+    if found is None:
+        return
+    taken, left = found["taken"], found["left_out"]
+    if not taken:
+        note(
+            "no catalogue event of this stretch starts a journey with an `audience`: none came"
+            " through POST /v1/catalog, or none matches"
+        )
+    elif left:
+        note(
+            f"journeys with an `audience` met the newest {taken:,} of {taken + left:,} catalogue"
+            f" events; {left:,} older ones were left out"
+        )
+    else:
+        note(f"journeys with an `audience` met {taken:,} catalogue event{'s'[: taken > 1]}")
 
 
 def _row(name: str, draft: Mapping[str, Any] | None, live: Mapping[str, Any] | None) -> list[str]:

@@ -19,7 +19,8 @@ from services.journey.core.state import unpack
 from services.journey.language.workspace import Workspace, load_workspace
 from shared import workspace_store
 from shared.db.connect import Connection, Pool, unavailable_when_lost
-from shared.event import Event, decode_unstamped
+from shared.db.installation import partition_count
+from shared.event import Event, catalog_key, decode_unstamped, partition_of
 
 CHUNK_CUSTOMERS = 1_000
 CHUNK_EVENTS = 20_000
@@ -37,6 +38,12 @@ WHERE partition = $1 AND received_at < $3 AND (
 ORDER BY customer, received_at, happened_at, id
 """
 _TOTAL = "SELECT count(*) FROM history WHERE received_at >= $1 AND received_at < $2"
+_CATALOGUE = """
+SELECT received_at, event::text AS event FROM history
+WHERE partition = ANY($1::int[]) AND customer = ANY($2::text[]) AND kind = 'catalog'
+  AND received_at >= $3 AND received_at < $4
+ORDER BY received_at DESC, id LIMIT $5
+"""
 _KNOWN = """
 SELECT c.id, c.traits, c.state, (
   SELECT jsonb_object_agg(l.channel, jsonb_build_array(l.stated_at, l.granted)) FROM (
@@ -101,7 +108,7 @@ async def backtest(
         found = [row["id"] for row in await connection.fetch(_STOPPED)]
         stopped = tuple(name for name in found if name in live.flows)
         sides = Side.of(draft, stopped), Side.of(live, stopped)
-        run = Backtest(*sides, since, now)
+        run = Backtest(*sides, since, now, await _catalogue(connection, sides, since, now))
         total: int = await connection.fetchval(_TOTAL, since, now)
         scored = draft.settings.rfm is not None or live.settings.rfm is not None
         customers: int = await connection.fetchval(_CUSTOMERS)
@@ -113,14 +120,26 @@ async def backtest(
     return Found(run.report(), total, replayed, stopped, clock() - began)
 
 
+async def _catalogue(
+    connection: Connection, sides: tuple[Side, Side], since: datetime, until: datetime
+) -> list[Event]:
+    """The newest `MOST_EVENTS` of those that some audience listens for, each once, oldest first."""
+    keys = [catalog_key(name) for side in sides for name in sorted(side.catalogue)]
+    if not keys:
+        return []
+    partitions = await partition_count(connection)
+    places = [partition_of(key, partitions) for key in keys]
+    rows = await connection.fetch(_CATALOGUE, places, keys, since, until, MOST_EVENTS)
+    events = [_event(row["event"], row["received_at"]) for row in reversed(rows)]
+    return list({event.id: event for event in reversed(events)}.values())[::-1]
+
+
 async def _all(
     connection: Connection, run: Backtest, met: Callable[[], None], *, scored: bool
 ) -> int:
     counted = list({*run.draft.needs, *run.live.needs})
     heard = list(run.draft.names | run.live.names)
-    partitions: int = await connection.fetchval(
-        "SELECT value::int FROM meta WHERE key = 'partitions'"
-    )
+    partitions = await partition_count(connection)
     replayed = 0
     for partition in range(partitions):
         chunk, last = Chunk(), ""

@@ -5,17 +5,22 @@ before the stretch is taken in as if it had been imported at its beginning: it i
 and history, and nobody enters by it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from services.console.backtesting.audiences import Doings
 from services.console.backtesting.sides import Known, Side, Tally, before
 from services.console.explaining.stored import owned
 from services.journey.core.firing import is_by_firing
 from shared.event import Event
 
 EXAMPLES = 10
+MOST_CATALOGUE = 5_000
+"""Catalogue events that are taken."""
+MOST_WIDE = 50
+"""Where an audience may be anybody: then each is asked of every customer."""
 
 
 @dataclass(slots=True)
@@ -45,7 +50,22 @@ class People:
 class Backtest:
     """Takes customers in; holds no more than counts and a few examples."""
 
-    def __init__(self, draft: Side, live: Side, since: datetime, until: datetime) -> None:
+    def __init__(
+        self,
+        draft: Side,
+        live: Side,
+        since: datetime,
+        until: datetime,
+        catalogue: Sequence[Event] = (),
+    ) -> None:
+        """`catalogue`: the catalogue events of the stretch, in the order of their receipt. Of those
+        that start a journey on one of the sides the newest `MOST_CATALOGUE` are taken."""
+        found = [(event, [*draft.looks(event), *live.looks(event)]) for event in catalogue]
+        asked = [(event, looks) for event, looks in found if looks]
+        wide = any(None in looks for _, looks in asked)
+        self._catalogue = asked[-(MOST_WIDE if wide else MOST_CATALOGUE) :]
+        self._asked = len(asked)
+        self._audiences = bool(draft.catalogue or live.catalogue)
         self.draft = draft
         self.live = live
         self.since = since
@@ -59,19 +79,30 @@ class Backtest:
     def customer(self, customer: str, events: Sequence[Event], known: Known) -> None:
         """`events` are all that matter of theirs, in the order of their receipt."""
         self.customers += 1
-        if not self._always and not any(map(self._starts_something, events)):
+        catalogue = list(self._meant(events))
+        if not (self._always or catalogue or any(map(self._starts_something, events))):
             return
         given = [
             event if self._is_within(event) else before(event, self.since)
             for event in owned(events, customer)
             if not self._is_made(event)
         ]
+        given += catalogue
         known = self._unstated(events, known)
         sent = [
             sum(row.decision == "sent" for row in side.run(customer, given, known, self.until))
             for side in (self.draft, self.live)
         ]
         self.people.add(customer, *sent)
+
+    def _meant(self, events: Sequence[Event]) -> Iterator[Event]:
+        """The catalogue events that may mean somebody who did this."""
+        if not self._catalogue:
+            return
+        doings = Doings(events)
+        for event, looks in self._catalogue:
+            if any(look is None or look(doings, event) for look in looks):
+                yield event
 
     def _is_within(self, event: Event) -> bool:
         return event.received_at is not None and event.received_at >= self.since
@@ -117,6 +148,12 @@ class Backtest:
                 for name in sorted({*draft, *live})
             ],
             "notes": sorted(self.draft.blind | self.live.blind),
+            "catalogue": {
+                "taken": len(self._catalogue),
+                "left_out": self._asked - len(self._catalogue),
+            }
+            if self._audiences
+            else None,
         }
 
 

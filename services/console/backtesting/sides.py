@@ -8,18 +8,33 @@ from typing import Any
 
 import msgspec
 
+from services.console.backtesting.audiences import Look, look_of
 from services.console.simulate import Begin, Simulation
 from services.console.simulation.observed import Decided, Held, Observed, Row, Told
 from services.journey.core.effects import Count
-from services.journey.core.flow import Audience, Call, Flow, Segment, Set, WaitFor
+from services.journey.core.firing import answers
+from services.journey.core.flow import (
+    Audience,
+    Call,
+    Emit,
+    Flow,
+    OnDate,
+    Schedule,
+    Segment,
+    Set,
+    WaitFor,
+)
 from services.journey.core.history import Needs
 from services.journey.core.state import Customer, State
 from services.journey.language.compile_segments import needs_of_all
 from services.journey.language.workspace import Workspace
-from shared.event import Event
+from shared.decisions import Refusal
+from shared.event import CONSENT_CHANGED, Event
 from shared.rfm import Score
 from shared.templates import Template
 from shared.workspace import WorkspaceSettings
+
+_NOT_MEANT = f"refused:{Refusal.NOT_MATCHED}"
 
 MOST_DECISIONS = 200_000
 """Of one customer; beyond it, journeys start each other without an end."""
@@ -92,13 +107,25 @@ class Side:
         self._decisions = 0
         self.starts = frozenset(t.event for flow in flows.values() for t in flow.triggers)
         """Events that start a journey."""
-        self.always = any(flow.watches or flow.plan for flow in flows.values())
+        self.always = any(
+            flow.watches or isinstance(flow.plan, Schedule | OnDate) for flow in flows.values()
+        )
         """Whether a journey may start without any event."""
         self.names = self.starts | self.needs.keys() | frozenset(_heard(flows.values()))
         """Events that matter at all."""
         self.written = frozenset(_written(flows.values()))
         """Traits that a journey writes."""
         self.blind = frozenset(_blind(flows.values()))
+        self.catalogue = frozenset(
+            flow.plan.match.event for flow in flows.values() if isinstance(flow.plan, Audience)
+        )
+        """Catalogue events that start journeys."""
+        made = frozenset(_made(flows.values()))
+        self._looks = {
+            name: look_of(flow.plan.condition.node, made)
+            for name, flow in flows.items()
+            if isinstance(flow.plan, Audience)
+        }
 
     @classmethod
     def of(cls, workspace: Workspace, without: Iterable[str] = ()) -> "Side":
@@ -106,6 +133,10 @@ class Side:
         left_out = set(without)
         flows = {name: flow for name, flow in workspace.flows.items() if name not in left_out}
         return cls(flows, workspace.settings, workspace.segments, workspace.templates)
+
+    def looks(self, event: Event) -> list[Look | None]:
+        """One for each journey that a catalogue event starts; None: it may mean anybody."""
+        return [look for name, look in self._looks.items() if answers(self.flows[name].plan, event)]
 
     def run(
         self, customer: str, events: Iterable[Event], known: Known, until: datetime
@@ -147,6 +178,8 @@ class Side:
     def _count(self, count: Count) -> None:
         if count.what == "entered":
             self.tallies[count.journey].entered += 1
+        elif count.what == _NOT_MEANT and self.flows[count.journey].plan is not None:
+            pass  # the database never names them: whom a firing does not mean is not refused
         elif count.what.startswith("refused:"):
             self.tallies[count.journey].refused[count.what.removeprefix("refused:")] += 1
 
@@ -165,6 +198,13 @@ def _heard(flows: Iterable[Flow]) -> Iterable[str]:
                 yield from (match.event for match in step.matches)
 
 
+def _made(flows: Iterable[Flow]) -> Iterable[str]:
+    """Events that a run of this makes by itself, beside those that are stored."""
+    yield CONSENT_CHANGED
+    for flow in flows:
+        yield from (step.event for step in flow.steps.values() if isinstance(step, Emit))
+
+
 def _written(flows: Iterable[Flow]) -> Iterable[str]:
     for flow in flows:
         for step in flow.steps.values():
@@ -175,7 +215,5 @@ def _written(flows: Iterable[Flow]) -> Iterable[str]:
 def _blind(flows: Iterable[Flow]) -> Iterable[str]:
     """What a backtest cannot see of these flows."""
     for flow in flows:
-        if isinstance(flow.plan, Audience):
-            yield "catalogue"
         if any(isinstance(step, Call) for step in flow.steps.values()):
             yield "calls"
