@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from services.cli.terminal import note, say
+from services.cli.options import AS_JSON
+from services.cli.terminal import note, say, say_json, working
 from shared.errors import BadInput, ConfigurationError
 
 _PATIENCE = 20.0
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
 def kakao_templates(
     workspace: Path = typer.Argument(".", metavar="DIR", help="The workspace."),
     channel: str = typer.Option("alimtalk", metavar="CHANNEL", help="The channel in dangol.yaml."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Fetch the approved AlimTalk templates into templates/kakao.json.
 
@@ -39,7 +41,8 @@ def kakao_templates(
             hint="alimtalk: {adapter: solapi, profile: KA01PF…}",
         )
     setup = Setup(channel, settings.channels[channel], os.environ, 1, _PATIENCE)
-    found = asyncio.run(approved_templates(setup))
+    with working("waiting for the vendor"):
+        found = asyncio.run(approved_templates(setup))
     found.sort(key=lambda template: template.code)
     fetched_at = wall_clock().isoformat(timespec="seconds")
     registry = Registry(setup.settings.adapter, fetched_at, tuple(found))
@@ -51,6 +54,10 @@ def kakao_templates(
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
     note(f"wrote {len(found)} templates to {path}")
     for template in found:
+        if as_json:
+            row = {"code": template.code, "status": template.status, "name": template.name}
+            say_json(row)
+            continue
         say(f"{template.code}  {template.status:<8}  {template.name}")
     if not found:
         note("the vendor knows no template of this profile: is `profile` the right one?")
