@@ -11,9 +11,14 @@ from services.cli.checkup import check_database
 from services.cli.fakes.nhn import FakeNhn
 from services.cli.fakes.serving import serving
 from services.cli.fakes.solapi import FakeSolapi
-from services.dispatch.receipts.texts.readings import Refusal
+from services.dispatch import store
+from services.dispatch.doors.links import Leave
+from services.dispatch.doors.store import Doors, Statement
+from services.dispatch.receipts import store as receipts_store
+from services.dispatch.receipts.texts.readings import Refusal, Return
 from services.dispatch.receipts.texts.refusals import RefusalSync
 from services.dispatch.receipts.texts.store import Reports
+from shared.address import address_hash
 from shared.event import partition_of
 from tests.conftest import PARTITIONS
 from tests.integration.dispatching import NOON, House
@@ -157,4 +162,113 @@ async def test_a_refusal_by_webhook_is_entered_by_the_same_leader(house: House) 
     await RefusalSync(house.pool, house.clock, PARTITIONS, {}).turn()
     (entry,) = await house.pool.fetch("SELECT * FROM consent_ledger")
     assert (entry["customer"], entry["source"]) == (BOB, "twilio STOP")
+    assert await consents(house, BOB) == {"sms": False}
+
+
+# START -----------------------------------------------------------------------------------------
+
+NUMBER = "+821000000002"
+
+
+async def says(house: House, word: Refusal | Return, *, enter: bool = True) -> bool:
+    house.clock.move(timedelta(minutes=1))
+    taken = await Reports(house.pool, PARTITIONS).take(word, "sms", "twilio", house.clock.now())
+    if enter:
+        await RefusalSync(house.pool, house.clock, PARTITIONS, {}).turn()
+    return taken
+
+
+async def agreed(house: House) -> None:
+    await house.pool.execute(
+        "INSERT INTO consent_ledger (partition, customer, channel, granted, stated_at, source,"
+        " recorded_at, event_id) SELECT partition, customer, channel, granted, stated_at, 'api',"
+        " stated_at, 'before' FROM consents"
+    )
+
+
+async def closed(house: House) -> list[tuple[str, str]]:
+    rows = await house.pool.fetch("SELECT scope, reason FROM suppressions ORDER BY 1, 2")
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("entered", [True, False])
+async def test_start_takes_back_the_stop_and_the_consent_is_as_before(
+    house: House, entered: bool
+) -> None:
+    """Also before the leader has entered the STOP."""
+    await agreed(house)
+    assert await says(house, Refusal(NUMBER), enter=entered)
+    assert await closed(house) == [("marketing", "stop")]
+    assert await says(house, Return(NUMBER))
+    assert await closed(house) == []
+    assert await consents(house, BOB) == {"sms": True}
+    ledger = await house.pool.fetch(
+        "SELECT granted, source FROM consent_ledger WHERE customer = $1 ORDER BY stated_at", BOB
+    )
+    back = [(False, "twilio STOP"), (True, "twilio START")] if entered else []
+    assert [tuple(row) for row in ledger] == [(True, "api"), *back]
+    assert not await says(house, Return(NUMBER)), "there is no STOP any more"
+    await says(house, Refusal(NUMBER))
+    assert await closed(house) == [("marketing", "stop")], "it may be said again"
+    assert await consents(house, BOB) == {"sms": False}
+
+
+@pytest.mark.parametrize(
+    ("scope", "reason"),
+    [("marketing", "complained"), ("marketing", "unsubscribed"), ("all", "undeliverable")],
+)
+@pytest.mark.parametrize("first", [True, False])
+async def test_start_lifts_nothing_but_a_stop(
+    house: House, scope: str, reason: str, first: bool
+) -> None:
+    """Whatever else has closed the number, before the STOP or behind it."""
+    await agreed(house)
+    hashed = address_hash("phone", NUMBER, await store.address_key(house.pool))
+    doors = Doors(house.pool, PARTITIONS)
+
+    async def close() -> None:
+        if reason == "unsubscribed":  # the door of a customer who has been erased
+            leave = Leave("nobody", "sms", "m", hashed)
+            said = [Statement("sms", False, "x")]
+            await doors.state(leave, said, "unsubscribe", house.clock.now())
+            return
+        await house.pool.execute(receipts_store._CLOSE, hashed, scope, reason, NOON)
+
+    if first:
+        await close()
+    await says(house, Refusal(NUMBER))
+    if not first:
+        await close()
+    await says(house, Return(NUMBER))
+    assert await closed(house) == [(scope, reason)]
+
+
+async def test_start_gives_no_consent_that_was_not_there(house: House) -> None:
+    await agreed(house)
+    await house.pool.execute("DELETE FROM consents WHERE customer = $1", BOB)
+    await house.pool.execute("DELETE FROM consent_ledger WHERE customer = $1", BOB)
+    await says(house, Refusal(NUMBER))
+    await says(house, Return(NUMBER))
+    assert (await consents(house, BOB)).get("sms") is not True
+
+
+async def test_start_does_not_undo_a_later_refusal_elsewhere(house: House) -> None:
+    await agreed(house)
+    await says(house, Refusal(NUMBER))
+    house.clock.move(timedelta(minutes=1))
+    said = [Statement("sms", False, "Unsubscribe from everything")]
+    leave = Leave(BOB, "sms", "m", "")
+    await Doors(house.pool, PARTITIONS).state(leave, said, "preferences", house.clock.now())
+    await says(house, Return(NUMBER))
+    assert await consents(house, BOB) == {"sms": False}
+
+
+async def test_start_without_a_stop_and_behind_an_080_changes_nothing(house: House) -> None:
+    await agreed(house)
+    assert not await says(house, Return(NUMBER))
+    await Reports(house.pool, PARTITIONS).take(Refusal(NUMBER), "sms", "nhn", house.clock.now())
+    await RefusalSync(house.pool, house.clock, PARTITIONS, {}).turn()
+    await says(house, Refusal(NUMBER))
+    await says(house, Return(NUMBER))
+    assert await closed(house) == [("marketing", "unsubscribed")]
     assert await consents(house, BOB) == {"sms": False}

@@ -17,7 +17,13 @@ from services.cli.fakes.solapi import FakeSolapi
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Outcome
 from services.dispatch.receipts.texts.api import report_routes
-from services.dispatch.receipts.texts.readings import Refusal, read_nhn, read_solapi, read_twilio
+from services.dispatch.receipts.texts.readings import (
+    Refusal,
+    Return,
+    read_nhn,
+    read_solapi,
+    read_twilio,
+)
 from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.receipts.texts.verify import twilio_signature
 from shared import message
@@ -216,7 +222,7 @@ async def test_a_number_that_refuses_by_080_or_stop_is_closed_to_advertising(
         )
         twilio = await there.post(path, data=form, headers={"x-twilio-signature": signature})
     assert (nhn.status_code, twilio.status_code) == (200, 200)
-    assert await suppressed(house) == [("marketing", "unsubscribed")] * 2
+    assert sorted(await suppressed(house)) == [("marketing", "stop"), ("marketing", "unsubscribed")]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +238,24 @@ def test_stop_variants_refuse_and_sentences_with_them_do_not(said: str, refuses:
     assert bool(read) is refuses
     status = {"From": "+15005550006", "Body": said, "MessageStatus": "delivered"}
     assert not [r for r in read_twilio(status, "sms", {"message": "m1"}) if isinstance(r, Refusal)]
+
+
+@pytest.mark.parametrize(
+    ("form", "takes_back"),
+    [
+        ({"OptOutType": "START", "Body": "yes"}, True),
+        ({"Body": "Start"}, True),
+        ({"Body": " UNSTOP. "}, True),
+        ({"Body": "다시 받기"}, True),
+        ({"Body": "yes"}, False),
+        ({"Body": "when do you start?"}, False),
+        ({"Body": "start", "MessageStatus": "delivered"}, False),
+        ({"OptOutType": "HELP", "Body": "help"}, False),
+    ],
+)
+def test_start_takes_a_stop_back(form: dict[str, str], takes_back: bool) -> None:
+    read = read_twilio({"From": "+12025550123", **form}, "sms", {})
+    assert (Return("+12025550123") in list(read)) is takes_back
 
 
 async def test_twilio_reports_by_the_address_that_its_message_named(house: House) -> None:

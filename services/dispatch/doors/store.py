@@ -29,7 +29,9 @@ ON CONFLICT DO NOTHING
 """
 _SUPPRESS = """
 INSERT INTO suppressions (address_hash, scope, reason, at)
-VALUES ($1, 'marketing', 'unsubscribed', $2) ON CONFLICT DO NOTHING
+VALUES ($1, 'marketing', 'unsubscribed', $2)
+ON CONFLICT (address_hash, scope) DO UPDATE SET reason = excluded.reason, at = excluded.at
+  WHERE suppressions.reason = 'stop'
 """
 _SENT = """
 SELECT id, customer, run_id, journey, step, channel, decided_at FROM messages

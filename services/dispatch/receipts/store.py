@@ -17,8 +17,9 @@ SELECT id, partition, customer, run_id, journey, step, channel, decided_at FROM 
 WHERE id = $1 AND partition = ANY (SELECT id FROM partitions) AND erased IS NOT TRUE
 """
 _CLOSE = """
-INSERT INTO suppressions (address_hash, scope, reason, at) VALUES ($1, $2, $3, $4)
-ON CONFLICT DO NOTHING
+INSERT INTO suppressions AS s (address_hash, scope, reason, at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (address_hash, scope) DO UPDATE SET reason = excluded.reason, at = excluded.at
+  WHERE s.reason = 'stop'
 """
 
 

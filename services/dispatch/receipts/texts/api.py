@@ -13,7 +13,14 @@ from fastapi.responses import JSONResponse, Response
 
 from services.dispatch import metrics
 from services.dispatch.receipts.answers import refused
-from services.dispatch.receipts.texts.readings import Refusal, read_nhn, read_solapi, read_twilio
+from services.dispatch.receipts.texts.readings import (
+    Refusal,
+    Report,
+    Return,
+    read_nhn,
+    read_solapi,
+    read_twilio,
+)
 from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.receipts.texts.verify import SECRETS, is_genuine
 from shared.bodies import bounded
@@ -23,6 +30,7 @@ from shared.errors import Unavailable
 logger = structlog.get_logger()
 
 TEXTS = ("sms", "alimtalk", "brand_message")
+_SAID = {Refusal: "refused", Return: "taken back"}
 _LONGEST_BODY = 15_000_000
 """SOLAPI's own bound for one request."""
 
@@ -84,7 +92,7 @@ async def _taken(
         for reading in readings:
             taken = await reports.take(reading, channel, provider, clock.now())
             changed += taken
-            outcome = "refused" if isinstance(reading, Refusal) else str(reading.outcome)
+            outcome = str(reading.outcome) if isinstance(reading, Report) else _SAID[type(reading)]
             if taken:
                 metrics.RECEIPTS.labels(channel, outcome, "provider").inc()
     except Unavailable:

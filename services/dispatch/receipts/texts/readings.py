@@ -37,6 +37,7 @@ STOP_WORDS = frozenset(
     )
 )
 """Twilio acts on the English ones itself (`OptOutType`); the others are for us to understand."""
+START_WORDS = frozenset(("start", "unstop", "다시받기", "다시 받기"))
 _KAKAO = frozenset({"alimtalk", "brand_message"})
 
 
@@ -59,7 +60,14 @@ class Refusal:
     number: str
 
 
-Reading = Report | Refusal
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Somebody takes a STOP back."""
+
+    number: str
+
+
+Reading = Report | Refusal | Return
 
 
 def read_solapi(body: bytes, _channel: str, _query: Mapping[str, str]) -> Iterator[Reading]:
@@ -100,10 +108,15 @@ def read_nhn(body: bytes, channel: str, _query: Mapping[str, str]) -> Iterator[R
 def read_twilio(
     form: Mapping[str, str], _channel: str, query: Mapping[str, str]
 ) -> Iterator[Reading]:
-    if form.get("OptOutType", "").upper() == "STOP" or _refuses(form):
+    if form.get("OptOutType", "").upper() == "STOP" or _says(form, STOP_WORDS):
         number = _number(form.get("From"), "")
         if number is not None:
             yield Refusal(number)
+        return
+    if form.get("OptOutType", "").upper() == "START" or _says(form, START_WORDS):
+        number = _number(form.get("From"), "")
+        if number is not None:
+            yield Return(number)
         return
     message_id, status = query.get("message"), form.get("MessageStatus", "")
     if not message_id or status not in ("delivered", "read", "undelivered", "failed"):
@@ -118,10 +131,10 @@ def read_twilio(
     yield Report(message_id, outcome, words(f"{status} {given}"), number, code == twilio.OPTED_OUT)
 
 
-def _refuses(form: Mapping[str, str]) -> bool:
-    """A reply that is a word of refusal and nothing else: a sentence with it may mean anything."""
+def _says(form: Mapping[str, str], words: frozenset[str]) -> bool:
+    """A reply that is one of the words and nothing else: a sentence with it may mean anything."""
     said = form.get("Body", "").strip().strip(".!~ ").casefold()
-    return "MessageStatus" not in form and said in STOP_WORDS
+    return "MessageStatus" not in form and said in words
 
 
 def _json(body: bytes) -> Any:

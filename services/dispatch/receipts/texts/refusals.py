@@ -32,9 +32,24 @@ _OVERLAP = timedelta(days=1)
 """A list is read from before where it was read to: vendors enter refusals late."""
 _AT_ONCE = 1000
 
+# A STOP is told apart from every other refusal, because a START takes it back, and nothing else.
 _CLOSE = """
-INSERT INTO suppressions (address_hash, scope, reason, at)
-SELECT h, 'marketing', 'unsubscribed', $2 FROM unnest($1::text[]) AS h ON CONFLICT DO NOTHING
+INSERT INTO suppressions AS s (address_hash, scope, reason, at)
+SELECT h, 'marketing', $3, $2 FROM unnest($1::text[]) AS h
+ON CONFLICT (address_hash, scope) DO UPDATE SET reason = excluded.reason, at = excluded.at
+  WHERE s.reason = 'stop' AND excluded.reason <> 'stop'
+"""
+# The STOP that was taken last becomes a START, for the leader to tell its customers' ledgers.
+_LIFT = """
+WITH lifted AS (
+  UPDATE refusals SET phone = $2, source = $3, refused_at = $4, taken_at = $4
+  WHERE address_hash = $1 AND source LIKE '% STOP' RETURNING true
+), opened AS (
+  DELETE FROM suppressions
+  WHERE address_hash = $1 AND scope = 'marketing' AND reason = 'stop'
+    AND EXISTS (SELECT FROM lifted)
+)
+SELECT EXISTS (SELECT FROM lifted)
 """
 # A later refusal than the known one is a new one: there was a consent in between.
 _NOTE = """
@@ -59,6 +74,19 @@ WHERE c.forwarded_to IS NULL AND NOT EXISTS (
   SELECT FROM consents k WHERE k.partition = c.partition AND k.customer = c.id
     AND k.channel = 'sms' AND (k.stated_at > r.at OR NOT k.granted))
 """
+# Whose last word on texts is a STOP, behind a consent: that consent is what is left without it.
+_STOPPED = """
+SELECT c.id, c.traits->>'phone' AS phone FROM customers c
+CROSS JOIN LATERAL (
+  SELECT array_agg(k.granted) AS granted, array_agg(k.source) AS sources FROM (
+    SELECT l.granted, l.source FROM consent_ledger l
+    WHERE l.partition = c.partition AND l.customer = c.id AND l.channel = 'sms'
+    ORDER BY l.stated_at DESC, l.recorded_at DESC LIMIT 2
+  ) k
+) k
+WHERE c.traits->>'phone' = ANY ($1::text[]) AND c.forwarded_to IS NULL
+  AND NOT k.granted[1] AND k.sources[1] LIKE '% STOP' AND k.granted[2]
+"""
 _FOUND = "UPDATE refusals SET phone = NULL WHERE phone = ANY($1::text[]) AND taken_at <= $2"
 _STATE = "SELECT through, synced_at, failed_at FROM refusal_syncs WHERE provider = $1"
 _READ = """
@@ -78,11 +106,22 @@ async def take(
     """Close the numbers to advertising, and note whose customers are to be found; how many are
     new. Repeating it changes nothing."""
     hashes = [address_hash("phone", each.phone, key) for each in refused]
-    await connection.execute(_CLOSE, hashes, now)
+    reason = "stop" if source.endswith(" STOP") else "unsubscribed"
+    await connection.execute(_CLOSE, hashes, now, reason)
     phones, ats = [each.phone for each in refused], [min(each.at, now) for each in refused]
     new = len(await connection.fetch(_NOTE, hashes, phones, source, ats, now))
     metrics.REFUSALS.labels(source).inc(new)
     return new
+
+
+async def lift(
+    connection: Connection, phone: str, provider: str, key: bytes, now: datetime
+) -> bool:
+    """Take a STOP back: the number is open as it was before it. A complaint, another refusal and a
+    number where nobody is stay as they are; so does who had never agreed. False: there was none."""
+    closed = address_hash("phone", phone, key)
+    done: bool = await connection.fetchval(_LIFT, closed, phone, f"{provider} START", now)
+    return done
 
 
 class RefusalSync:
@@ -174,18 +213,26 @@ class RefusalSync:
             if not rows:
                 return False
             phones = [row["phone"] for row in rows]
-            owners = await connection.fetch(_OWNERS, phones, [r["refused_at"] for r in rows])
+            back = {r["phone"] for r in rows if r["source"].endswith(" START")}
+            refused = [row for row in rows if row["phone"] not in back]
+            owners = await connection.fetch(
+                _OWNERS, [r["phone"] for r in refused], [r["refused_at"] for r in refused]
+            )
+            owners += await connection.fetch(_STOPPED, list(back)) if back else []
         known = {row["phone"]: row for row in rows}
         for owner in owners:
-            refusal = known[owner["phone"]]
-            closed = address_hash("phone", owner["phone"], self._key)
-            leave = Leave(owner["id"], "sms", "", closed)
-            said = Statement("sms", False, f"refused advertising by {refusal['source']}")
-            await self._doors.state(leave, [said], refusal["source"], now, refusal["refused_at"])
+            await self._state(owner, known[owner["phone"]], owner["phone"] in back, now)
             await asyncio.sleep(0)
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             await connection.execute(_FOUND, phones, now)
         return len(rows) == _AT_ONCE
+
+    async def _state(self, owner: Any, told: Any, granted: bool, now: datetime) -> None:
+        source = told["source"]
+        wording = f"took it back by {source}" if granted else f"refused advertising by {source}"
+        leave = Leave(owner["id"], "sms", "", address_hash("phone", owner["phone"], self._key))
+        said = Statement("sms", granted, wording)
+        await self._doors.state(leave, [said], source, now, told["refused_at"])
 
 
 async def open_lists(pool: Pool) -> list[Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from services.dispatch.policy import Message, PassedOver
 from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.sent import receipt_of, sent_of
 from services.dispatch.receipts.texts import refusals
-from services.dispatch.receipts.texts.readings import Refusal, Report
+from services.dispatch.receipts.texts.readings import Reading, Refusal, Report, Return
 from shared import message
 from shared.address import address_hash
 from shared.db.connect import Connection, Pool, unavailable_when_lost
@@ -53,12 +53,15 @@ class Reports:
         self._doors = Doors(pool, partitions)
         self._address_key = b""
 
-    async def take(
-        self, report: Report | Refusal, channel: str, provider: str, now: datetime
-    ) -> bool:
+    async def take(self, report: Reading, channel: str, provider: str, now: datetime) -> bool:
         """Whether it changed something. Raises Unavailable: it should be sent again."""
         if not self._address_key:
             self._address_key = await store.address_key(self._pool)
+        if isinstance(report, Return):
+            async with unavailable_when_lost(), self._pool.acquire() as connection:
+                return await refusals.lift(
+                    connection, report.number, provider, self._address_key, now
+                )
         if isinstance(report, Refusal):
             refused = Refused(report.number, now)
             async with (
