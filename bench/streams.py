@@ -47,14 +47,15 @@ _SLOW = frozenset({"faust-streaming"})
 _JVM = ("-Xms768m", "-Xmx768m", "-XX:+UseSerialGC")
 _CUSTOMERS = 100_000
 _PARTITIONS = 8
-_SETTINGS = (
-    "timezone: UTC\npolicies: {consent: assumed}\n"
-    'channels:\n  email: {adapter: log, from: "Shop <shop@shop.example>"}\n'
-)
+_FILES = {
+    "dangol.yaml": "timezone: UTC\npolicies: {consent: assumed}\n"
+    'channels:\n  email: {adapter: log, from: "Shop <shop@shop.example>"}\n',
+    "templates/hello/email.liquid": '---\nsubject: "Hello"\n---\n<p>Hello</p>\n',
+}
 _DANGOL = str(Path(sys.executable).parent / "dangol")
 
 
-def _python(peers: Path, name: str) -> Path:
+def python_of(peers: Path, name: str) -> Path:
     """The interpreter of a peer's environment, which is made when it is not there."""
     folder = peers / name
     python = folder / "bin" / "python"
@@ -114,7 +115,7 @@ def peer(python: Path, script: str, arguments: list[str]) -> dict[str, float]:
 
 
 @contextmanager
-def _worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as out:
         process = subprocess.Popen([_DANGOL, "journey"], env=environment, stdout=out, stderr=out)
     try:
@@ -124,19 +125,14 @@ def _worker(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen
         process.wait(20)
 
 
-def _workspace_in(folder: Path) -> Path:
+def write_workspace(folder: Path, files: dict[str, str]) -> None:
     folder.chmod(0o755)  # for the account that runs PostgreSQL
-    for path, text in {
-        "dangol.yaml": _SETTINGS,
-        "templates/hello/email.liquid": '---\nsubject: "Hello"\n---\n<p>Hello</p>\n',
-        **workspace(),
-    }.items():
+    for path, text in files.items():
         (folder / "workspace" / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / "workspace" / path).write_text(text)
-    return folder
 
 
-def _publish(environment: dict[str, str], folder: Path) -> None:
+def publish(environment: dict[str, str], folder: Path) -> None:
     for command in (["migrate"], ["apply", str(folder / "workspace")]):
         done = subprocess.run(
             [_DANGOL, *command], env=environment, capture_output=True, text=True, check=False
@@ -148,7 +144,8 @@ def _publish(environment: dict[str, str], folder: Path) -> None:
 async def ours(broker: Broker, topic: str, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Everything stored, one process; PostgreSQL's CPU is in the figure, the broker's is not."""
     with tempfile.TemporaryDirectory(prefix="dangol-bench-") as name:
-        folder = _workspace_in(Path(name))
+        folder = Path(name)
+        write_workspace(folder, _FILES | workspace())
         with embedded.connect_or_start(folder / "data") as server:
             environment = {
                 **os.environ,
@@ -156,7 +153,7 @@ async def ours(broker: Broker, topic: str, rows: list[dict[str, Any]]) -> dict[s
                 "DANGOL_LOG_URL": f"kafka://{broker.address}?topic={topic}&group={topic}",
                 "DANGOL_LOG_LEVEL": "warning",
             }
-            await asyncio.to_thread(_publish, environment, folder)
+            await asyncio.to_thread(publish, environment, folder)
             connection = await asyncpg.connect(server.dsn)
             settings = KafkaSettings((broker.address,), topic=topic, group=topic)
             log = KafkaLog(settings, _PARTITIONS)
@@ -175,7 +172,7 @@ async def _take_in(
     connection: asyncpg.Connection, environment: dict[str, str], folder: Path, total: int
 ) -> dict[str, float]:
     postmaster = int((folder / "data" / "postgres" / "postmaster.pid").read_text().split()[0])
-    with _worker(environment, folder / "worker.log") as process:
+    with worker(environment, folder / "worker.log") as process:
 
         def cpu() -> tuple[float, float]:
             engine = machine.usage([process.pid]).cpu_seconds
@@ -215,7 +212,7 @@ async def _until(connection: asyncpg.Connection, wanted: int) -> int:
 async def run(broker: Broker, arguments: argparse.Namespace) -> dict[str, Any]:
     count = 20_000 if arguments.quick else 60_000
     names = [] if arguments.alone else list(_PEERS)
-    pythons = {name: _python(arguments.peers, name) for name in names}
+    pythons = {name: python_of(arguments.peers, name) for name in names}
     found: dict[str, list[dict[str, float]]] = {}
     rows = events(count, _CUSTOMERS)
     with tempfile.TemporaryDirectory(prefix="dangol-bench-peers-") as scratch:
