@@ -92,6 +92,19 @@ class GuardedProtocol(HttpToolsProtocol):
     _unasked = 0
     """Bytes that came while no request was being answered."""
 
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def _begin(self) -> None:
+        """Uvicorn's own beginning, which makes what a shortcut has no use for."""
+        target, expects, headers = self.url, self.expect_100_continue, self.headers
+        super().on_message_begin()
+        self.url, self.expect_100_continue = target, expects
+        self.headers += headers
+        super().on_headers_complete()
+
     def on_headers_complete(self) -> None:
         if (
             (self.cycle is not None and not self.cycle.response_complete)
@@ -99,7 +112,7 @@ class GuardedProtocol(HttpToolsProtocol):
             or self.expect_100_continue
             or self.flow.write_paused
         ):
-            super().on_headers_complete()
+            self._begin()
         else:
             self._arriving = []
 
@@ -136,7 +149,7 @@ class GuardedProtocol(HttpToolsProtocol):
         held, self._arriving = self._arriving, None
         if self.transport.is_closing():
             return
-        super().on_headers_complete()
+        self._begin()
         for piece in held or ():
             super().on_body(piece)
 

@@ -11,7 +11,6 @@ All end in the same `normalise.event_of`, and a property test holds them to the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -40,16 +39,14 @@ class TooMuch(BadInput):
     status = 413
 
 
-@dataclass(slots=True)
-class Reading:
-    events: list[Event] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    broken: list[tuple[str, Violation]] = field(default_factory=list)
+class Reading(msgspec.Struct):
+    events: list[Event] = []
+    refused: list[Refused] = []
+    broken: list[tuple[str, Violation]] = []
     """Names of events, and what each breaks of the tracking plan."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """A decoded body: its events, by the reading that took them, and what the batch says of all."""
 
     body: bytes
@@ -98,7 +95,7 @@ def open_posthog(body: bytes) -> Parcel:
     if not isinstance(items, list):
         raise BadInput("The body is neither an event nor a batch of events.")
     fields = {"sent_at": sent, "write_key": posthog.key_of(document)}
-    return replace(_batch(body, items, fields), of_posthog=True)
+    return msgspec.structs.replace(_batch(body, items, fields), of_posthog=True)
 
 
 def read(parcel: Parcel, scene: Scene, judge: Judge | None = None) -> Reading:
