@@ -17,6 +17,7 @@ from services.cli.erasure_checkup import check_erasures
 from services.cli.findings import Finding, Verdict
 from services.cli.kakao_checkup import check_kakao
 from services.cli.log_checkup import check_log
+from services.cli.receipts_checkup import receipts_lost
 from services.console.erasure_ledger import Ledger
 from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
@@ -119,7 +120,8 @@ async def check_database(
         if "DANGOL_WEBHOOK_SECRET" not in environment:
             for finding in await _unsigned(pool):
                 yield finding
-        for finding in (*await _pauses(pool), *await _refusal_lists(pool)):
+        told = (*await _pauses(pool), *await _refusal_lists(pool), *await receipts_lost(pool))
+        for finding in told:
             yield finding
         async with pool.acquire() as connection:
             published = await newest(connection)

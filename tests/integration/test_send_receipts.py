@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.receipts_checkup import receipts_lost
 from services.dispatch.calls.answers import RECEIPT_LADDER
 from services.dispatch.calls.caller import Caller
 from services.dispatch.channels.port import Outcome
@@ -164,7 +165,13 @@ async def test_a_receiver_that_is_away_is_tried_again_with_growing_pauses_and_at
             assert pause <= due - house.clock.now() <= pause * 1.25
             house.clock.move(pause * 1.25)
             house.wakeups.ring(call.CHANNEL)
+            if tries == 3:
+                (finding,) = await receipts_lost(house.pool)
+                assert (finding.verdict, at.host in finding.message) == ("warn", True)
+                assert "HTTP 404" in finding.message
         assert await over(house.pool) == [("failed", "retries_exhausted")]
+        (finding,) = await receipts_lost(house.pool)
+        assert (finding.verdict, at.host in finding.message) == ("fail", True)
     assert len(at.requests) == len(RECEIPT_LADDER) + 1
     assert len({request.headers["webhook-id"] for request in at.requests}) == 1
     assert timedelta(days=3) < sum(RECEIPT_LADDER, timedelta()) < timedelta(days=4)
