@@ -86,7 +86,8 @@ class Leader:
     async def _lead(
         self, connection: "asyncpg.Connection[asyncpg.Record]", stopping: asyncio.Event
     ) -> None:
-        logger.info("this process leads now", action="leader_elected")
+        jobs = [job.name for job in self._jobs]
+        logger.info("this process leads now", action="leader_elected", jobs=jobs)
         self._failed = asyncio.get_running_loop().create_future()
         scheduler = self._scheduler()
         scheduler.start()

@@ -287,6 +287,16 @@ async def test_other_countries_are_reached_by_their_code(name: str, to: str) -> 
     assert "'1'" in str(fake.taken[0].fields)
 
 
+async def test_aligo_gets_a_picture_with_its_message() -> None:
+    async with provider("aligo") as (fake, adapter):
+        result = await adapter.send(pictured(jpeg()))
+        large = await adapter.send(pictured(jpeg(size=300_001)))
+    assert (result.outcome, result.polled) == (Outcome.ACCEPTED, True)
+    assert fake.pictures == [jpeg()]
+    assert [(taken.kind, taken.text) for taken in fake.taken] == [("MMS", "새 원두")]
+    assert large.outcome is Outcome.REJECTED_MESSAGE
+
+
 async def test_aligo_refuses_what_it_cannot_do() -> None:
     image = Rendered({"image": "1"}, "안녕하세요", html=False)
     async with provider("aligo") as (fake, adapter):

@@ -2,6 +2,8 @@
 
 import base64
 import time
+from email import message_from_bytes
+from email.message import Message
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ class FakeAligo(NumberFake):
     def __init__(self, key: str, user: str) -> None:
         super().__init__("aligo")
         self._account = (key, user)
+        self.pictures: list[bytes] = []
         self._seen: set[str] = set()
         """Messages that have been asked for."""
         self.asked_for: list[float] = []
@@ -50,10 +53,14 @@ class FakeAligo(NumberFake):
 
     async def _send(self, request: Request) -> Response:
         self.requests += 1
-        form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
+        form, picture = _aligo_form(request.headers["content-type"], await request.body())
         if (form.get("key"), form.get("user_id")) != self._account:
             self.refused.append("account")
             return _aligo(-101, "인증오류입니다.")
+        if (form["msg_type"] == "MMS") != (picture is not None):
+            return _aligo(-106, "이미지 파일 오류")
+        if picture is not None:
+            self.pictures.append(picture)
         number = form["receiver"]
         passing = self.passing(number)
         if passing is not None:
@@ -70,6 +77,25 @@ class FakeAligo(NumberFake):
             return CutOff()
         more = {"msg_id": taken, "success_cnt": 1, "error_cnt": 0, "msg_type": kind}
         return _aligo(1, "success", **more)
+
+
+def _aligo_form(kind: str, body: bytes) -> tuple[dict[str, str], bytes | None]:
+    """A form with, perhaps, the file `image1`."""
+    if not kind.startswith("multipart/form-data"):
+        return dict(parse_qsl(body.decode(), keep_blank_values=True)), None
+    whole = message_from_bytes(f"content-type: {kind}\r\n\r\n".encode() + body)
+    form: dict[str, str] = {}
+    picture = None
+    for part in whole.get_payload():
+        assert isinstance(part, Message)
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        name = str(part.get_param("name", header="content-disposition"))
+        if name == "image1":
+            picture = content
+        else:
+            form[name] = content.decode()
+    return form, picture
 
 
 def _aligo(code: int, message: str, **more: object) -> Response:

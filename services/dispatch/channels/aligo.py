@@ -17,6 +17,8 @@ from services.dispatch.channels.provider import (
     words,
 )
 from services.dispatch.channels.texts import KOREA, number_of, sender_of, text_of
+from services.dispatch.channels.uploads import sendable
+from shared.images import MOST_BYTES, Image, is_file
 
 # -101 wrong key or IP address, -102 sender number missing, -103 not registered, -201 no points.
 _BROKEN = frozenset({-101, -102, -103, -201})
@@ -35,9 +37,9 @@ class AligoAdapter:
         text = text_of(message.content)
         if isinstance(text, Result):
             return text
-        if text.image:
-            why = "Aligo takes images as files only: use another adapter for a text with an image"
-            return Result(Outcome.REJECTED_MESSAGE, detail=why)
+        picture = _picture(message, text.image) if text.image else None
+        if isinstance(picture, Result):
+            return picture
         number = number_of(message.address)
         if number.country != KOREA:
             why = f"Aligo sends within Korea alone, not to +{number.country}"
@@ -49,11 +51,22 @@ class AligoAdapter:
             "msg_type": text.kind,
             **({"title": text.title} if text.title and text.kind != "SMS" else {}),
         }
-        answer = await self._provider.post("/send/", data=form)
+        files = None
+        if picture is not None:
+            files = {"image1": (f"{picture.digest[:16]}.jpg", picture.content, "image/jpeg")}
+        answer = await self._provider.post("/send/", data=form, files=files)
         return answer if isinstance(answer, Result) else meaning_of(answer, message)
 
     async def close(self) -> None:
         await self._provider.close()
+
+
+def _picture(message: Outgoing, named: str) -> Image | Result:
+    """Aligo gets a picture with each message, and knows none by an id."""
+    if not is_file(named):
+        why = "Aligo gets pictures of the workspace alone: name a .jpg of it"
+        return Result(Outcome.REJECTED_MESSAGE, detail=why)
+    return sendable(message, MOST_BYTES["aligo"])
 
 
 def meaning_of(answer: Answer, message: Outgoing) -> Result:

@@ -29,15 +29,11 @@ class Uploads:
     async def with_image(self, message: Outgoing) -> Outgoing | Result:
         """The message with the vendor's id in place of a file's name."""
         parts = message.content.parts
-        name = parts.get("image", "")
-        if not is_file(name):
+        if not is_file(parts.get("image", "")):
             return message
-        image = message.image
-        if image is None:
-            return _refused(f"the workspace has no picture {name}")
-        why = problem_of(image.content, self._most)
-        if why is not None:
-            return _refused(f"{name} cannot be sent: {why}")
+        image = sendable(message, self._most)
+        if isinstance(image, Result):
+            return image
         async with self._lock:  # twins of one campaign wait for the one upload
             known = await self._id_of(image, message)
         if isinstance(known, Result):
@@ -58,6 +54,15 @@ class Uploads:
             self._known.clear()
         self._known[digest] = (now, made)
         return made
+
+
+def sendable(message: Outgoing, most: int) -> Image | Result:
+    """The picture that the content's `image` names, or why nobody carries it."""
+    name, image = message.content.parts.get("image", ""), message.image
+    if image is None:
+        return _refused(f"the workspace has no picture {name}")
+    why = problem_of(image.content, most)
+    return image if why is None else _refused(f"{name} cannot be sent: {why}")
 
 
 def _refused(why: str) -> Result:

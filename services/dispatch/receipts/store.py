@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from services.dispatch import metrics, store
+from services.dispatch.channels.provider import words
 from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.report import Report
 from services.dispatch.receipts.sent import receipt_of, sent_of
@@ -54,7 +55,7 @@ class Receipts:
         metrics.RECEIPTS.labels(message.channel, report.outcome, "provider").inc()
         if report.outcome in ("delivered", "bounced", "complained"):
             told = (row["partition"], report.message_id, report.outcome, now)
-            why = report.detail or None
+            why = words(report.detail, report.address or "") or None
             await tell_callers(connection, [Telling(*told, message.channel, why)])
         details = None
         if report.outcome == "bounced":

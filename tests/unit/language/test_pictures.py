@@ -63,7 +63,8 @@ def test_what_only_sending_can_tell_is_left_to_it() -> None:
         ("sale.jpg", "nhn", jpeg(size=300_001), "300,001 bytes, at most 300,000"),
         ("sale.jpg", "nhn", jpeg(1501, 10), "1501 × 10, at most 1,500 × 1,440"),
         ("sale.jpg", "nhn", jpeg(10, 1441), "10 × 1441, at most 1,500 × 1,440"),
-        ("sale.jpg", "aligo", jpeg(), "aligo takes no pictures from files"),
+        ("sale.jpg", "aligo", jpeg(size=300_001), "300,001 bytes, at most 300,000"),
+        ("sale.jpg", "twilio", jpeg(), "twilio takes no pictures from files"),
     ],
 )
 def test_what_no_carrier_takes_is_refused_in_its_place(

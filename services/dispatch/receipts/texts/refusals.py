@@ -21,7 +21,8 @@ from shared.address import address_hash
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import Unavailable
-from shared.workspace_store import newest
+from shared.workspace import ChannelSettings
+from shared.workspace_store import newest, newest_revision
 
 logger = structlog.get_logger()
 
@@ -133,6 +134,8 @@ class RefusalSync:
         self._environment = environment
         self._doors = Doors(pool, partitions)
         self._key = b""
+        self._revision = 0
+        self._channels: Mapping[str, ChannelSettings] = {}
 
     async def turn(self) -> None:
         """Raises Unavailable."""
@@ -146,10 +149,8 @@ class RefusalSync:
 
     async def _read_lists(self) -> None:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
-            published = await newest(connection)
-        if published is None:
-            return
-        lists, unread = lists_of(published.settings.channels, self._environment)
+            await self._follow(connection)
+        lists, unread = lists_of(self._channels, self._environment)
         for why in unread:
             logger.warning("an 080 list cannot be read", action="refusals_unread", why=why)
         for each in lists:
@@ -157,6 +158,14 @@ class RefusalSync:
                 await self._read(each)
             finally:
                 await each.close()
+
+    async def _follow(self, connection: Connection) -> None:
+        """The newest workspace's channels."""
+        revision = await newest_revision(connection)
+        if revision != self._revision:
+            published = await newest(connection)
+            self._channels = published.settings.channels if published is not None else {}
+            self._revision = revision
 
     async def _read(self, found: RefusalList) -> None:
         now = self._clock.now()
