@@ -104,6 +104,19 @@ async def test_provider_timeout_after_accept_stays_unknown_elsewhere_and_is_neve
     assert len(await house.attempts()) == 1
 
 
+async def test_what_stayed_unknown_is_reconciled_by_the_provider_s_report(house: House) -> None:
+    async with sending(house, "twilio", "sms") as fake:
+        assert await house.decided() == [("unknown", None, "sms")]
+        reports = Reports(house.pool, PARTITIONS)
+        arrived = Report("m1", Outcome.DELIVERED, "delivered")
+        for _ in range(2):
+            await reports.take(arrived, "sms", "twilio", house.clock.now())
+    assert await house.decision() == ("unknown", None, "sms")  # what journeys have seen stays
+    names = [event.name for event in await house.events() if event.kind == "receipt"]
+    assert names == ["Message Delivered"]
+    assert len(fake.taken) == 1
+
+
 # Kakao that falls back late in the evening -------------------------------------------------
 
 

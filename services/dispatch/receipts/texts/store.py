@@ -109,7 +109,7 @@ class Reports:
             decided = await self._decide(connection, row, attempt["adapter"], report, now, told)
         await connection.execute(_NOTE, *key, attempt["number"], note)
         await self._close(connection, report, now)
-        if decided == "sent" and row["channel"] == channel:
+        if decided in ("sent", "unknown") and row["channel"] == channel:
             await self._tell(connection, row, report, channel, now)
         return row
 
@@ -142,7 +142,8 @@ class Reports:
     async def _tell(
         self, connection: Connection, row: Any, report: Report, channel: str, now: datetime
     ) -> None:
-        """Journeys hear of what has arrived, and of what has not although it counted as sent."""
+        """Journeys hear of what has arrived, and of what has not although it counted as sent; of an
+        `unknown` this is how it is known after all."""
         outcome = _OUTCOMES.get(report.outcome)
         if outcome is None:
             return
