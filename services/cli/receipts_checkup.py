@@ -8,7 +8,8 @@ from shared.db.connect import Pool
 _LATELY = timedelta(days=1)
 _WAITING = """
 SELECT host, count(*) AS n, min(created_at) AS since, max(detail) AS why FROM calls
-WHERE status = 'queued' AND receipt AND attempts > 2 GROUP BY host ORDER BY n DESC LIMIT 3
+WHERE status IN ('queued', 'attempting') AND receipt AND attempts > 2
+GROUP BY host ORDER BY n DESC LIMIT 3
 """
 _LOST = """
 SELECT host, count(*) AS n, max(detail) AS why FROM calls

@@ -166,12 +166,16 @@ class ChannelLines:
             return False
         if settings.on_unknown is not None:
             return settings.on_unknown == "retry"
-        return self.deduplicates(channel, adapter)
-
-    def deduplicates(self, channel: str, adapter: str) -> bool:
-        """Whether what the adapter says of a repetition is true of the first attempt, too."""
         try:
             return self._line(_Name(channel, adapter)).adapter.deduplicates
+        except ConfigurationError:
+            return False
+
+    def knows(self, channel: str, adapter: str) -> bool:
+        """Whether a repetition by this adapter finds out what became of the first attempt, so that
+        its refusal is one of both. A key that merely stops a second one does not tell."""
+        try:
+            return self._line(_Name(channel, adapter)).preparing is not None
         except ConfigurationError:
             return False
 

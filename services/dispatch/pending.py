@@ -74,8 +74,11 @@ class Pending(msgspec.Struct, frozen=True):
 
     @property
     def maybe_sent_on(self) -> str | None:
-        """The channel on which nobody knows whether it was sent."""
-        return next((e.channel for e in self.earlier if e.outcome in (None, "unknown")), None)
+        """The channel on which nobody knows whether it was sent. One that has failed is known: a
+        refusal counts only from a provider that knows what became of the first attempt."""
+        failed = {passed.channel for passed in self.message.failed}
+        lost = (e.channel for e in self.earlier if e.outcome in (None, "unknown"))
+        return next((channel for channel in lost if channel not in failed), None)
 
     def unknown_by(self, channel: str, adapter: str) -> Earlier | None:
         """The first attempt by the adapter of which nobody knows what became."""

@@ -246,7 +246,7 @@ class Turns:
             retries=retries.get(pending.key, 0),
             retry_unknown=self._lines.retries_unknown(channel, attempt.adapter),
             retry_until=self._lines.asks_until(channel, attempt.adapter, since),
-            perhaps_sent=bound is not None and not self._lines.deduplicates(channel, bound),
+            perhaps_sent=bound is not None and not self._lines.knows(channel, bound),
             paused_until=next_by if isinstance(next_by, datetime) else None,
             others=()
             if bound is not None

@@ -137,11 +137,14 @@ async def test_a_repetition_that_would_come_too_late_is_not_waited_for(house: Tw
     assert not house.two.sent
 
 
-async def test_a_refused_repetition_by_a_provider_that_cannot_tell_goes_to_no_other_channel(
-    house: Two,
+@pytest.mark.parametrize("deduplicates", [False, True])
+@pytest.mark.parametrize("then", [Outcome.REJECTED_MESSAGE, Outcome.UNDELIVERABLE_ADDRESS])
+async def test_a_refused_repetition_goes_to_no_other_provider_or_channel(
+    house: Two, then: Outcome, deduplicates: bool
 ) -> None:
+    house.one.deduplicates = deduplicates
     await house.publish(channels={"sms": {**SMS["sms"], "on_unknown": "retry"}})
-    house.one.answers["m1"] = [Outcome.UNKNOWN, Outcome.REJECTED_MESSAGE]
+    house.one.answers["m1"] = [Outcome.UNKNOWN, then]
     await house.message(channels=("sms", "email"))
     async with running(house):
         await house.held()
@@ -149,6 +152,34 @@ async def test_a_refused_repetition_by_a_provider_that_cannot_tell_goes_to_no_ot
         assert await house.decided() == [("unknown", None, "sms")]
     assert not house.two.sent
     assert not house.provider.sent
+
+
+async def test_retries_that_are_used_up_behind_an_unknown_lead_nowhere(house: Two) -> None:
+    house.one.deduplicates = True
+    house.one.answers["m1"] = [Outcome.UNKNOWN]
+    house.one.otherwise = Outcome.RETRYABLE
+    await house.message(channels=("sms", "email"))
+    async with running(house):
+        for _ in LADDER:
+            await house.held()
+            house.move(timedelta(hours=3))
+        assert await house.decided() == [("unknown", None, "sms")]
+    assert len(house.one.sent) == len(LADDER) + 1
+    assert not house.two.sent
+    assert not house.provider.sent
+
+
+async def test_a_refusal_leads_on_where_the_provider_is_asked_what_became_of_the_first(
+    house: Two,
+) -> None:
+    answers: list[Outcome] = [Outcome.UNKNOWN, Outcome.REJECTED_MESSAGE]
+    house.one = Grouping("one", answers={"m1": [*answers]})
+    await house.publish(channels={"sms": {"adapter": "one"}})
+    await house.message(channels=("sms", "email"))
+    async with running(house):
+        await house.held()
+        house.move(LADDER[0] * 2)
+        assert await house.decided() == [("sent", None, "email")]
 
 
 async def test_what_may_have_been_sent_goes_to_no_other_channel_whatever_has_closed_its_own(
