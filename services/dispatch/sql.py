@@ -158,13 +158,15 @@ INSERT INTO suppressions (address_hash, scope, reason, at)
 SELECT h, 'all', 'undeliverable', $2 FROM unnest($1::text[]) AS h ON CONFLICT DO NOTHING
 """
 
-# Rows come as one JSON text: a dozen arrays and more cost the driver as much as deciding does.
-# Asked for the rare address that a provider calls gone since an instant.
+# Asked for the rare push token that a provider calls gone since an instant: whether the app has
+# named it after that.
 TOLD_SINCE = """
 SELECT EXISTS (SELECT FROM history h WHERE h.partition = $1 AND h.customer = $2
-  AND h.received_at > $3 AND strpos(h.event::text, $4) > 0)
+  AND h.received_at > $3
+  AND $4 IN (h.event #>> '{context,device,token}', h.event #>> '{traits,push_token}'))
 """
 
+# Rows come as one JSON text: a dozen arrays and more cost the driver as much as deciding does.
 # A place that the message has from an earlier attempt moves to the new instant and channel.
 ATTEMPT = """
 WITH a AS MATERIALIZED (

@@ -143,12 +143,10 @@ async def suppress(connection: Connection, hashes: Sequence[str], now: datetime)
 
 
 async def was_told_since(
-    connection: Connection, partition: int, customer: str, address: str, since: datetime
+    connection: Connection, partition: int, customer: str, token: str, since: datetime
 ) -> bool:
-    """Whether an event of the customer that came after `since` holds the address."""
-    found: bool = await connection.fetchval(
-        sql.TOLD_SINCE, partition, customer, since, msgspec.json.encode(address).decode()
-    )
+    """Whether an event of the customer that came after `since` registers the push token."""
+    found: bool = await connection.fetchval(sql.TOLD_SINCE, partition, customer, since, token)
     return found
 
 

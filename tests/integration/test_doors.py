@@ -1,6 +1,7 @@
 """The doors over HTTP on a real database: what is written, what is told, what is then not sent."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,6 +12,9 @@ from services.dispatch import store
 from services.dispatch.doors.api import door_routes
 from services.dispatch.doors.links import Click, Leave, Links, Opening, make_links
 from services.dispatch.doors.reception import make_reception
+from services.dispatch.doors.store import Doors
+from services.dispatch.receipts.sent import Sent
+from shared.errors import Unavailable
 from shared.event import decode_unstamped, partition_of
 from tests.conftest import PARTITIONS
 from tests.integration.dispatching import NOON, House
@@ -183,3 +187,34 @@ async def test_a_form_without_end_is_cut_off(
     answer = await web.post(leave(links), content=b"a=" + b"x" * 100_000)
     assert answer.status_code == 200  # heard as what the address stands for
     assert (await consents(house))["email"] is False
+
+
+class Away(Doors):
+    async def consents(self, customer: str) -> dict[str, bool]:
+        raise Unavailable("away")
+
+    async def state(self, *_given: object) -> None:
+        raise Unavailable("away")
+
+    async def sent(self, customer: str, message_id: str) -> Sent | None:
+        raise Unavailable("away")
+
+
+async def test_while_the_database_is_away_nothing_is_promised(house: House, links: Links) -> None:
+    """One-click is to be tried again, people are told in their language, and links still lead."""
+    reception = make_reception(house.pool, house.clock, PARTITIONS, URL)
+    app = FastAPI()
+    app.include_router(door_routes(replace(reception, doors=Away(house.pool, PARTITIONS))))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url=URL, headers=PERSON) as web:
+        one_click = await web.post(leave(links), content=ONE_CLICK)
+        page = await web.get(leave(links))
+        saved = await web.post(leave(links), data={"action": "save", "channel": "sms"})
+        click = await web.get(links.click(Click(ANN, "m1", "https://shop.example/")))
+        dot = await web.get(links.opening(Opening(ANN, "m1")))
+    for answer in (one_click, page, saved):
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+        assert "잠시 후 다시" in answer.text
+    assert (click.status_code, dot.status_code) == (302, 200)
+    assert await consents(house) == {"email": True, "sms": True}

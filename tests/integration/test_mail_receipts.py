@@ -146,6 +146,11 @@ def bounce(kind: str) -> dict[str, Any]:
 HARD, FULL = bounce("Permanent"), bounce("Transient")
 PEOPLE = {"complainedRecipients": [{"emailAddress": ANN}]}
 COMPLAINT = {"eventType": "Complaint", "complaint": PEOPLE}
+DROPPED = {"event": "dropped"}
+NOT_SPAM = {
+    "eventType": "Complaint",
+    "complaint": {**PEOPLE, "complaintFeedbackType": "not-spam"},
+}
 TO_ALL = [("all", "undeliverable")]
 TO_ADS = [("marketing", "complained")]
 
@@ -161,6 +166,13 @@ TO_ADS = [("marketing", "complained")]
         (lambda: by_sendgrid({"event": "bounce", "type": "bounce"}), "bounced", TO_ALL),
         (lambda: by_sendgrid({"event": "bounce", "type": "blocked"}), "bounced", []),
         (lambda: by_sendgrid({"event": "spamreport"}), "complained", TO_ADS),
+        (lambda: by_resend("email.suppressed"), "bounced", TO_ADS),
+        (lambda: by_sendgrid(DROPPED | {"reason": "Bounced Address"}), "bounced", TO_ALL),
+        (lambda: by_sendgrid(DROPPED | {"reason": "Invalid"}), "bounced", TO_ALL),
+        (lambda: by_sendgrid(DROPPED | {"reason": "Unsubscribed Address"}), "bounced", TO_ADS),
+        (lambda: by_sendgrid(DROPPED | {"reason": "Spam Reporting Address"}), "bounced", TO_ADS),
+        (lambda: by_sendgrid(DROPPED | {"reason": "Spam Content"}), "bounced", []),
+        (lambda: by_sendgrid({"event": "group_unsubscribe"}), "complained", TO_ADS),
         (lambda: by_amazon({"eventType": "Delivery"}), "delivered", []),
         (lambda: by_amazon(HARD), "bounced", TO_ALL),
         (lambda: by_amazon(FULL), "bounced", []),
@@ -199,6 +211,31 @@ async def test_what_is_forged_changes_nothing(
     assert await told(house) == []
     assert await closed(house) == []
     assert all(url == CERT_URL for url in fetched)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        lambda: by_amazon(NOT_SPAM),
+        lambda: by_resend("email.delivery_delayed"),
+        lambda: by_sendgrid({"event": "deferred"}, {"event": "processed"}),
+        lambda: by_amazon({"eventType": "DeliveryDelay"}),
+    ],
+)
+async def test_what_changes_nothing_is_taken(
+    house: House, web: httpx.AsyncClient, request_: Any
+) -> None:
+    assert await post(web, request_()) == 204
+    assert await told(house) == []
+    assert await closed(house) == []
+
+
+async def test_reports_may_come_in_any_order(house: House, web: httpx.AsyncClient) -> None:
+    """A complaint may overtake the delivery; each is told, and the address stays closed."""
+    for request in (by_amazon(COMPLAINT), by_amazon({"eventType": "Delivery"})):
+        assert await post(web, request) == 204
+    assert await told(house) == ["complained", "delivered"]
+    assert await closed(house) == TO_ADS
 
 
 async def test_a_subscription_of_ours_is_confirmed(web: httpx.AsyncClient) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -20,7 +20,10 @@ from services.cli.fakes.base import Fake
 from services.cli.fakes.pushes import FakeApns, FakeFcm, FakePushService
 from services.cli.fakes.serving import serving
 from services.dispatch.channels import registry
+from services.dispatch.channels.apns import meaning_of as meaning_by_apns
+from services.dispatch.channels.fcm import meaning_of as meaning_by_fcm
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Setup
+from services.dispatch.channels.provider import Answer
 from services.dispatch.channels.web_push import public_key, vapid_of
 from services.dispatch.doors.web_push import web_push_routes
 from shared.address import address_of
@@ -28,6 +31,7 @@ from shared.decisions import Category
 from shared.errors import ConfigurationError
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
+from tests.integration.dispatching import House
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CONTENT = Rendered(
@@ -108,16 +112,19 @@ async def http2(fake: Fake, app: Any) -> AsyncIterator[str]:
         await task
 
 
+def apple(key: Any) -> dict[str, str]:
+    return {
+        "DANGOL_APNS_KEY": pem(key),
+        "DANGOL_APNS_KEY_ID": "KEY",
+        "DANGOL_APNS_TEAM_ID": "TEAM",
+    }
+
+
 @asynccontextmanager
 async def apns(key: Any = P256) -> AsyncIterator[tuple[FakeApns, Adapter]]:
     fake = FakeApns(P256.public_key(), "TEAM", "com.example.shop")
     async with http2(fake, fake.asgi()) as url:
-        environment = {
-            "DANGOL_APNS_KEY": pem(key),
-            "DANGOL_APNS_KEY_ID": "KEY",
-            "DANGOL_APNS_TEAM_ID": "TEAM",
-            "DANGOL_APNS_BASE_URL": url,
-        }
+        environment = {**apple(key), "DANGOL_APNS_BASE_URL": url}
         adapter = made("apns", environment, topic="com.example.shop")
         yield fake, adapter
         await adapter.close()
@@ -184,6 +191,81 @@ async def test_apns_says_since_when_a_token_is_gone() -> None:
         result = await adapter.send(outgoing("fake-nobody"))
     assert result.outcome is Outcome.UNDELIVERABLE_ADDRESS
     assert result.gone_since == datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def argument(*fields: str) -> Answer:
+    """FCM's 400: what of the request it blames."""
+    violations = [{"field": field, "description": "…"} for field in fields]
+    details = [
+        {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError"}
+        | {"errorCode": "INVALID_ARGUMENT"},
+        {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations},
+    ]
+    error = {"code": 400, "status": "INVALID_ARGUMENT", "message": "…", "details": details}
+    return Answer(400, httpx.Headers(), json.dumps({"error": error}).encode())
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        (("message.token",), Outcome.UNDELIVERABLE_ADDRESS),
+        (("message.data[0].value",), Outcome.REJECTED_MESSAGE),
+        (("message.android.ttl", "message.notification"), Outcome.REJECTED_MESSAGE),
+        ((), Outcome.REJECTED_MESSAGE),
+    ],
+)
+def test_a_payload_that_fcm_refuses_costs_nobody_the_token(
+    fields: tuple[str, ...], outcome: Outcome
+) -> None:
+    assert meaning_by_fcm(argument(*fields), outgoing("t")).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("stamp", "since"),
+    [
+        (1_772_452_800_000, NOON),
+        (None, None),
+        ("1772452800000", None),
+        (-1, None),
+        (1 << 60, None),
+    ],
+)
+def test_apple_says_since_when_a_token_is_nobodys(stamp: object, since: datetime | None) -> None:
+    body = json.dumps({"reason": "Unregistered", "timestamp": stamp}).encode()
+    result = meaning_by_apns(Answer(410, httpx.Headers(), body), outgoing("t"))
+    assert (result.outcome, result.gone_since) == (Outcome.UNDELIVERABLE_ADDRESS, since)
+
+
+REGISTERS: list[tuple[dict[str, Any], timedelta, bool]] = [
+    ({"context": {"device": {"token": "fake-nobody"}}}, timedelta(minutes=1), False),
+    ({"traits": {"push_token": "fake-nobody"}}, timedelta(minutes=1), False),
+    ({"context": {"device": {"token": "fake-nobody"}}}, timedelta(minutes=-1), True),
+    ({"context": {"device": {"token": "another"}}}, timedelta(minutes=1), True),
+    ({}, timedelta(minutes=1), True),
+]
+
+
+@pytest.mark.parametrize(("event", "after", "closes"), REGISTERS)
+async def test_a_token_that_was_registered_again_is_not_closed(
+    dsn: str, event: dict[str, Any], after: timedelta, closes: bool
+) -> None:
+    """Apple's 410 tells when the app was gone; the app may have come back since."""
+    fake = FakeApns(P256.public_key(), "TEAM", "com.example.shop")
+    async with House.open(dsn) as house, http2(fake, fake.asgi()) as url:
+        gone = house.clock.now() - timedelta(hours=1)
+        fake.gone_since = int(gone.timestamp() * 1000)
+        await house.pool.execute(
+            "INSERT INTO history VALUES (0, 'ann', $1, 'e1', 'track', 'Opened', $1, $2)",
+            *(gone + after, event),
+        )
+        await house.publish(channels={"push": {"adapter": "apns", "topic": "com.example.shop"}})
+        await house.customer(traits={"push_token": "fake-nobody"})
+        await house.message(channels=("push",))
+        environment = {**apple(P256), "DANGOL_APNS_BASE_URL": url}
+        async with house.dispatching(environment=environment, create=registry.create):
+            assert await house.decided() == [("failed", "undeliverable", "push")]
+        count = await house.pool.fetchval("SELECT count(*) FROM suppressions")
+    assert count == closes
 
 
 async def test_a_wrong_key_for_apns_breaks_the_connection() -> None:

@@ -5,7 +5,8 @@ providers send it, without cookies, login or redirects. `GET` only shows a page:
 links. `/c/{token}` counts a click and leads on; `/o/{token}` is a picture of one dot.
 """
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,7 +19,7 @@ from services.dispatch import metrics
 from services.dispatch.doors.links import Click, Leave, Links, Opening
 from services.dispatch.doors.pages import HEADERS, notice_page, preference_page
 from services.dispatch.doors.store import Doors, Statement
-from services.dispatch.doors.tracking import is_machine
+from services.dispatch.doors.tracking import who_asks
 from services.dispatch.doors.wording import WORDS, Language
 from shared.bodies import bounded
 from shared.clock import Clock
@@ -59,17 +60,17 @@ def door_routes(reception: Reception) -> APIRouter:
     @router.get("/u/{token}")
     async def preferences(token: str, request: Request) -> Response:
         """The preference page. Changes nothing."""
-        return await _shown(reception, token, _language(request))
+        return await _or_away(request, _shown(reception, token, _language(request)))
 
     @router.post("/u/{token}")
     async def state(token: str, request: Request) -> Response:
         """One-click unsubscribing, and what the page's forms send."""
-        return await _stated(reception, token, request)
+        return await _or_away(request, _stated(reception, token, request))
 
     @router.api_route("/c/{token}", methods=["GET", "HEAD"], status_code=302, responses=_LEADS)
     async def click(token: str, request: Request) -> Response:
         """Counts a person's click and leads to where the template led."""
-        return await _clicked(reception, token, request)
+        return await _or_away(request, _clicked(reception, token, request))
 
     @router.api_route(
         "/o/{token}", methods=["GET", "HEAD"], response_class=Response, responses=_DOTS
@@ -104,11 +105,16 @@ async def _shown(
     leave = (await reception.links()).read(token)
     if not isinstance(leave, Leave):
         return _not_ours(language)
-    try:
-        consents = await reception.doors.consents(leave.customer)
-    except Unavailable:
-        return _away(language)
+    consents = await reception.doors.consents(leave.customer)
     return _html(preference_page(language, await reception.channels(), consents, done))
+
+
+async def _or_away(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
+    """Customers are told in their own language; 503 tells a mailbox provider to try again."""
+    try:
+        return await answer
+    except Unavailable:
+        return _away(_language(request))
 
 
 def _away(language: Language) -> HTMLResponse:
@@ -141,11 +147,8 @@ async def _stated(reception: Reception, token: str, request: Request) -> Respons
         case _:
             statements = [Statement(leave.channel, False, "List-Unsubscribe=One-Click")]
             source, done = "unsubscribe", words.left
-    try:
-        if statements:
-            await reception.doors.state(leave, statements, source, reception.clock.now())
-    except Unavailable:
-        return _away(language)
+    if statements:
+        await reception.doors.state(leave, statements, source, reception.clock.now())
     metrics.DOORS.labels(source).inc()
     return await _shown(reception, token, language, done)
 
@@ -164,9 +167,10 @@ async def _clicked(reception: Reception, token: str, request: Request) -> Respon
 
 
 async def _opened(reception: Reception, token: str, request: Request) -> Response:
-    content = (await reception.links()).read(token)
-    if isinstance(content, Opening):
-        await _receipt(reception, content, request, "opened")
+    with contextlib.suppress(Unavailable):
+        content = (await reception.links()).read(token)
+        if isinstance(content, Opening):
+            await _receipt(reception, content, request, "opened")
     return Response(_DOT, media_type="image/gif", headers={"Cache-Control": "no-store"})
 
 
@@ -179,9 +183,9 @@ async def _receipt(
         message = await reception.doors.sent(content.customer, content.message_id)
         if message is None:
             return
-        machine = is_machine(request.method, request.headers, message.sent_at, now)
-        metrics.RECEIPTS.labels(message.channel, outcome, "machine" if machine else "person").inc()
-        if machine:
+        who = who_asks(request.method, request.headers, message.sent_at, now)
+        metrics.RECEIPTS.labels(message.channel, outcome, who).inc()
+        if who != "person":
             return
         details = {"url": content.url} if isinstance(content, Click) else None
         await reception.doors.receipt(message, outcome, now, details)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from html import escape, unescape
+from typing import Literal
 
 from services.dispatch.doors.links import LONGEST_URL, Click, Links, Opening
 from shared.templates import Rendered
@@ -59,14 +60,20 @@ def tracked(content: Rendered, links: Links, customer: str, message_id: str) -> 
     return Rendered(content.parts, body[:place] + pixel + body[place:], html=True)
 
 
-def is_machine(
+Who = Literal["person", "machine", "apple"]
+
+
+def who_asks(
     method: str, headers: Mapping[str, str], sent_at: datetime | None, now: datetime
-) -> bool:
-    """Whether whoever asks is a scanner, a preview or a privacy proxy."""
+) -> Who:
+    """`machine`: a scanner or a preview; `apple`: Apple's privacy proxy, which fetches every mail
+    whether or not somebody reads it."""
     agent = headers.get("user-agent", "").strip()
-    if method != "GET" or not agent or agent == APPLE_PROXY or _MACHINES.search(agent):
-        return True
+    if method == "GET" and agent == APPLE_PROXY:
+        return "apple"
+    if method != "GET" or not agent or _MACHINES.search(agent):
+        return "machine"
     purpose = headers.get("sec-purpose", "") + headers.get("purpose", "") + headers.get("x-moz", "")
     if "prefetch" in purpose or "preview" in purpose:
-        return True
-    return sent_at is not None and now - sent_at < _AT_ONCE
+        return "machine"
+    return "machine" if sent_at is not None and now - sent_at < _AT_ONCE else "person"

@@ -16,6 +16,8 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "email.delivered": "delivered",
     "email.bounced": "bounced",
     "email.complained": "complained",
+    # Resend has not tried, since the address had bounced or complained before.
+    "email.suppressed": "bounced",
 }
 
 
@@ -42,6 +44,8 @@ def read(
         bounce = data.get("bounce")
         kind = bounce.get("type") if isinstance(bounce, dict) else None
         closes = "all" if kind in (None, "Permanent") else None
+        if event["type"] == "email.suppressed":
+            closes = "marketing"
     return [Report(message_id, outcome, address, closes)]
 
 

@@ -6,7 +6,7 @@ https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-star
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -24,6 +24,7 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "dropped": "bounced",
     "spamreport": "complained",
     "unsubscribe": "complained",
+    "group_unsubscribe": "complained",
 }
 _NO_FAULT_OF_THE_ADDRESS = frozenset({"blocked", "expired"})
 
@@ -73,8 +74,14 @@ def _report(event: Any) -> Report | None:
     if outcome == "complained":
         return Report(message_id, outcome, address, "marketing")
     if outcome == "bounced":
-        own = event.get("type") in _NO_FAULT_OF_THE_ADDRESS or (
-            event.get("event") == "dropped" and "bounced" not in reason.lower()
-        )
-        return Report(message_id, outcome, address, None if own else "all", reason[:200])
+        return Report(message_id, outcome, address, _closed_by(event, reason.lower()), reason[:200])
     return Report(message_id, outcome)
+
+
+def _closed_by(event: Mapping[str, Any], reason: str) -> Literal["all", "marketing"] | None:
+    """`dropped`: SendGrid has not even tried, for a reason that it knew before."""
+    if event.get("event") != "dropped":
+        return None if event.get("type") in _NO_FAULT_OF_THE_ADDRESS else "all"
+    if "bounced" in reason or reason == "invalid":
+        return "all"
+    return "marketing" if "unsubscribed" in reason or "spam reporting" in reason else None

@@ -108,6 +108,8 @@ def _reports(text: str) -> list[Report]:
         return [Report(message_id, outcome, next(iter(found), None), "all" if hard else None)]
     if outcome == "complained":
         complaint = event.get("complaint") or {}
+        if complaint.get("complaintFeedbackType") == "not-spam":
+            return []  # somebody has taken it out of the spam folder again
         found = [r.get("emailAddress") for r in complaint.get("complainedRecipients") or ()]
         return [Report(message_id, outcome, next(iter(found), None), "marketing")]
     return [Report(message_id, outcome)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.dispatch.doors.links import Click, Leave, Opening, make_links
 from services.dispatch.doors.pages import preference_page
-from services.dispatch.doors.tracking import is_machine, tracked
+from services.dispatch.doors.tracking import tracked, who_asks
 from shared.templates import Rendered
 
 LINKS = make_links("https://shop.example/", b"k" * 32)
@@ -83,22 +83,22 @@ def test_our_own_links_are_not_tracked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "headers", "age", "machine"),
+    ("method", "headers", "age", "who"),
     [
-        ("GET", PERSON, timedelta(minutes=1), False),
-        ("HEAD", PERSON, timedelta(minutes=1), True),
-        ("GET", {}, timedelta(minutes=1), True),
-        ("GET", {"user-agent": "Mozilla/5.0"}, timedelta(minutes=1), True),
-        ("GET", {"user-agent": "Barracuda Sentinel"}, timedelta(minutes=1), True),
-        ("GET", {**PERSON, "sec-purpose": "prefetch;prerender"}, timedelta(minutes=1), True),
-        ("GET", PERSON, timedelta(milliseconds=300), True),
-        ("GET", {"user-agent": "GoogleImageProxy"}, timedelta(minutes=1), False),
+        ("GET", PERSON, timedelta(minutes=1), "person"),
+        ("HEAD", PERSON, timedelta(minutes=1), "machine"),
+        ("GET", {}, timedelta(minutes=1), "machine"),
+        ("GET", {"user-agent": "Mozilla/5.0"}, timedelta(minutes=1), "apple"),
+        ("GET", {"user-agent": "Barracuda Sentinel"}, timedelta(minutes=1), "machine"),
+        ("GET", {**PERSON, "sec-purpose": "prefetch;prerender"}, timedelta(minutes=1), "machine"),
+        ("GET", PERSON, timedelta(milliseconds=300), "machine"),
+        ("GET", {"user-agent": "GoogleImageProxy"}, timedelta(minutes=1), "person"),
     ],
 )
 def test_machines_are_told_apart(
-    method: str, headers: dict[str, str], age: timedelta, machine: bool
+    method: str, headers: dict[str, str], age: timedelta, who: str
 ) -> None:
-    assert is_machine(method, headers, NOW - age, NOW) is machine
+    assert who_asks(method, headers, NOW - age, NOW) == who
 
 
 def test_the_page_says_what_holds_and_needs_no_script() -> None:

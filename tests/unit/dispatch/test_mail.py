@@ -1,9 +1,19 @@
+import base64
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import cast
 
+import dkim
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -141,3 +151,44 @@ def test_a_sender_is_read_once(text: str, sender: tuple[str, str, str]) -> None:
 def test_a_sender_that_is_none_is_refused(text: str | None) -> None:
     with pytest.raises(ConfigurationError, match="sender"):
         sender_of(text)
+
+
+# A signature covers the way out ------------------------------------------------------------
+
+KEY = rsa.generate_private_key(65537, 2048)
+WAY_OUT = {
+    "List-Unsubscribe": "<https://shop.example/u/" + "a1B2" * 80 + ">",
+    "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+}
+
+
+def signed(raw: bytes, *names: str) -> bytes:
+    """As a mail server signs what we hand over."""
+    key = KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    covered = [name.encode().lower() for name in ("From", "To", "Subject", *names)]
+    signature: bytes = dkim.sign(raw, b"s", b"shop.example", key, include_headers=covered)
+    return signature + raw
+
+
+def holds(raw: bytes) -> bool:
+    public = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
+    return bool(dkim.verify(raw, dnsfunc=lambda *_args, **_more: record))
+
+
+@pytest.mark.parametrize("body", ["<p>Hi</p>", "<p>안녕하세요</p>", "x" * 3000, "", ".\n.\n"])
+def test_a_signature_covers_one_click_unsubscribing_and_the_complaints_address(body: str) -> None:
+    """RFC 8058 asks for it, and RFC 9477. Our bytes must be such that a signature holds."""
+    names = (*WAY_OUT, "CFBL-Address", "CFBL-Feedback-ID")
+    mail = replace(
+        outgoing("(광고) 안녕하세요", body),
+        headers=WAY_OUT,
+        return_path=f"b{'a' * 61}@bounces.shop.example",
+    )
+    whole = signed(build(mail, SENDER), *names)
+    assert holds(whole)
+    assert parsed(whole)["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    for name in names:
+        assert whole.count(f"\r\n{name}: ".encode()) == 1
+        assert not holds(whole.replace(f"\r\n{name}: ".encode(), f"\r\n{name}: x".encode()))
+    assert not holds(whole.replace(b"/u/a1B2", b"/u/evil"))
