@@ -339,6 +339,32 @@ def losing_answers(dispatcher: Dispatcher, *turns: int) -> None:
     dispatcher._turns.carry_out = carry_out_and_lose  # type: ignore[method-assign]
 
 
+@pytest.mark.parametrize("withdrawn", [True, False])
+async def test_a_consent_that_cannot_be_read_is_read_again(house: House, withdrawn: bool) -> None:
+    """Neither sent without it nor dropped for the lack of it."""
+    await house.publish(policies={"consent": "required"})
+    await house.customer(consents={"email": True})
+    await house.message()
+    async with house.pool.acquire() as other:
+        closed = other.transaction()
+        await closed.start()
+        await other.execute("LOCK TABLE consents IN ACCESS EXCLUSIVE MODE")
+        async with house.dispatching():
+            await until(house.somebody_waits)
+            await other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            if withdrawn:
+                await other.execute("UPDATE consents SET granted = false")
+            assert (await house.row())["status"] == "queued"
+            assert house.provider.ids == []
+            await closed.commit()
+            decided = ("dropped", "unsubscribed", "email") if withdrawn else ("sent", None, "email")
+            assert await house.decided() == [decided]
+    assert house.provider.ids == ([] if withdrawn else ["m1"])
+
+
 async def test_attempts_in_doubt_are_taken_back_and_their_places_too(house: House) -> None:
     await house.message("m1")
     await house.message("m2", at=NOON + MINUTE)

@@ -63,6 +63,15 @@ def test_what_is_out_of_the_window_or_still_to_come_does_not_count() -> None:
     assert list(scores(purchases, NOW, window, valued=False)) == ["in"]
 
 
+def test_what_is_given_back_lowers_the_next_score() -> None:
+    """A return is a negative value of the same event, and comes after a night has been scored."""
+    others = {f"c{n}": [bought(5, 10 * n)] for n in range(1, 5)}
+    before = scores({**others, "a": [bought(5, 100)]}, NOW, YEAR, valued=True)
+    purchases = {**others, "a": [bought(5, 100), bought(0.5, -100)]}
+    after = scores(purchases, NOW + DAY, YEAR, valued=True)
+    assert (before["a"].monetary, after["a"].monetary) == (5, 1)
+
+
 def test_one_buyer_alone_is_compared_with_nobody() -> None:
     (score,) = scores({"a": [bought(1, 5)]}, NOW, YEAR, valued=True).values()
     assert (score.recency, score.frequency, score.monetary) == (1, 1, 1)
