@@ -1,5 +1,6 @@
 """The library of journeys: each entry is a workspace that validates and whose tests pass."""
 
+import random
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -90,6 +91,15 @@ def test_each_alone_validates_and_tests_green(name: str, language: Language) -> 
 def test_all_together_validate_and_test_green(language: Language) -> None:
     assert played(tuple(NAMES), language).failed == 0
     assert loaded(tuple(NAMES), language).warnings == ()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("number", range(8))
+def test_any_of_them_together_validate_and_test_green(number: int, language: Language) -> None:
+    """Every pair and many more have been tried; these are some, always the same."""
+    chosen = random.Random(number)
+    names = tuple(sorted(chosen.sample(NAMES, chosen.randint(2, len(NAMES) - 1)), key=NAMES.index))
+    assert played(names, language).failed == 0
 
 
 def test_there_are_the_eighteen_and_the_three_in_order() -> None:
