@@ -92,12 +92,12 @@ async def test_an_entry_its_message_and_its_exit_are_told_with_what_they_saw(hou
     assert "the event's price was 38,000" in said(answer, "entered")[0]
     assert "the customer's email was “a@shop.example”" in said(answer, "entered")[0]
     assert "the customer's tier was “silver”" in said(answer, "reached")[1]
-    assert said(answer, "message") == ["The message of nudge was sent by email."]
+    assert said(answer, "message") == ["The message of nudge was sent (e-mail)."]
     (message,) = [fact for fact in answer.facts if fact.kind == "message"]
     assert message.detail["on_record"] is True
     assert message.at == await house.pool.fetchval("SELECT decided_at FROM messages")
     assert "the event's cart was “c2”" in said(answer, "no_exit")[0]
-    assert "an exit's condition held" in said(answer, "ended")[0]
+    assert "because an exit was met" in said(answer, "ended")[0]
     assert answer.summary[0].startswith("The customer entered this journey once.")
     assert answer.live == []
     assert answer.notes == []
@@ -113,7 +113,7 @@ async def test_a_message_that_was_really_dropped_is_dropped_in_the_replay(house:
         await house.caught_up()
     answer = await explained(house, USER)
     (why,) = said(answer, "message")
-    assert why.startswith("The message of nudge was not sent (email). The address is blocked")
+    assert why.startswith("The message of nudge was not sent (e-mail). The address is blocked")
     assert said(answer, "ended") == ["The journey ended at exit-2-1-1: told."]
     assert answer.summary[-1] == why
 
@@ -141,7 +141,7 @@ async def test_who_never_entered_learns_why(house: House) -> None:
     assert check.values == [{"what": "event.price", "value": 8000}]
     nothing = await explained(house, "u2")
     assert nothing.facts == []
-    assert nothing.summary[-1] == "Nothing that begins it has come of this customer."
+    assert nothing.summary[-1] == "No event that starts it has come from this customer."
 
 
 async def test_a_guest_who_merged_is_explained_by_either_id(house: House) -> None:
@@ -162,7 +162,7 @@ async def test_a_guest_who_merged_is_explained_by_either_id(house: House) -> Non
     assert by_guest.facts == by_user.facts
     kinds = [fact.kind for fact in by_user.facts]
     assert kinds[:5] == ["event", "entered", "reached", "linked", "merged"]
-    assert said(by_user, "message") == ["The message of nudge was sent by email."]
+    assert said(by_user, "message") == ["The message of nudge was sent (e-mail)."]
     assert "the customer's tier was “gold”" in said(by_user, "reached")[-1]
 
 
@@ -207,7 +207,7 @@ async def test_what_has_been_dropped_is_said_and_the_record_still_tells(house: H
     await pool.execute("UPDATE journey_versions SET created_at = created_at - interval '3 years'")
     answer = await explained(house, USER)
     assert {note.code for note in answer.notes} == {"dropped", "not_replayed"}
-    assert said(answer, "message") == ["The message of nudge was sent by email."]
+    assert said(answer, "message") == ["The message of nudge was sent (e-mail)."]
     assert [run.step for run in answer.live] == ["wait-3"]
 
 
@@ -224,7 +224,7 @@ async def test_the_api_answers_in_korean_and_refuses_what_there_is_not(
         assert answer.status_code == 200, answer.text
         assert answer.json()["facts"][1]["text"] == (
             "고객이 여정에 들어가지 않았습니다. 이벤트가 시작 조건에 맞지 않습니다."
-            " 이벤트의 price 값이 8,000: `event.price >= 10000` 조건을 충족하지 않습니다."
+            " `event.price >= 10000` 조건을 충족하지 않습니다(이벤트의 price: 8,000)."
         )
         assert (await api.get("/api/customers/u9/explain", params=path)).status_code == 404
         nowhere = await api.get(f"/api/customers/{USER}/explain", params={"journey": "none"})
@@ -355,4 +355,32 @@ async def test_of_very_much_only_the_newest_is_replayed_and_it_says_so(
     assert "Only the newest 2 events were replayed" in answer.notes[0].text
     assert len(said(answer, "refused")) == 1
     assert len(said(answer, "entered")) == 1, "what is known of before still lets them enter"
-    assert said(answer, "message") == ["The message of nudge was sent by email."]
+    assert said(answer, "message") == ["The message of nudge was sent (e-mail)."]
+
+
+LISTENING = """
+journey: listening
+trigger: {event: Added}
+steps:
+  - wait_for: {event: Bought, where: event.total > 5, timeout: 1h}
+    id: ear
+    then: [{split: [{variant: a, weight: 1, steps: []}], id: fork}]
+    timed_out: []
+"""
+
+
+async def test_what_a_wait_heard_and_what_it_did_not_is_told(house: House) -> None:
+    await house.publish(cart=LISTENING.replace("listening", "cart"))
+    async with house.running():
+        await house.log.append([track("Added", USER)])
+        await house.caught_up()
+        await house.log.append([track("Bought", USER, total=3), track("Bought", USER, total=8)])
+        await house.caught_up()
+    answer = await explained(house, USER)
+    kinds = [fact.kind for fact in answer.facts]
+    assert kinds == [
+        "event", "entered", "waits", "event", "listens", "event", "matched", "variant", "ended",
+    ]  # fmt: skip
+    assert said(answer, "matched") == [
+        "The event that ear waited for had come. `event.total > 5` holds: the event's total was 8."
+    ]

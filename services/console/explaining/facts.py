@@ -27,8 +27,9 @@ _UNMET: Mapping[Kind, str] = {"trigger": "refused", "exit": "no_exit", "wait_for
 """What it is called when none of the conditions that an event meets holds."""
 
 
-_RESTING = frozenset({"wait", "waituntil", "waitfor", "exit"})
-"""Kinds of steps at which nothing happens but that it waits or ends there."""
+_RESTING = frozenset({"wait", "waituntil", "waitfor", "split", "exit"})
+"""Kinds of steps at which nothing happens but what is told next: it waits, is given a variant, or
+ends there."""
 
 
 class Endless(Exception):
@@ -144,6 +145,9 @@ class Tracer:
             if own and not any(a.holds for a in own):
                 detail = {"reason": str(Refusal.NOT_MATCHED)} if word == "refused" else {}
                 self._add(at, word, own[0].question.step, detail, map(check_of, own))
+            elif kind == "wait_for" and own:
+                matched = next(a for a in own if a.holds)
+                self._add(at, "matched", matched.question.step, checks=[check_of(matched)])
 
     def _unasked(self, observed: Decided, event: Event, answers: list[Answer]) -> None:
         """Why an event of the right name did not even meet the trigger's condition."""
@@ -225,6 +229,7 @@ class Tracer:
             case "reached":
                 self._reached(at, version, step, asked.get("branch", []))
             case "variant":
+                self._arrived(step)
                 self._add(at, "variant", step, {"variant": more})
             case "ended" if more == "restart":
                 self._add(at, "restarted", step)
@@ -262,7 +267,7 @@ class Tracer:
         self._add(at, "waits", run.step, detail)
 
     def _arrived(self, step: str) -> None:
-        """That it came to a step goes without saying where it waits or ends there at once."""
+        """That it came to a step goes without saying where what is told next says so."""
         last = self.facts[-1] if len(self.facts) > self._place else None
         here = last is not None and (last.kind, last.step) == ("reached", step)
         if here and last is not None and last.detail["kind"] in _RESTING:

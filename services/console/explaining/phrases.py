@@ -8,7 +8,7 @@ Phrases = dict[str, str]
 
 PHRASES: Mapping[str, Words] = {
     # What came
-    "event": Words("“{name}” came.", "‘{name}’ 이벤트가 들어왔습니다."),
+    "event": Words("“{name}” was received.", "‘{name}’ 이벤트가 들어왔습니다."),
     "event_identify": Words("The customer's data was stated.", "고객 정보가 들어왔습니다."),
     "event_enter": Words(
         "The API named the customer for this journey.",
@@ -21,7 +21,7 @@ PHRASES: Mapping[str, Words] = {
     "event_receipt": Words("“{name}” was reported.", "‘{name}’ 결과가 보고되었습니다."),
     "linked": Words(
         "{id} turned out to be the customer {to}.",
-        "{id:이/가} 고객 {to:으로/로} 확인되었습니다.",
+        "{id:이/가} 고객 {to}의 ID로 확인되었습니다.",
     ),
     "merged": Words(
         "What was known of {id} was joined to this customer.",
@@ -38,8 +38,8 @@ PHRASES: Mapping[str, Words] = {
     "not_published": Words(
         "The journey was not in force then: not published yet, archived, or started by something"
         " else.",
-        "그때는 이 여정이 운영되고 있지 않았습니다. 게시 전이거나, 보관되었거나, 시작 조건이 다른"
-        " 버전이었습니다.",
+        "그때는 이 여정이 이 이벤트로 시작되지 않았습니다. 게시 전이거나, 보관되었거나, 시작"
+        " 이벤트가 다른 버전이었습니다.",
     ),
     # Entry
     "refused": Words("The customer did not enter.", "고객이 여정에 들어가지 않았습니다."),
@@ -61,7 +61,7 @@ PHRASES: Mapping[str, Words] = {
     ),
     "entered_key": Words(
         "The customer entered with the key “{key}” (version {version}).",
-        "키 ‘{key}’로 여정에 들어갔습니다(버전 {version}).",
+        "여정에 들어갔습니다(키 ‘{key}’, 버전 {version}).",
     ),
     "held_out_workspace": Words(
         "The customer belongs to the comparison group of all marketing, which is sent nothing.",
@@ -76,18 +76,21 @@ PHRASES: Mapping[str, Words] = {
         "{step} 단계에 있던 여정이 새 이벤트로 다시 시작되었습니다.",
     ),
     # Steps
-    "reached": Words("Came to step {step} ({kind}).", "{step} 단계({kind})에 도달했습니다."),
+    "reached": Words("Reached step {step} ({kind}).", "{step} 단계({kind})에 도달했습니다."),
     "reached_send": Words(
-        "Came to step {step}: a message by {channels}, template {template}.",
-        "{step} 단계에 도달해 {channels} 메시지를 만들었습니다(템플릿 {template}).",
+        "Reached step {step}: a message by {channels}, template {template}.",
+        "{step} 단계에 도달해 메시지를 준비했습니다(채널 {channels}, 템플릿 {template}).",
     ),
-    "branch": Words("At {step} this way was taken.", "{step} 단계에서 이 조건의 길로 갔습니다."),
+    "branch": Words(
+        "At {step} the first condition that holds showed the way.",
+        "{step} 단계에서 조건에 맞는 갈래로 진행했습니다.",
+    ),
     "branch_otherwise": Words(
-        "At {step} no condition held, so the way “otherwise” was taken.",
-        "{step} 단계에서 맞는 조건이 없어 ‘그 외’로 갔습니다.",
+        "At {step} no condition held, so it went the way “otherwise”.",
+        "{step} 단계에서 맞는 조건이 없어 ‘그 외’ 갈래로 진행했습니다.",
     ),
     "branch_none": Words(
-        "At {step} no condition held, so it went on behind it.",
+        "At {step} no condition held, so it went on to the next step.",
         "{step} 단계에서 맞는 조건이 없어 다음 단계로 넘어갔습니다.",
     ),
     "variant": Words(
@@ -99,12 +102,16 @@ PHRASES: Mapping[str, Words] = {
         "Waits at {step} for {events}, until {until} at the latest.",
         "{step} 단계에서 {events} 이벤트를 늦어도 {until}까지 기다립니다.",
     ),
+    "matched": Words(
+        "The event that {step} waited for had come.",
+        "{step} 단계에서 기다리던 이벤트입니다.",
+    ),
     "timed_out": Words(
         "What {step} waited for did not come in time.",
         "{step} 단계에서 기다리던 이벤트가 제때 오지 않았습니다.",
     ),
     "listens": Words(
-        "{step} went on waiting: it was not the event it waits for.",
+        "{step} goes on waiting: this is not the event that it waits for.",
         "{step} 단계가 기다리던 이벤트가 아니어서 계속 기다립니다.",
     ),
     "another_round": Words("{step} begins another round.", "{step} 단계가 한 번 더 반복됩니다."),
@@ -119,7 +126,7 @@ PHRASES: Mapping[str, Words] = {
         "진행 중이던 여정이 버전 {version}의 {step} 단계로 옮겨졌습니다.",
     ),
     "no_exit": Words(
-        "No reason to leave: the exit's condition did not hold.",
+        "The customer stayed in the journey: the exit's condition did not hold.",
         "종료 조건에 맞지 않아 계속 진행합니다.",
     ),
     "ended": Words(
@@ -131,7 +138,7 @@ PHRASES: Mapping[str, Words] = {
         "모든 단계를 마치고 여정이 끝났습니다.",
     ),
     "ended_exit": Words(
-        "The customer left at {step}: an exit's condition held.",
+        "The customer left the journey at {step}, because an exit was met.",
         "종료 조건에 맞아 {step} 단계에서 여정을 떠났습니다.",
     ),
     "ended_missing": Words(
@@ -168,15 +175,15 @@ PHRASES: Mapping[str, Words] = {
     "called": Words(
         "{step} asks another system.", "{step} 단계가 외부 시스템의 응답을 기다립니다."
     ),
-    "at_step": Words("Came to step {step}.", "{step} 단계에 도달했습니다."),
+    "at_step": Words("Reached step {step}.", "{step} 단계에 도달했습니다."),
     # Messages
     "held": Words(
         "The message of {step} was held until {until} ({channel}).",
         "{step} 단계의 메시지가 {until}까지 보류되었습니다({channel}).",
     ),
     "message_sent": Words(
-        "The message of {step} was sent by {channel}.",
-        "{step} 단계의 메시지가 {channel:으로/로} 발송되었습니다.",
+        "The message of {step} was sent ({channel}).",
+        "{step} 단계의 메시지가 발송되었습니다({channel}).",
     ),
     "message_dropped": Words(
         "The message of {step} was not sent ({channel}).",
@@ -200,7 +207,7 @@ PHRASES: Mapping[str, Words] = {
         "The message of {step} is held until {until} ({channel}).",
         "{step} 단계의 메시지가 {until}까지 보류되어 있습니다({channel}).",
     ),
-    "passed_over": Words("Not by {channel}:", "{channel}은(는) 건너뛰었습니다:"),
+    "passed_over": Words("Not by {channel}:", "{channel:은/는} 건너뛰었습니다:"),
     "not_on_record": Words(
         "(This is the replay's decision; there is no such message on record.)",
         "(재현한 결과이며, 실제 기록에는 없는 메시지입니다.)",
@@ -229,21 +236,23 @@ PHRASES: Mapping[str, Words] = {
     # Conditions
     "holds": Words("`{text}` holds.", "`{text}` 조건을 충족합니다."),
     "fails": Words("`{text}` does not hold.", "`{text}` 조건을 충족하지 않습니다."),
-    "holds_seen": Words("`{text}` holds: {values}.", "{values}: `{text}` 조건을 충족합니다."),
+    "holds_seen": Words(
+        "`{text}` holds: {values}.",
+        "`{text}` 조건을 충족합니다({values}).",
+    ),
     "fails_seen": Words(
         "`{text}` does not hold: {values}.",
-        "{values}: `{text}` 조건을 충족하지 않습니다.",
+        "`{text}` 조건을 충족하지 않습니다({values}).",
     ),
     "more": Words("(and {n} more conditions)", "(그 밖의 조건 {n}개)"),
-    "seen": Words("{what} was {value}", "{what} 값이 {value}"),
-    "seen_missing": Words("{what} was missing", "{what} 값이 없음"),
+    "seen": Words("{what} was {value}", "{what}: {value}"),
+    "seen_missing": Words("{what} was missing", "{what}: 값 없음"),
     "nothing": Words("missing", "없음"),
     "yes": Words("true", "참"),
     "no": Words("false", "거짓"),
     # In short
     "sum_entered": Words(
-        "The customer entered this journey {times}. Messages sent: {sent}; decided otherwise:"
-        " {others}.",
+        "The customer entered this journey {times}. Messages sent: {sent}; not sent: {others}.",
         "이 여정에 {times} 들어갔습니다. 발송된 메시지 {sent}건, 발송되지 않은 메시지 {others}건.",
     ),
     "sum_once": Words("once", "한 번"),
@@ -263,8 +272,8 @@ PHRASES: Mapping[str, Words] = {
         "한 번 시작될 수 있었지만 시작되지 않았습니다.",
     ),
     "sum_nothing": Words(
-        "Nothing that begins it has come of this customer.",
-        "이 고객에게서 여정을 시작하는 일이 일어나지 않았습니다.",
+        "No event that starts it has come from this customer.",
+        "이 여정을 시작하는 이벤트가 이 고객에게는 한 번도 없었습니다.",
     ),
 }
 NOTES: Mapping[str, Words] = {
@@ -325,3 +334,16 @@ ROOTS: Mapping[str, Words] = {
     "rfm": Words("the RFM score {}", "RFM 점수 {}"),
 }
 """How a value is named, by the name it begins with."""
+CHANNELS: Mapping[str, Words] = {
+    "email": Words("e-mail", "이메일"),
+    "sms": Words("text message", "문자"),
+    "alimtalk": Words("AlimTalk", "알림톡"),
+    "brand_message": Words("Brand Message", "브랜드 메시지"),
+    "push": Words("app push", "앱 푸시"),
+    "web_push": Words("web push", "웹 푸시"),
+    "on_site": Words("on-site message", "온사이트 메시지"),
+    "webhook": Words("webhook", "웹훅"),
+    "slack": Words("Slack", "슬랙"),
+    "night": Words("advertising at night", "야간 광고"),
+}
+"""What a channel is called in a sentence; `night` is a consent of its own."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from services.console.explaining.checks import Check, Seen
 from services.console.explaining.facts import Fact
-from services.console.explaining.phrases import NOTES, PHRASES, ROOTS, Phrases
+from services.console.explaining.phrases import CHANNELS, NOTES, PHRASES, ROOTS, Phrases
 from services.console.words import Language, sentences
 from shared.templates.korean import with_particle
 
@@ -37,6 +37,7 @@ class Teller:
         self._phrases: Phrases = {kind: words[self._ko] for kind, words in PHRASES.items()}
         self._notes: Phrases = {code: words[self._ko] for code, words in NOTES.items()}
         self._roots = {root: words[self._ko] for root, words in ROOTS.items()}
+        self._channels = {name: words[self._ko] for name, words in CHANNELS.items()}
         self._reasons = sentences(language)
         self._zone = zone
 
@@ -95,6 +96,10 @@ class Teller:
 
     def _said(self, detail: Mapping[str, Any]) -> dict[str, Any]:
         said = {name: _Word(self._plain(value)) for name, value in detail.items()}
+        for name in ("channel", "channels"):
+            if name in detail:
+                given = detail[name] if isinstance(detail[name], list) else [detail[name]]
+                said[name] = _Word(", ".join(self._channels.get(each, each) for each in given))
         if "kind" in said:
             said["kind"] = _Word(self._phrases.get(f"kind_{said['kind']}", said["kind"]))
         return said
@@ -113,7 +118,7 @@ class Teller:
 
     def _passed_over(self, passed: list[Mapping[str, str]]) -> Iterator[str]:
         for each in passed:
-            said = self._phrases["passed_over"].format(channel=each["channel"])
+            said = self._phrases["passed_over"].format_map(self._said(each))
             yield f"{said} {self.reason(each['reason'])}"
 
     def _held(self, fact: Fact) -> Iterator[str]:

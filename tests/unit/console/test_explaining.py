@@ -9,12 +9,13 @@ import pytest
 from services.console.explaining.answer import MOST_FACTS, answer_of
 from services.console.explaining.checks import Check, check
 from services.console.explaining.facts import Fact
-from services.console.explaining.phrases import NOTES, PHRASES
+from services.console.explaining.phrases import CHANNELS, NOTES, PHRASES
 from services.console.explaining.replay import Explanation
 from services.console.explaining.wording import Teller
 from services.console.words import sentences
 from services.journey.core.flow import Expression, Moment, Past, Scope, Segment
 from services.journey.language.expressions import Node, expression, parse
+from shared import channels
 from shared.decisions import Reason, Refusal
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -149,8 +150,20 @@ def test_a_particle_fits_its_word() -> None:
     def merged(name: str) -> str:
         return KO.fact(Fact(NOW, "linked", detail={"id": name, "to": "u1"}))
 
-    assert merged("손님") == "손님이 고객 u1로 확인되었습니다."
+    assert merged("손님") == "손님이 고객 u1의 ID로 확인되었습니다."
     assert merged("누나").startswith("누나가 ")
+
+
+def test_every_channel_has_a_name_for_people() -> None:
+    assert {*channels.CHANNELS} <= CHANNELS.keys()
+    detail: dict[str, object] = {
+        "decision": "sent", "channel": "alimtalk", "reason": None, "passed_over": [],
+    }  # fmt: skip
+    fact = Fact(NOW, "message", "hi", detail)
+    assert KO.fact(fact) == "hi 단계의 메시지가 발송되었습니다(알림톡)."
+    assert EN.fact(fact) == "The message of hi was sent (AlimTalk)."
+    passed = {**detail, "passed_over": [{"channel": "email", "reason": "no_address"}]}
+    assert "이메일은 건너뛰었습니다: " in KO.fact(Fact(NOW, "message", "hi", passed))
 
 
 @pytest.mark.parametrize("table", [PHRASES, NOTES])
