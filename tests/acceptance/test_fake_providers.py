@@ -29,6 +29,8 @@ def walk_through(dangol: int, fakes: int) -> str:
         ("dangol fake-providers &", f"dangol fake-providers --port {fakes} --dangol {url} &"),
         ("dangol fake-providers --env", f"dangol fake-providers --env --port {fakes}"),
         ("dangol up ", f"dangol up --port {dangol} "),
+        # A reader waits a moment; a test, until what she waits for has come.
+        ("sleep 5", "until curl -s http://127.0.0.1:8430/__sent | grep -q SMS; do sleep 0.1; done"),
     ):
         assert usual in commands
         commands = commands.replace(usual, here)
