@@ -1,10 +1,10 @@
-"""Ingest against its yardsticks on this machine: `python -m bench.ingest [--quick] [--soak N]`.
+"""Ingest against its yardsticks on this machine: `python -m bench.ingest [--quick | --soak N]`.
 
 Each server is one process on the same uvicorn (uvloop, httptools). `dangol ingest` answers 200 only
 when the event is durably in PostgreSQL's log; the yardsticks (bench/ingest_yardsticks.py) store
 nothing. Rounds take turns, so that all meet the same machine; what counts are the ratios of their
 medians. Where the machine has two cores, the server has one to itself; PostgreSQL and the load
-generator share the other.
+generator share the other. With `--soak N` it is its memory over N events that is measured.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,9 +35,12 @@ from tests.processes import WRITE_KEY, free_port
 
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 _CONNECTIONS = {"single": 32, "batch": 8}
-_DURABLE = {"single": 256, "batch": 16}
+_DURABLE = {"single": 256, "batch": 32}
 """Whose answers wait for a commit needs more requests under way to keep a core busy."""
 _SERVERS = ("bare", "fastapi", "dangol")
+_FLAT = 1.1
+"""Memory is flat if the last fifth of a soak has no more than this times the second fifth; the
+first one is for caches and the allocator to settle."""
 
 
 @dataclass
@@ -66,7 +69,7 @@ def _command(name: str, port: int) -> list[str]:
 
 
 @contextmanager
-def _servers(dsn: str) -> Iterator[dict[str, Server]]:
+def _servers(dsn: str, names: Sequence[str] = _SERVERS) -> Iterator[dict[str, Server]]:
     environment = {
         **os.environ,
         "DANGOL_DATABASE_URL": dsn,
@@ -75,7 +78,7 @@ def _servers(dsn: str) -> Iterator[dict[str, Server]]:
     }
     made: dict[str, Server] = {}
     try:
-        for name in _SERVERS:
+        for name in names:
             port = free_port()
             command = [*_pinned(1), *_command(name, port)]
             made[name] = Server(name, subprocess.Popen(command, env=environment), port)
@@ -103,9 +106,10 @@ def _await(server: Server) -> None:
     raise SystemExit(f"{server.name} does not answer")
 
 
-def _round(server: Server, mode: str, seconds: float) -> dict[str, float]:
-    before = machine.usage([server.process.pid])
+def _round(server: Server, mode: str, seconds: float, postgres: int) -> dict[str, float]:
     speed = machine.speed()
+    before = machine.usage([server.process.pid])
+    before_postgres = machine.usage(machine.tree(postgres)).cpu_seconds
     done = subprocess.run(
         [*_pinned(0), sys.executable, "-m", "bench.wire_load", str(server.port), mode,
          str((_DURABLE if server.name == "dangol" else _CONNECTIONS)[mode]), str(seconds)],
@@ -115,7 +119,13 @@ def _round(server: Server, mode: str, seconds: float) -> dict[str, float]:
         raise SystemExit(f"{server.name}, {mode}: {done.stderr}")
     figures: dict[str, float] = json.loads(done.stdout)
     after = machine.usage([server.process.pid])
-    figures["cpu_us"] = (after.cpu_seconds - before.cpu_seconds) * 1e6 / figures["events"]
+    spent = after.cpu_seconds - before.cpu_seconds
+    took = figures["events"] / figures["rate"]
+    figures["cpu_us"] = spent * 1e6 / figures["events"]
+    figures["core"] = spent / took
+    if server.name == "dangol":
+        in_postgres = machine.usage(machine.tree(postgres)).cpu_seconds - before_postgres
+        figures["postgres_cpu_us"] = in_postgres * 1e6 / figures["events"]
     figures["rss_mb"] = after.rss_bytes / 1e6
     figures["machine_speed"] = speed
     figures["load_average"] = os.getloadavg()[0]
@@ -147,17 +157,17 @@ def _ratios(found: dict[str, dict[str, dict[str, float]]]) -> dict[str, float]:
     }
 
 
-def _compare(dsn: str, rounds: int, seconds: float) -> dict[str, Any]:
+def _compare(dsn: str, postgres: int, rounds: int, seconds: float) -> dict[str, Any]:
     with _servers(dsn) as servers:
         for mode in _CONNECTIONS:
             for server in servers.values():
-                _round(server, mode, min(1.0, seconds))  # to warm it up
+                _round(server, mode, min(1.0, seconds), postgres)  # to warm it up
         for _ in range(rounds):
             for mode in _CONNECTIONS:
                 for server in servers.values():
                     if server.name == "dangol":
                         asyncio.run(_forget(dsn))
-                    figures = _round(server, mode, seconds)
+                    figures = _round(server, mode, seconds, postgres)
                     server.rounds.setdefault(mode, []).append(figures)
                     _show(server.name, mode, figures)
         found = {
@@ -167,24 +177,42 @@ def _compare(dsn: str, rounds: int, seconds: float) -> dict[str, Any]:
     return {"medians": found, "ratios": {k: round(v, 3) for k, v in _ratios(found).items()}}
 
 
-def _soak(dsn: str, events: int) -> dict[str, Any]:
-    """Memory over so many events, in batches of 100."""
-    with _servers(dsn) as servers:
-        server, taken, memory = servers["dangol"], 0, []
+def _soak(dsn: str, postgres: int, events: int) -> dict[str, Any]:
+    """Memory over so many events: ten seconds in batches of 100, then two of single ones. The log
+    is emptied before each such turn, so that the disk does not fill up."""
+    with _servers(dsn, ["dangol"]) as servers:
+        server, taken, memory, started = servers["dangol"], 0, [], time.monotonic()
         while taken < events:
             asyncio.run(_forget(dsn))
-            figures = _round(server, "batch", 10)
-            taken += int(figures["events"])
+            for mode, seconds in (("batch", 10.0), ("single", 2.0)):
+                figures = _round(server, mode, seconds, postgres)
+                taken += int(figures["events"])
             memory.append(round(figures["rss_mb"], 1))
-            print(f"soak: {taken:,} events, {memory[-1]} MB", flush=True)
-    return {"events": taken, "rss_mb": memory}
+            print(
+                f"soak: {taken:,} of {events:,} events, {memory[-1]} MB"
+                f"  ({time.monotonic() - started:.0f} s)",
+                flush=True,
+            )
+    fifth = max(1, len(memory) // 5)
+    early = statistics.median(memory[fifth : 2 * fifth] or memory)
+    late = statistics.median(memory[-fifth:])
+    return {
+        "at": wall_clock().isoformat(),
+        "events": taken,
+        "seconds": round(time.monotonic() - started),
+        "load_average": round(os.getloadavg()[0], 2),
+        "rss_mb_early": early,
+        "rss_mb_late": late,
+        "flat": late <= early * _FLAT,
+        "rss_mb": memory,
+    }
 
 
 def _show(name: str, mode: str, f: dict[str, float]) -> None:
     print(
         f"{mode:6} {name:8} {f['rate']:9,.0f} events/s  cpu {f['cpu_us']:6.1f} µs/event"
         f"  p50 {f['p50'] * 1e3:6.2f}  p99 {f['p99'] * 1e3:6.2f}  p99.9 {f['p999'] * 1e3:6.2f} ms"
-        f"  {f['rss_mb']:.0f} MB",
+        f"  {f['rss_mb']:.0f} MB  cores: server {f['core']:.2f}, load {f['load_core']:.2f}",
         flush=True,
     )
 
@@ -193,24 +221,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short rounds; writes no results")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of 3 seconds each")
-    parser.add_argument("--soak", type=int, default=0, metavar="N", help="then N events more")
+    parser.add_argument("--soak", type=int, default=0, metavar="N", help="memory over N events")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dangol-bench-") as folder:
         server = embedded.start(Path(folder) / "data")
+        postgres = int((Path(folder) / "data/postgres/postmaster.pid").read_text().split()[0])
         if pinned := _pinned(0):
-            pid = (Path(folder) / "data/postgres/postmaster.pid").read_text().split()[0]
-            subprocess.run([*pinned[:1], "-cp", "0", pid], check=True, stdout=subprocess.DEVNULL)
+            command = [*pinned[:1], "-cp", "0", str(postgres)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         try:
-            rounds, seconds = (3, 1.0) if options.quick else (options.rounds, 3.0)
-            result = _compare(server.dsn, rounds, seconds)
             if options.soak:
-                result["soak"] = _soak(server.dsn, options.soak)
+                found: dict[str, Any] = {"soak": _soak(server.dsn, postgres, options.soak)}
+            else:
+                rounds, seconds = (3, 1.0) if options.quick else (options.rounds, 3.0)
+                found = _compare(server.dsn, postgres, rounds, seconds)
+                found |= {"at": wall_clock().isoformat(), "machine": machine.describe()}
         finally:
             embedded.stop(server)
-    print(json.dumps(result["ratios"], indent=2))
+    print(json.dumps(found["soak"] if options.soak else found["ratios"], indent=2))
     if not options.quick:
-        written = {"at": wall_clock().isoformat(), "machine": machine.describe(), **result}
-        RESULTS.write_text(json.dumps(written, indent=2) + "\n")
+        RESULTS.write_text(json.dumps(json.loads(RESULTS.read_text()) | found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,11 @@ def prepared(mode: Mode, count: int) -> list[bytes]:
 
 
 def load(port: int, mode: Mode, connections: int, seconds: float) -> dict[str, float]:
-    """Rates are events a second; latencies are seconds from the send to the whole answer."""
+    """Rates are events a second; latencies are seconds from the send to the whole answer.
+
+    `load_core` is the share of a core that the generator itself took: well below 1, or what is
+    measured is the generator.
+    """
     requests = prepared(mode, 2000 if mode == "single" else 100)
     poll = select.epoll()
     sockets: dict[int, socket.socket] = {}
@@ -56,7 +60,7 @@ def load(port: int, mode: Mode, connections: int, seconds: float) -> dict[str, f
     latencies = array("d")
     sent_at = dict.fromkeys(sockets, 0.0)
     clock, most, at = time.perf_counter, len(requests), 0
-    started = clock()
+    own, started = time.process_time(), clock()
     until = started + seconds
     for fd, sock in sockets.items():
         sent_at[fd] = clock()
@@ -81,7 +85,8 @@ def load(port: int, mode: Mode, connections: int, seconds: float) -> dict[str, f
             sock.sendall(requests[at % most])
             at += 1
     took = clock() - started
-    return _figures(latencies, took, 1 if mode == "single" else BATCH)
+    figures = _figures(latencies, took, 1 if mode == "single" else BATCH)
+    return {**figures, "load_core": (time.process_time() - own) / took}
 
 
 def _figures(latencies: array[float], took: float, events: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ always with the CORS headers; other paths go on to the app.
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.ingest import answers
 from services.ingest.answers import Answer
@@ -40,7 +40,7 @@ class Edge:
         self._live = context.live
         self._look_through = behind(_nothing) if behind is not None else None
         self._intake = Intake(context)
-        self.at_once = AtOnce(context, self._intake).take
+        self.at_once = AtOnce(context, self._intake, self._otherwise).take
         """For a server that can do without ASGI: see `services.ingest.at_once`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +83,13 @@ class Edge:
             return None
         except Exception as error:  # noqa: BLE001 - see `failed`
             return self._intake.failed(route, error)
+
+    async def _otherwise(self, route: Route, headers: Mapping[bytes, bytes], body: bytes) -> Answer:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        scope: Scope = {"method": "POST", "query_string": b"", "client": None}
+        return await self._answer(route, scope, headers, receive) or answers.trouble()
 
     async def _done(
         self, route: Route, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive

@@ -1,5 +1,7 @@
 """What takes the shorter way, and that it is left before anything was done."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -157,3 +159,47 @@ async def test_the_tracking_plan_holds(
     labels = {"source": "shop", "violation": "unknown_event"}
     assert registry.get_sample_value("dangol_ingest_plan_violations_total", labels) == 1
     assert (way.taken, len(aside.items)) == ((1, 0) if mode == "warn" else (0, 1))
+
+
+FILLED = {**TRACK, "properties": {"text": "x" * 400}}
+
+
+@pytest.mark.parametrize("limits", [Limits()])
+@pytest.mark.parametrize("together", [1, 8])
+async def test_large_batches_are_read_in_turns_and_all_answered(
+    sender: httpx.AsyncClient, way: AtOnceTransport, log: RecordingLog, together: int
+) -> None:
+    batches = [
+        {"batch": [{**FILLED, "messageId": f"{n}-{i}"} for i in range(60)]} for n in range(together)
+    ]
+    got = await asyncio.gather(
+        *(sender.post("/v1/batch", json=batch, headers=WK) for batch in batches)
+    )
+    assert [response.status_code for response in got] == [200] * together
+    assert way.taken == together
+    assert [event.id for event in log.events] == [
+        event["messageId"] for batch in batches for event in batch["batch"]
+    ]
+
+
+@pytest.mark.parametrize("limits", [Limits()])
+async def test_a_large_batch_that_needs_more_has_it(
+    sender: httpx.AsyncClient,
+    way: AtOnceTransport,
+    log: RecordingLog,
+    aside: RecordingAside,
+    registry: CollectorRegistry,
+) -> None:
+    batch = {"batch": [*[FILLED] * 60, {**FILLED, "userId": ""}]}
+    assert (await sender.post("/v1/batch", json=batch, headers=WK)).status_code == 200
+    assert (len(log.events), len(aside.items), way.taken) == (60, 1, 1)
+    broken = json.dumps(batch).encode()[:-9]
+    is_error(await sender.post("/v1/batch", content=broken, headers=WK), 400, "bad_request")
+    log.failures.append(Unavailable("gone"))
+    response = await sender.post("/v1/batch", json={"batch": [FILLED] * 60}, headers=WK)
+    is_error(response, 503, "unavailable")
+    assert way.taken == 3
+    count = registry.get_sample_value
+    for status in ("200", "400", "503"):
+        labels = {"route": "batch", "status": status}
+        assert count("dangol_ingest_requests_total", labels) == 1
