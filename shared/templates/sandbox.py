@@ -13,7 +13,7 @@ from functools import wraps
 from io import StringIO
 from typing import Any, TextIO
 
-from liquid import BoundTemplate, Environment, Node, RenderContext
+from liquid import BoundTemplate, Environment, Node, RenderContext, Token
 from liquid.builtin.tags.for_tag import ForLoop
 from liquid.builtin.tags.tablerow_tag import TableRow
 from liquid.exceptions import FilterError, LoopIterationLimitError
@@ -31,18 +31,40 @@ _MOST_ITEMS = 10_000
 _LARGEST = 10**18
 
 
+MOST_WORK = 20_000_000
+"""Characters that the filters of one template may take and make; an item of a list counts ten."""
+
+
 class _Context(RenderContext):
-    __slots__ = ("iterations",)
+    __slots__ = ("iterations", "work")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.iterations = 0
+        self.work = 0
         # Without the library's own `now` and `today`, which read the clock.
         self.scope = Scopes(self.locals, self.globals, self.counters)
 
     def get_buffer(self, buf: TextIO | None = None) -> StringIO:
         used = buf.size if isinstance(buf, Buffer) else 0
         return Buffer(MOST_OUTPUT - used)
+
+    def filter(self, name: str, token: Token | None) -> Callable[..., object]:
+        """The filter, whose work counts: a large text in a loop may not take seconds."""
+        work = super().filter(name, token)
+
+        def counted(*args: Any, **kwargs: Any) -> object:
+            weight = sum(map(_weight, args))
+            if name == "uniq":  # compares each with each
+                weight = weight * weight // 100
+            self.work += weight
+            if self.work > MOST_WORK:
+                raise FilterError("this template works too much", token=token)
+            result = work(*args, **kwargs)
+            self.work += _weight(result)
+            return result
+
+        return counted
 
     @contextmanager
     def loop(
@@ -136,6 +158,12 @@ def _measure(value: object) -> None:
         return
     if too_large:
         raise FilterError("this value is too large", token=None)
+
+
+def _weight(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return 10 * len(value) if isinstance(value, (list, tuple, range)) else 1
 
 
 _LONGEST_FORMAT = 100

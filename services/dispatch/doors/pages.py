@@ -27,7 +27,7 @@ input { width: 1.25rem; height: 1.25rem; margin: .2rem 0 0; accent-color: var(--
 button { font: inherit; font-weight: 600; width: 100%; padding: .75rem 1rem; border-radius: .6rem;
   border: 1px solid var(--accent); background: var(--accent); color: var(--on); cursor: pointer; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-.done { border-color: var(--accent); }
+.done { border-color: var(--accent); } .done p { margin: 0; }
 a { color: var(--accent); } small { color: var(--soft); display: block; }
 """
 _HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()

@@ -76,7 +76,7 @@ WORDS: Mapping[Language, Words] = {
         unknown="The link may have been cut off. Please open the whole link of the message.",
         away_title="Please try again in a moment",
         away="We could not save it just now, and nothing has been changed.",
-        never_asked="you have not agreed to this yet",
+        never_asked="You have not agreed to this yet",
         channels={
             "email": "E-mail",
             "sms": "Text messages",

@@ -180,6 +180,10 @@ def test_all_problems_of_a_template_are_told() -> None:
         "{{ 'aaaaaaaaaa' " + "| replace: 'a', 'aaaaaaaaaa' " * 9 + "}}",
         "{{ '' | replace: '', 'x' | append: big | append: big | append: big }}",
         "{% assign n = 9 %}{% for i in (1..40) %}{% assign n = n | times: n %}{% endfor %}",
+        "{% for i in (1..10000) %}{% assign x = big | upcase %}{% endfor %}",
+        "{% for i in (1..10000) %}{% assign x = big | strip_html %}{% endfor %}",
+        "{% for i in (1..5000) %}{% assign x = big | split: '' | sort %}{% endfor %}",
+        "{% for i in (1..5000) %}{% assign x = items | map: 'a' | uniq %}{% endfor %}",
         "{{ 5 | divided_by: 0 }}",
         "{{ '2026-03-02' | date: '%9999999d' }}",
         "{{ 'a' | slice: 'b' }}",
@@ -187,7 +191,7 @@ def test_all_problems_of_a_template_are_told() -> None:
 )
 def test_a_template_out_of_bounds_fails_soon(body: str) -> None:
     with pytest.raises(TemplateFailed):
-        text(body, big="x" * 400_000)
+        text(body, big="x" * 400_000, items=[{"a": n} for n in range(9_000)])
 
 
 @pytest.mark.parametrize(
