@@ -236,14 +236,10 @@ class House:
         """The log's reader, and what lets others know at once that it reads no more."""
         found = self._found
         if found.kafka is None:
-            reader = PostgresLogReader(
+            of_postgres = PostgresLogReader(
                 found.pool, found.wakeups, found.partitions, found.name, found.clock
             )
-
-            async def nothing() -> None:
-                pass
-
-            return reader, nothing
+            return of_postgres, of_postgres.close
         from shared.log.kafka_reader import KafkaLogReader
 
         of_kafka = KafkaLogReader(found.kafka, found.pool)

@@ -2,7 +2,8 @@
 
 A message whose turn has not come (an earlier one of the same customer is due and in somebody else's
 hands) is left as it is, and so are those behind it. A hold that is over already, because we come
-late, is decided again at once, at its new place in the order. A message that may be sent is
+late, is decided again at once, at its new place in the order; where that is behind one that is not
+in our hands, the hold is stored. A message that may be sent is
 rendered here: what cannot be rendered is dropped and never counts as an attempt.
 """
 
@@ -160,11 +161,14 @@ class _Customer:
         self._first_elsewhere = min(elsewhere, default=None)
         self._line: str | None = None
         """An earlier one waits in it, so those behind it do: its place under the caps is open."""
+        self._over: dict[Key, Hold] = {}
+        """Holds that are over already, of messages that have not come to their new turn yet."""
 
     def decide_all(self) -> None:
         while self._turn:
             key, pending = heapq.heappop(self._turn)
             if self._first_elsewhere is not None and key > self._first_elsewhere:
+                self._keep_holds([pending, *(behind for _, behind in self._turn)])
                 return
             if self._line is not None:
                 self._wait(pending, self._line)
@@ -179,6 +183,7 @@ class _Customer:
             case SendBy():
                 self._send(pending, verdict)
             case Hold() if verdict.until <= now:
+                self._over[pending.key] = verdict
                 later = replace(message, decidable_at=verdict.until, was_held=True)
                 turn = (order_key(later), msgspec.structs.replace(pending, message=later))
                 heapq.heappush(self._turn, turn)
@@ -186,6 +191,14 @@ class _Customer:
                 self._hold(pending, verdict)
             case Drop():
                 self._drop(pending, verdict)
+
+    def _keep_holds(self, left: Iterable[Pending]) -> None:
+        """Of messages that are left: the next claim finds each where it is now in the order. It
+        would find the same ones again otherwise, and never come to those between."""
+        for pending in left:
+            hold = self._over.get(pending.key)
+            if hold is not None:
+                self._hold(pending, hold)
 
     def _send(self, pending: Pending, verdict: SendBy) -> None:
         channel = verdict.channel

@@ -49,7 +49,8 @@ logger = structlog.get_logger()
 SESSION = 6.0
 """Real seconds of silence after which a worker's partitions go to the others: the least that
 brokers allow (`group.min.session.timeout.ms`)."""
-_HEARTBEAT = 1.5
+_HEARTBEAT = 0.75
+"""Seconds between two looks whether the group proposes anew, which are part of a hand-over."""
 _NEVER = 2**31 - 1
 _REQUEST = 5_000
 _ANNOUNCED_WITHIN = 5.0

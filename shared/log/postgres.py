@@ -12,6 +12,7 @@ Workers share the partitions by their rank among the workers seen lately; the ep
 `partitions` decides, this table only proposes.
 """
 
+import contextlib
 import struct
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,6 +23,7 @@ import asyncpg
 from shared.clock import REAL, Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.wakeups import Wakeups, ring_or_timeout
+from shared.errors import Unavailable
 from shared.event import Encoded, Event, encoded
 from shared.log.port import Fetch, Record
 
@@ -237,3 +239,10 @@ class PostgresLogReader:
 
     async def wait(self, partition: int, timeout: float) -> None:
         await ring_or_timeout(self._news[partition], timeout)
+
+    async def close(self) -> None:
+        """Others take over at once; who does not come to this is missed after the limit. Call when
+        every owner has ended."""
+        with contextlib.suppress(Unavailable):
+            async with unavailable_when_lost(), self._pool.acquire() as connection:
+                await connection.execute("DELETE FROM workers WHERE id = $1", self._worker)

@@ -37,7 +37,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--log", choices=("postgres", "kafka"), default="postgres")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of Apache Kafka")
-    parser.add_argument("--pace", type=float, default=4.0, help="mean seconds between two faults")
+    parser.add_argument(
+        "--pace", type=float, help="mean seconds between two faults of a line; more in long runs"
+    )
     parser.add_argument("--folder", type=Path, help="a new folder for data and logs, which is kept")
     parser.add_argument("--result", type=Path, help="write figures and findings to this file")
     parser.add_argument("--check", type=Path, metavar="FOLDER", help="judge a kept run again")
@@ -52,7 +54,8 @@ def main() -> int:
     folder: Path = arguments.folder or Path(tempfile.mkdtemp(prefix="dangol-chaos-"))
     options = Options(
         folder, arguments.seed, arguments.events, arguments.minutes * 60,
-        kafka=arguments.log == "kafka", brokers=arguments.brokers, pace=arguments.pace,
+        kafka=arguments.log == "kafka", brokers=arguments.brokers,
+        pace=arguments.pace or max(4.0, arguments.minutes / 2),
         rest=max(240.0, arguments.minutes * 30),
     )  # fmt: skip
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -86,15 +86,15 @@ def log_url(links: list[Link]) -> str | None:
     return f"kafka://{','.join(f'127.0.0.1:{link.port}' for link in links)}?topic={TOPIC}"
 
 
-async def run(options: Options, say: Say) -> Outcome:
-    """Raises RestlessError."""
+async def run(options: Options, say: Say, scenario: "Scenario | None" = None) -> Outcome:
+    """Break it by the seed's plan, or as the scenario says. Raises RestlessError."""
     began = time.monotonic()
     async with _stage(options, say) as stage:
         ready = time.monotonic() - began
         shop = Shop(stage.house.urls["ingest"], options.seed)
         faults = plan(options.seed, options.seconds, kafka=options.kafka, pace=options.pace)
         breaker = Breaker(stage.house, stage.postgres, stage.kafka, stage.broker_links)
-        await _trade(stage, shop, breaker, faults)
+        await _trade(stage, shop, breaker, faults, scenario)
         await stage.house.heal()
         say(f"{shop.posted.events} events posted; coming to rest")
         rested = await _rest(stage)
@@ -174,13 +174,30 @@ async def _publish(dsn: str) -> None:
         await pool.close()
 
 
-async def _trade(stage: _Stage, shop: Shop, breaker: Breaker, faults: list[Fault]) -> None:
+Scenario = Callable[[House, Pool], Awaitable[None]]
+"""What is done to the house instead of faults, and what is to be seen in its database then."""
+
+
+async def _trade(
+    stage: _Stage, shop: Shop, breaker: Breaker, faults: list[Fault], scenario: Scenario | None
+) -> None:
     options = stage.options
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(shop.trade(options.events, options.seconds))
-        tasks.create_task(breaker.carry_out(faults))
+        if scenario is None:
+            tasks.create_task(breaker.carry_out(faults))
+        else:
+            tasks.create_task(_act(stage, scenario))
         tasks.create_task(_marketer(stage, options.seconds))
         tasks.create_task(_progress(stage, shop, breaker, options))
+
+
+async def _act(stage: _Stage, scenario: Scenario) -> None:
+    pool = await open_pool(stage.postgres.dsn, size=1, name="chaos")
+    try:
+        await scenario(stage.house, pool)
+    finally:
+        await pool.close()
 
 
 async def _progress(stage: _Stage, shop: Shop, breaker: Breaker, options: Options) -> None:

@@ -102,3 +102,13 @@ async def test_the_heads_agree_with_what_was_appended(
             )
             assert row is not None
             assert tuple(row) == (len(records) + 1, records[-1].received_at)
+
+
+async def test_who_leaves_hands_over_at_once(pool: Pool, dsn: str) -> None:
+    wakeups = Wakeups(dsn, [CHANNEL])
+    first = PostgresLogReader(pool, wakeups, PARTITIONS, "a")
+    second = PostgresLogReader(pool, wakeups, PARTITIONS, "b")
+    await first.assignment()
+    assert len(await second.assignment()) == PARTITIONS // 2
+    await first.close()
+    assert await second.assignment() == frozenset(range(PARTITIONS))

@@ -169,14 +169,18 @@ async def test_a_held_message_wakes_at_the_right_second_and_is_judged_again(hous
     assert await house.places() == [("m1", eight, "email")]
 
 
-async def test_a_hold_that_ended_while_nobody_ran_is_decided_in_its_order(house: House) -> None:
-    """Cap of one in 4 h that holds; the dispatcher comes two days late."""
+@pytest.mark.parametrize("concurrency", [2, 32])
+async def test_a_hold_that_ended_while_nobody_ran_is_decided_in_its_order(
+    house: House, concurrency: int
+) -> None:
+    """Cap of one in 4 h that holds; the dispatcher comes two days late, and may have room for one
+    message alone, whose new place in the order is behind those that it has no room for."""
     cap = {"limit": 1, "per": "4h", "then": "hold"}
     await house.publish(policies={"frequency_caps": [cap]})
     for number in range(3):
         await house.message(f"m{number}", at=NOON + number * MINUTE)
     house.clock.move(timedelta(days=2))
-    async with house.dispatching():
+    async with house.dispatching(concurrency=concurrency):
         await house.decided("m0", "m1", "m2")
     assert house.provider.ids == ["m0", "m1", "m2"]
     assert [place[:2] for place in await house.places()] == [
