@@ -16,6 +16,8 @@ PINNED = {
     "enable_bitmapscan": "off",
     "jit": "off",
 }
+HUNG = {"idle_in_transaction_session_timeout": "10s"}
+"""What a dispatcher that hangs in the middle of a turn has claimed, others may claim."""
 
 SIZE = 6
 """Connections: one claims, one records, two or three decide, one keeps leases."""
@@ -23,4 +25,4 @@ SIZE = 6
 
 async def open_dispatch_pool(dsn: str, *, size: int = SIZE) -> Pool:
     """Raises DatabaseUnreachable."""
-    return await open_pool(dsn, size=size, name="dispatch", settings=PINNED)
+    return await open_pool(dsn, size=size, name="dispatch", settings=PINNED | HUNG)

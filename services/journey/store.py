@@ -17,7 +17,7 @@ from services.journey.core.history import Needs, Row
 from services.journey.core.state import Customer, pack, unpack
 from services.journey.firings import rows as firings
 from shared.clock import EPOCH
-from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.connect import UNLESS_HUNG, Connection, Pool, unavailable_when_lost
 from shared.errors import DangolError, PartitionLost
 from shared.event import Event
 from shared.log import outbox
@@ -55,7 +55,8 @@ UPDATE partitions SET log_offset = $3, log_time = $4
 WHERE id = $1 AND epoch = $2
   AND (SELECT coalesce(max(revision), 0) FROM workspaces)
     + (SELECT coalesce(max(place), 0) FROM journey_changes) = $5
-"""
+RETURNING UNLESS_HUNG
+""".replace("UNLESS_HUNG", UNLESS_HUNG)
 _PAST = """
 SELECT customer, name, happened_at, event->'properties' AS properties, event->'context' AS context
 FROM history WHERE partition = $1 AND customer = ANY($2::text[]) AND kind IN ('track', 'receipt')

@@ -24,6 +24,10 @@ Connection: TypeAlias = (
 )
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
+UNLESS_HUNG = "set_config('idle_in_transaction_session_timeout', '5s', true)"
+"""Part of a transaction that holds what others wait for: of a client that hangs in the middle of it
+(a stopped process, a cut network) the server takes the locks back, long before TCP misses it."""
+
 LOST = (
     OSError,
     TimeoutError,
@@ -34,6 +38,7 @@ LOST = (
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.SerializationError,
     asyncpg.exceptions.DeadlockDetectedError,
+    asyncpg.exceptions.IdleInTransactionSessionTimeoutError,  # we hung, and held up others
 )
 """What a database does when it is away, restarting, full or busy: try again later, nothing is
 wrong with what was asked."""

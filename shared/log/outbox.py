@@ -30,6 +30,11 @@ _LOCK = 0x44414E4F
 CHANNEL = "dangol_outbox"
 """The wake-up (`shared/db/wakeups.py`) that tells relays of new rows."""
 
+# A relay that hangs leaves the way to others; longer than the log may take to append.
+_TRY_LOCK = """
+SELECT pg_try_advisory_xact_lock($1)
+FROM (SELECT set_config('idle_in_transaction_session_timeout', '15s', true)) s
+"""
 _PUT = """
 WITH put AS (
   INSERT INTO log_outbox (partition, id, payload)
@@ -98,7 +103,7 @@ class Relay:
             self._pool.acquire() as connection,
             connection.transaction(),
         ):
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK):
+            if not await connection.fetchval(_TRY_LOCK, _LOCK):
                 return 0
             rows = await connection.fetch(_TAKE, self._limit)
             if rows:

@@ -21,7 +21,7 @@ from datetime import datetime
 import asyncpg
 
 from shared.clock import REAL, Clock
-from shared.db.connect import Connection, Pool, unavailable_when_lost
+from shared.db.connect import UNLESS_HUNG, Connection, Pool, unavailable_when_lost
 from shared.db.wakeups import Wakeups, ring_or_timeout
 from shared.errors import Unavailable
 from shared.event import Encoded, Event, encoded
@@ -69,9 +69,9 @@ _RESERVE = _sql(
     _HEADS
     + """
 SELECT partition, next_offset, (extract(epoch FROM at) * 1000000)::bigint AS micros,
-  pg_notify('dangol_log', array_to_string($1::int[], ','))
+  pg_notify('dangol_log', array_to_string($1::int[], ',')), UNLESS_HUNG
 FROM heads
-""",
+""".replace("UNLESS_HUNG", UNLESS_HUNG),
     3,
 )
 """The places of an append whose rows are then copied in, in the same transaction."""
@@ -104,6 +104,8 @@ WHERE partition = $1 AND next_offset = $2 + 1 RETURNING last_at
 """,
     3,
 )
+
+_LIGHTLY = f"SELECT set_config('synchronous_commit', 'off', true), {UNLESS_HUNG}"
 
 _SEEN = """
 INSERT INTO workers (id, role, seen_at) VALUES ($1, 'journey', clock_timestamp())
@@ -233,7 +235,7 @@ class PostgresLogReader:
             self._pool.acquire() as connection,
             connection.transaction(),
         ):
-            await connection.execute("SET LOCAL synchronous_commit = off")
+            await connection.execute(_LIGHTLY)
             at: datetime | None = await connection.fetchval(_LOG_TIME, partition, end, *self._clock)
         return at
 

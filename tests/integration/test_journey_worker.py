@@ -13,16 +13,17 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.console.publish import apply, set_status
+from services.journey.batch import Batch
 from services.journey.core import spans
 from services.journey.core.spans import RESUME_SPREAD
 from services.journey.core.state import unpack
 from services.journey.library import Library
 from services.journey.partition import Engine
-from services.journey.store import Store
+from services.journey.store import Store, _fence
 from services.journey.worker import Worker
 from shared import workspace_store
 from shared.clock import REAL, wall_clock
-from shared.db.connect import Pool
+from shared.db.connect import LOST, Pool
 from shared.db.wakeups import Wakeups
 from shared.event import Event, outcome_event, partition_of
 from shared.log import kafka_topic
@@ -301,6 +302,20 @@ async def test_log_time_goes_on_from_where_the_last_owner_was(house: House) -> N
         await house.until("SELECT bool_and(owner IS NOT NULL) FROM partitions")
     (after,) = await house.pool.fetch(query)
     assert after["log_time"] >= before["log_time"]
+
+
+async def test_an_owner_that_hangs_in_its_commit_does_not_keep_its_partition(pool: Pool) -> None:
+    """Its transaction holds the partition's row, and nobody is told that it hangs."""
+    store, now = Store(pool), wall_clock()
+    taken = await store.take(0, "hangs")
+    batch = Batch(0, PARTITIONS, taken.epoch, 0, 7, now, now, offered=True)
+    async with pool.acquire() as connection:
+        await connection.execute("BEGIN")
+        await _fence(connection, batch)
+        async with asyncio.timeout(9):
+            assert (await store.take(0, "another")).offset == 0
+        with pytest.raises(LOST):  # when it wakes
+            await connection.execute("COMMIT")
 
 
 @on_both_logs
