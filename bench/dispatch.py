@@ -3,7 +3,7 @@
 One dispatcher in this process, a fresh embedded PostgreSQL, links and tracking on. Measured are
 messages through policies, caps and rendering to `log` and through real SMTP, what a million held
 messages cost an idle dispatcher, and a campaign of 100,000 that becomes due at once beside
-transactional messages: with a rate and without. Figures go to bench/results/dispatch.json, with the
+transactional messages: with a rate (by one dispatcher, and by three together) and without. Figures go to bench/results/dispatch.json, with the
 machine's speed and load beside each.
 """
 
@@ -107,24 +107,30 @@ class House:
 
     @asynccontextmanager
     async def dispatching(
-        self, environment: dict[str, str] | None = None, concurrency: int = 32
+        self, environment: dict[str, str] | None = None, concurrency: int = 32, count: int = 1
     ) -> AsyncIterator[None]:
-        dispatcher = Dispatcher(
-            self.pool,
-            REAL,
-            self._wakeups,
-            partitions=_PARTITIONS,
-            environment=environment or {},
-            concurrency=concurrency,
-            public_url="https://mail.shop.example",
-        )
+        """`count` dispatchers, each with connections of its own."""
+        pools = [self.pool, *[await open_dispatch_pool(self._dsn) for _ in range(count - 1)]]
+        dispatchers = [
+            Dispatcher(
+                pool,
+                REAL,
+                self._wakeups,
+                partitions=_PARTITIONS,
+                environment=environment or {},
+                concurrency=concurrency,
+                public_url="https://mail.shop.example",
+            )
+            for pool in pools
+        ]
         stopping = asyncio.Event()
-        running = asyncio.create_task(dispatcher.run(stopping))
+        running = [asyncio.create_task(each.run(stopping)) for each in dispatchers]
         try:
             yield
         finally:
             stopping.set()
-            await running
+            await asyncio.gather(*running)
+            await asyncio.gather(*(pool.close() for pool in pools[1:]))
 
     def ring(self) -> None:
         self._wakeups.ring(message.CHANNEL)
@@ -214,7 +220,7 @@ async def idle(held: int, seconds: float) -> Any:
     }
 
 
-async def release(campaign: int, seconds: int, rate: int | None) -> Any:
+async def release(campaign: int, seconds: int, rate: int | None, dispatchers: int = 1) -> Any:
     """A campaign becomes due at once; five transactional messages a second come beside it."""
     async with _house() as house:
         await house.publish("log", **({} if rate is None else {"rate": f"{rate}/s"}))
@@ -223,7 +229,7 @@ async def release(campaign: int, seconds: int, rate: int | None) -> Any:
         await house.messages(campaign, "m")
         await house.vacuum()
         before = house.cpu()
-        async with house.dispatching():
+        async with house.dispatching(count=dispatchers):
             for n in range(receipts):
                 number = campaign + n + 1
                 await house.messages(number, "t", category="transactional", first=number)
@@ -286,6 +292,7 @@ def main() -> None:
         "through_smtp": lambda: smtp(10_000),
         "idle_with_a_million_held": lambda: idle(1_000_000, 20),
         "released_at_a_rate": lambda: release(100_000, 40, _RATE),
+        "released_at_a_rate_by_three": lambda: release(100_000, 30, _RATE, dispatchers=3),
         "released_without_a_rate": lambda: release(100_000, 15, None),
     }
     parser = argparse.ArgumentParser(description=__doc__)
