@@ -3,8 +3,8 @@
 One dispatcher in this process, a fresh embedded PostgreSQL, links and tracking on. Measured are
 messages through policies, caps and rendering to `log` and through real SMTP, what a million held
 messages cost an idle dispatcher, and a campaign of 100,000 that becomes due at once beside
-transactional messages: with a rate (by one dispatcher, and by three together) and without. Figures go to bench/results/dispatch.json, with the
-machine's speed and load beside each.
+transactional messages: with a rate (by one dispatcher, and by three together) and without. Figures
+go to bench/results/dispatch.json, with the machine's speed and load beside each.
 """
 
 import argparse
