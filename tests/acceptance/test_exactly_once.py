@@ -22,10 +22,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from services.dispatch import pauses
 from shared import message
 from shared.event import decode
-from tests.acceptance.test_services import Service
 from tests.integration.dispatching import NOON, House, until
 from tests.integration.test_dispatch_smtp import HANG, Postbox
-from tests.processes import free_port
+from tests.processes import Service, free_port
 
 LEASE = 2.0
 CONCURRENCY = 4
