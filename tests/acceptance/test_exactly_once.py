@@ -50,11 +50,11 @@ class Dispatchers:
         self._dsn, self._folder = dsn, folder
         self.started: list[Service] = []
 
-    async def start(self, url: str) -> Service:
+    async def start(self, url: str, *, lease: float = LEASE) -> Service:
         environment = {
             "DANGOL_DATABASE_URL": self._dsn,
             "DANGOL_SMTP_URL": url,
-            "DANGOL_LEASE": str(LEASE),
+            "DANGOL_LEASE": str(lease),
             "DANGOL_CONCURRENCY": str(CONCURRENCY),
         }
         log = self._folder / f"dispatch-{len(self.started)}.log"
@@ -226,19 +226,26 @@ async def test_two_dispatchers_and_one_place_under_a_cap_make_one_mail(
 ) -> None:
     caps = [{"category": "marketing", "limit": 1, "per": "24h"}]
     await house.publish(channels={"email": SMTP_CHANNEL}, policies={"frequency_caps": caps})
-    async with Postbox().open() as postbox:
-        await asyncio.gather(*(dispatchers.start(postbox.url) for _ in range(2)))
-        people = everybody(30)
-        for person in people:
-            await house.customer(person)
+    people = everybody(30)
+    for person in people:
+        await house.customer(person)
+    # Nothing is answered before both have their hands full, so that neither does it all alone.
+    async with Postbox(at_dot={f"{p}@shop.example": [HANG] for p in people}).open() as postbox:
+        await asyncio.gather(*(dispatchers.start(postbox.url, lease=20) for _ in range(2)))
         async with house.pool.acquire() as connection, connection.transaction():
             for person in people:
                 for number in range(3):
                     await _message(house, connection, f"{person} {number}", person)
+            await connection.execute("SELECT pg_notify($1, '')", message.CHANNEL)
+
+        async def both_are_at_it() -> bool:
+            found = await house.pool.fetchval("SELECT count(DISTINCT dispatcher) FROM attempts")
+            return bool(found == 2)
+
+        await eventually(both_are_at_it)
+        postbox.release.set()
         await eventually(lambda: all_capped(house))
     assert taken(postbox) == Counter(people)
-    rows = await house.pool.fetch("SELECT DISTINCT dispatcher FROM attempts")
-    assert len(rows) == 2, "both were at it"
 
 
 async def _message(house: House, connection: Any, name: str, person: str) -> None:
