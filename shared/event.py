@@ -90,6 +90,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The customers that have forwarded it, in order; a bounded number of them."""
     historical: bool = False
     """Imported: part of profile and history, but no run starts, moves, ends or converts by it."""
+    trace: str = ""
+    """The W3C traceparent that it came with, while tracing is on: see shared/tracing.py."""
 
     @property
     def customer(self) -> str:

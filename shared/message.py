@@ -23,6 +23,8 @@ class MessageContext(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`with:` of the send step, evaluated when the run reached it."""
     title: str = ""
     """The journey's title."""
+    trace: str = ""
+    """The W3C traceparent that it goes on in, while tracing is on: see shared/tracing.py."""
 
 
 _encoder = msgspec.msgpack.Encoder()

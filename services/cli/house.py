@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from services.cli.foundation import Foundation, calm_garbage_collection
 from services.cli.guard import Shortcut
 from services.cli.health import BUILD, Check, health_routes
+from services.cli.telemetry import traced
 from services.cli.web import behind_proxies, serve
 from services.console import erasing_again
 from services.console.app import Console, create_app
@@ -59,7 +60,7 @@ from services.journey.store import Store
 from services.journey.sweeps import Sweeps
 from services.journey.watch import Watch
 from services.journey.worker import Worker
-from shared import keys, workspace_store
+from shared import keys, tracing, workspace_store
 from shared.db.connect import Pool, engine_for, unavailable_when_lost
 from shared.errors import Unavailable
 from shared.keys import KeyRing
@@ -95,14 +96,19 @@ async def open_house(
     told: dict[str, Any] = {
         "admin_token": admin_token, "alone": alone, "url": url, "ledger": ledger,
     }  # fmt: skip
-    if "dispatch" not in parts:
-        yield House(found, parts, None, **told)
-        return
-    pool = await open_dispatch_pool(found.dsn)  # its own: its sessions' plans are pinned
-    try:
-        yield House(found, parts, pool, **told)
-    finally:
-        await pool.close()
+    with traced(_name_of(parts), os.environ):
+        if "dispatch" not in parts:
+            yield House(found, parts, None, **told)
+            return
+        pool = await open_dispatch_pool(found.dsn)  # its own: its sessions' plans are pinned
+        try:
+            yield House(found, parts, pool, **told)
+        finally:
+            await pool.close()
+
+
+def _name_of(parts: frozenset[Part]) -> str:
+    return "up" if parts == ALL else "+".join(sorted(parts))
 
 
 class House:
@@ -159,7 +165,7 @@ class House:
         else:
             app = FastAPI(title="Dangol", docs_url=None, redoc_url=None, redirect_slashes=False)
             install_error_handlers(app)
-        BUILD.labels(version("dangol"), "up" if parts == ALL else "+".join(sorted(parts))).set(1)
+        BUILD.labels(version("dangol"), _name_of(parts)).set(1)
         app.include_router(health_routes(self._checks, REGISTRY))
         if "dispatch" in parts and self._public_url:
             reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
@@ -199,7 +205,8 @@ class House:
             ),
             behind_proxies,
         )
-        self._shortcut = edge.at_once
+        # It makes no spans: whoever wants traces pays for the longer way.
+        self._shortcut = edge.at_once if tracing.tracer is None else None
         return edge
 
     def _add_journey(self) -> None:

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import structlog
 
-from services.dispatch import leases, metrics, pauses, store
+from services.dispatch import leases, metrics, pauses, store, traces
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels import registry
 from services.dispatch.channels.port import Factory, Outcome, Result
@@ -27,7 +27,7 @@ from services.dispatch.live import Live
 from services.dispatch.pending import Attempt, Key
 from services.dispatch.turns import Finished, Turn, Turns
 from services.dispatch.workspace import CurrentWorkspace
-from shared import message, workspace_store
+from shared import message, tracing, workspace_store
 from shared.clock import Clock
 from shared.db.connect import Pool, unavailable_when_lost
 from shared.db.wakeups import Wakeups
@@ -245,7 +245,10 @@ class Dispatcher:
     async def _call(self, attempt: Attempt) -> None:
         try:
             remember = partial(store.remember, self._pool, self.id, attempt)
-            result = await self._lines.send(attempt.outgoing, attempt.adapter, remember)
+            call = self._lines.send(attempt.outgoing, attempt.adapter, remember)
+            if tracing.tracer is not None:
+                call = traces.of_call(tracing.tracer, attempt, call)
+            result = await call
         except asyncio.CancelledError:
             self._finished.append((attempt, Result(Outcome.UNKNOWN, detail="stopped meanwhile")))
             raise

@@ -21,6 +21,8 @@ from services.ingest.intake import IngestContext, Intake
 from services.ingest.keys import keys_of
 from services.ingest.routes import TAKES_EVENTS, Does, Route, find
 from services.ingest.schema import describe
+from shared import tracing
+from shared.tracing import Tracer
 
 __all__ = ["Edge", "IngestContext", "create_app"]
 
@@ -53,7 +55,10 @@ class Edge:
         ):
             await self._look_through(scope, receive, send)
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        answer = await self._answer(route, scope, headers, receive)
+        if tracing.tracer is None:
+            answer = await self._answer(route, scope, headers, receive)
+        else:
+            answer = await self._traced(tracing.tracer, route, scope, headers, receive)
         if answer is None:
             return
         self._metrics.answered(route.name, answer.status)
@@ -90,6 +95,28 @@ class Edge:
 
         scope: Scope = {"method": "POST", "query_string": b"", "client": None}
         return await self._answer(route, scope, headers, receive) or answers.trouble()
+
+    async def _traced(
+        self,
+        tracer: Tracer,
+        route: Route,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+    ) -> Answer | None:
+        method: str = scope["method"]
+        with tracer.span(
+            f"{method} {route.name}",
+            "server",
+            parent=headers.get(b"traceparent", b"").decode("latin-1"),
+            attributes={"http.request.method": method},
+        ) as span:
+            answer = await self._answer(route, scope, headers, receive)
+            if answer is not None:
+                span.note({"http.response.status_code": answer.status})
+                if answer.status >= 500:
+                    span.failed(f"answered {answer.status}")
+            return answer
 
     async def _done(
         self, route: Route, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive

@@ -30,6 +30,7 @@ from services.ingest.routes import Does, Route
 from services.ingest.stored import SetAside
 from services.ingest.times import as_utc, parse_time
 from services.ingest.violations import Violations
+from shared import tracing
 from shared.clock import REAL, Clock, wall_clock
 from shared.errors import BadInput, ConfigurationError, NotFound, Unavailable
 from shared.event import Event, encoded
@@ -225,11 +226,20 @@ class Intake:
         context = self._context
         if reading.refused:
             await self._holding(route, lambda: self._put_aside(reading.refused, around))
-        records = [encoded(event, context.log.partitions) for event in reading.events]
-        await self._holding(route, lambda: context.log.append_encoded(records))
+        if tracing.tracer is None:
+            await self._append(route, reading.events)
+        else:
+            number = {"dangol.events": len(reading.events)}
+            with tracing.tracer.span("append", "producer", attributes=number) as span:
+                await self._append(route, tracing.carrying(reading.events, span))
         context.metrics.took(reading.events, reading.refused)
         if reading.broken:
             self.broke(around.scene.source, reading.broken)
+
+    async def _append(self, route: Route, events: Sequence[Event]) -> None:
+        log = self._context.log
+        records = [encoded(event, log.partitions) for event in events]
+        await self._holding(route, lambda: log.append_encoded(records))
 
     def broke(self, source: str, broken: Sequence[tuple[str, Violation]]) -> None:
         self._context.metrics.broke(source, broken)

@@ -73,6 +73,8 @@ class Batch:
     """How far the apply's rule for runs in flight has come."""
     release: bool = False
     """The partition has caught up: offer what had been staged."""
+    trace: str = ""
+    """The traceparent of its deciding, while tracing is on."""
     changed: dict[str, Customer] = field(default_factory=dict)
     new_traits: set[str] = field(default_factory=set)
     """Customers whose traits changed, or who are new."""

@@ -83,3 +83,10 @@ def leads(now: bool) -> None:
     FIRINGS_OPEN.set(0)
     for gauge in (LAG_EVENTS, LAG_SECONDS, TIMERS_OVERDUE):
         gauge.clear()
+
+
+def took(new: int, repeated: int, forwarded: int) -> None:
+    """Count what became of a batch's events."""
+    EVENTS.labels("new").inc(new)
+    EVENTS.labels("repeated").inc(repeated)
+    EVENTS.labels("forwarded").inc(forwarded)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.journey import metrics
+from services.journey import metrics, traces
 from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.cache import Cache
 from services.journey.core import dedupe, history, merging, segments
@@ -187,14 +187,14 @@ class PartitionOwner:
         events = await self._unspilled(events, customers)
         deciding = Deciding(current.book, batch, customers)
         witnessed = await self._witnessed(events, customers)
-        await self._decide(deciding, events, witnessed)
+        with traces.deciding(deciding, batch, events) as decide:
+            await self._decide(decide, events, witnessed)
         fired = await self._fire(deciding, fetch, batch, now, current.book, settling is not None)
         if settling is not None and batch.log_time >= settling[1]:
             await self._settle_runs(deciding, batch, now, current)
         deciding.finish(fired)
-        metrics.EVENTS.labels("new").inc(deciding.new_events)
-        metrics.EVENTS.labels("repeated").inc(deciding.repeated_events)
-        metrics.EVENTS.labels("forwarded").inc(deciding.forwarded_events)
+        traces.by_time(batch)
+        metrics.took(deciding.new_events, deciding.repeated_events, deciding.forwarded_events)
         self._staged = not fetch.at_end and (
             self._staged or bool(batch.messages or batch.calls or batch.moved.records)
         )
@@ -206,7 +206,7 @@ class PartitionOwner:
         return True
 
     async def _decide(
-        self, deciding: Deciding, events: list[Given], witnessed: dict[int, list[Event]]
+        self, decide: traces.Decide, events: list[Given], witnessed: dict[int, list[Event]]
     ) -> None:
         """Now and then the commits under way take a step: a batch takes longer to decide than the
         database to answer, and it would wait for us between a commit's statements."""
@@ -214,7 +214,7 @@ class PartitionOwner:
         for start in range(0, len(events), _AT_A_STRETCH):
             started = time.perf_counter()
             for place in range(start, min(start + _AT_A_STRETCH, len(events))):
-                deciding.event(events[place], witnessed.get(place, ()))
+                decide(events[place], witnessed.get(place, ()))
             took += time.perf_counter() - started
             await asyncio.sleep(0)
         metrics.DECIDE_SECONDS.observe(took)
