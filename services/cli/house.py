@@ -1,6 +1,7 @@
 """The services, wired: all of them in `dangol up`, one alone in `dangol ingest` and the like.
 
-Stopping starts with HTTP, so that nothing new comes in, and ends with what others depend on.
+Stopping starts with HTTP, so that nothing new comes in, and with what takes work from the database;
+it ends with what these depend on.
 """
 
 import asyncio
@@ -75,6 +76,11 @@ from shared.standard_webhooks import read_secrets
 Part = Literal["ingest", "journey", "dispatch", "console"]
 _SECRET = "DANGOL_WEBHOOK_SECRET"  # noqa: S105 - its name
 ALL: frozenset[Part] = frozenset(get_args(Part))
+
+_STOP_AT_ONCE = frozenset({"journey", "leader", "maintenance", "dispatch", "calls", "asking"})
+"""What answers no request ends while HTTP does: a slow client and a slow provider do not add up."""
+_STOP_WITHIN = 9.0
+"""Seconds; what has not ended by then is cancelled, so that a process is gone within 10."""
 
 Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 """Runs until the event is set, then finishes within a limit."""
@@ -354,11 +360,14 @@ class House:
         http_over = asyncio.Event()
         services = {
             "http": self._serve_http(sock, stopping, http_over, handed_over),
-            **{name: service(http_over) for name, service in self._services.items()},
+            **{
+                name: service(stopping if name in _STOP_AT_ONCE else http_over)
+                for name, service in self._services.items()
+            },
             "ready": self._announce(stopping, on_ready),
         }
         try:
-            await run_all(services, stopping, limit=15)
+            await run_all(services, stopping, limit=_STOP_WITHIN)
         finally:
             await self._engine.dispose()
 
