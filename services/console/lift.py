@@ -24,6 +24,8 @@ from typing import Literal
 Z = NormalDist().inv_cdf(0.975)
 ENOUGH_PURCHASES = 30
 """Conversions in each group from which a mean of revenue is near enough to normal."""
+ENOUGH_TO_PLAN = 30
+"""Entries in each group below which the difference says nothing of how many would show it."""
 FEW = 100
 """Entries in a group below which a share says little."""
 
@@ -141,9 +143,14 @@ def _variance(group: Group) -> float:
 
 def entries_needed(treated: Group, held: Group, comparisons: int = 1) -> int | None:
     """How many entries in each group would show a difference as large as this one, four times out
-    of five; None where there is none."""
+    of five; None where there is none, or a group is too small to go by its difference."""
     one, two = treated.rate, held.rate
-    if one is None or two is None or one == two:
+    if (
+        min(treated.entered, held.entered) < ENOUGH_TO_PLAN
+        or one is None
+        or two is None
+        or one == two
+    ):
         return None
     power = NormalDist().inv_cdf(0.8)
     spread = one * (1 - one) + two * (1 - two)

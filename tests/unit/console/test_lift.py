@@ -70,7 +70,9 @@ def test_a_smaller_difference_needs_more_entries() -> None:
     assert near is not None
     assert far is not None
     assert near > far > 100
-    assert entries_needed(Group(10, 1), Group(10, 1)) is None
+    assert entries_needed(Group(100, 10), Group(100, 10)) is None
+    assert entries_needed(Group(29, 0), Group(900, 300)) is None, "too few to go by"
+    assert entries_needed(Group(30, 0), Group(900, 300)) is not None
 
 
 def binomial(generator: random.Random, n: int, share: float) -> int:
