@@ -30,7 +30,7 @@ from services.ingest import webhook
 from services.journey.language.workspace import load_workspace
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
-from shared.db.migrate import HEAD, revision_on
+from shared.db.migrate import HEAD, schema_on
 from shared.db.pgdata import PGDATA
 from shared.errors import ConfigurationError, DangolError
 from shared.log.kafka_settings import kafka_settings
@@ -133,9 +133,18 @@ async def check_database(
 
 async def _schema(pool: Pool) -> Finding:
     async with pool.acquire() as connection:
-        revision = await revision_on(connection)
+        found = await schema_on(connection)
+    revision = found.revision
     if revision == HEAD:
         return Finding("schema", "ok", f"revision {revision}")
+    if found.is_ready:
+        return Finding(
+            "schema",
+            "warn",
+            f"the database's schema is {revision}, of a newer release; this one ({HEAD}) may run on"
+            " it until the upgrade is done",
+            "bring the new release everywhere",
+        )
     return Finding(
         "schema",
         "fail",

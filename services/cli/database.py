@@ -55,14 +55,14 @@ async def prepare(found: Database) -> None:
 
     Raises ConfigurationError, DatabaseUnreachable.
     """
-    from shared.db.migrate import HEAD, migrate, revision
+    from shared.db.migrate import HEAD, migrate, schema
 
     if found.data is not None and not found.in_use:
         await migrate(found.dsn, found.partitions)
         return
-    schema = await revision(found.dsn)
-    if schema != HEAD:
+    there = await schema(found.dsn)
+    if not there.is_ready:
         raise ConfigurationError(
-            f"the database's schema is {schema or 'missing'}, this release needs {HEAD}",
+            f"the database's schema is {there.revision or 'missing'}, this release needs {HEAD}",
             hint="run `dangol migrate` once, or the release that fits the database",
         )

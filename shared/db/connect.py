@@ -39,9 +39,11 @@ LOST = (
     asyncpg.exceptions.SerializationError,
     asyncpg.exceptions.DeadlockDetectedError,
     asyncpg.exceptions.IdleInTransactionSessionTimeoutError,  # we hung, and held up others
+    asyncpg.exceptions.InvalidCachedStatementError,  # a newer release has added a column meanwhile
+    asyncpg.exceptions.OutdatedSchemaCacheError,
 )
-"""What a database does when it is away, restarting, full or busy: try again later, nothing is
-wrong with what was asked."""
+"""What a database does when it is away, restarting, full, busy or migrated: try again later,
+nothing is wrong with what was asked."""
 
 
 def _where(dsn: str) -> str:
