@@ -37,6 +37,7 @@ logger = structlog.get_logger()
 _INSTANT = timedelta(microseconds=1)
 _LONGEST_WAIT = 2.0
 """Real seconds after which an idle owner looks for itself, should a wake-up have been lost."""
+_AGAIN = 0.1  # seconds
 _TIMERS = 1000
 """Timers claimed at once."""
 _AT_A_STRETCH = 100
@@ -70,6 +71,7 @@ class PartitionOwner:
         """Offset of the record that was taken singly last."""
         self._unstorable: int | None = None
         """Offset of the record that is to be set aside."""
+        self._delay = _AGAIN
         self._reset()
 
     def _reset(self) -> None:
@@ -93,7 +95,6 @@ class PartitionOwner:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Own the partition until `stopping` is set or another worker has taken it."""
-        delay = 0.1
         while not stopping.is_set():
             try:
                 await self._own(stopping)
@@ -103,12 +104,10 @@ class PartitionOwner:
                 return
             except WorkspaceChanged:
                 metrics.RESTARTS.labels("workspace").inc()
-                delay = 0.1
+                continue
             except Unstorable as error:
                 metrics.RESTARTS.labels("unstorable").inc()
                 self._suspect(error)
-                await pause(stopping, delay)  # should it not be a record, it must not be a storm
-                delay = min(delay * 2, 5.0)
             except Unavailable as error:
                 metrics.RESTARTS.labels("unavailable").inc()
                 logger.warning(
@@ -117,8 +116,8 @@ class PartitionOwner:
                     partition=self._number,
                     error=str(error),
                 )
-                await pause(stopping, delay)
-                delay = min(delay * 2, 5.0)
+            delay, self._delay = self._delay, min(self._delay * 2, 5.0)
+            await pause(stopping, delay)  # longer each time, until something is stored
 
     def _suspect(self, error: Unstorable) -> None:
         """Decide the records one by one; the one that fails by itself is set aside."""
@@ -358,6 +357,7 @@ class PartitionOwner:
     async def _store(self, batch: Batch, fetch: Fetch) -> None:
         started = time.perf_counter()
         await self._engine.store.commit(batch)
+        self._delay = _AGAIN
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - started)
         metrics.BATCH_EVENTS.observe(len(fetch.records))
         if fetch.records:

@@ -1,6 +1,7 @@
 """A network link of our own between a service and a server: it can be cut, frozen and mended."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Self, cast
 
@@ -17,6 +18,7 @@ class _End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._early = b""
         """What came before the other end was there."""
+        self.answers_nobody = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -31,10 +33,21 @@ class _End(asyncio.Protocol):
         self._early = b""
 
     def data_received(self, data: bytes) -> None:
+        if self.answers_nobody:  # the server has done it, and says so to a line that is dead
+            self._link.lost += 1
+            self._hang_up()
+            return
+        if self.other is not None and self._link.loses(data):
+            self.other.answers_nobody = True
         if self.other is None:
             self._early += data
         elif self.other.transport is not None:
             self.other.transport.write(data)
+
+    def _hang_up(self) -> None:
+        for end in (self, self.other):
+            if end is not None and end.transport is not None:
+                end.transport.abort()
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._link.ends.discard(self)
@@ -68,6 +81,9 @@ class Link:
         self.ends: set[_End] = set()
         self.frozen = False
         self._is_cut = False
+        self._losing: re.Pattern[bytes] | None = None
+        self.lost = 0
+        """Answers that a client was cut off from."""
         self._joining: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -87,6 +103,17 @@ class Link:
         """Every connection is reset, and each new one."""
         self._is_cut = True
         self._reset()
+
+    def lose_answer(self, to: str) -> None:
+        """Cut the next connection that asks for this (a pattern), once the server has done it and
+        before its answer arrives: nobody can tell that from a question that never arrived."""
+        self._losing = re.compile(to.encode(), re.DOTALL)
+
+    def loses(self, data: bytes) -> bool:
+        if self._losing is None or not self._losing.search(data):
+            return False
+        self._losing = None
+        return True
 
     def freeze(self) -> None:
         """Nothing passes, in either direction, and nobody is told: a pulled plug."""

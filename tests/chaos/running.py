@@ -51,6 +51,8 @@ class Options:
     shape: Shape = field(default_factory=Shape)
     rest: float = 240.0
     """Seconds that it may take to come to rest."""
+    most_unknown: int = 0
+    """What a scenario may leave besides what the faults of a plan may."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class RestlessError(Exception):
 
 
 @dataclass
-class _Stage:
+class Stage:
     options: Options
     postgres: Postgres
     kafka: Kafka | None
@@ -101,7 +103,7 @@ async def run(options: Options, say: Say, scenario: "Scenario | None" = None) ->
         if stage.log is not None:
             await keep_kafka(stage.log, options.partitions, options.folder / "log.kafka")
         crashes = list(stage.house.crashes)
-        most_unknown = _most_unknown(breaker.done)
+        most_unknown = options.most_unknown + _most_unknown(breaker.done)
         told: dict[str, Any] = {
             "seed": options.seed,
             "log": "kafka" if options.kafka else "postgres",
@@ -132,7 +134,7 @@ async def run(options: Options, say: Say, scenario: "Scenario | None" = None) ->
 
 
 @asynccontextmanager
-async def _stage(options: Options, say: Say) -> AsyncIterator[_Stage]:
+async def _stage(options: Options, say: Say) -> AsyncIterator[Stage]:
     options.folder.mkdir(parents=True, exist_ok=True)
     postgres, kafka = Postgres(options.folder / "data"), None
     async with AsyncExitStack() as stack:
@@ -162,7 +164,7 @@ async def _stage(options: Options, say: Say) -> AsyncIterator[_Stage]:
             House(options.shape, servers, options.folder / "logs")
         )
         settings = kafka_settings(Settings(log_url=url)) if url is not None else None
-        yield _Stage(options, postgres, kafka, links, settings, sink, house, say)
+        yield Stage(options, postgres, kafka, links, settings, sink, house, say)
 
 
 async def _publish(dsn: str) -> None:
@@ -174,12 +176,12 @@ async def _publish(dsn: str) -> None:
         await pool.close()
 
 
-Scenario = Callable[[House, Pool], Awaitable[None]]
+Scenario = Callable[[Stage, Pool], Awaitable[None]]
 """What is done to the house instead of faults, and what is to be seen in its database then."""
 
 
 async def _trade(
-    stage: _Stage, shop: Shop, breaker: Breaker, faults: list[Fault], scenario: Scenario | None
+    stage: Stage, shop: Shop, breaker: Breaker, faults: list[Fault], scenario: Scenario | None
 ) -> None:
     options = stage.options
     async with asyncio.TaskGroup() as tasks:
@@ -192,15 +194,15 @@ async def _trade(
         tasks.create_task(_progress(stage, shop, breaker, options))
 
 
-async def _act(stage: _Stage, scenario: Scenario) -> None:
+async def _act(stage: Stage, scenario: Scenario) -> None:
     pool = await open_pool(stage.postgres.dsn, size=1, name="chaos")
     try:
-        await scenario(stage.house, pool)
+        await scenario(stage, pool)
     finally:
         await pool.close()
 
 
-async def _progress(stage: _Stage, shop: Shop, breaker: Breaker, options: Options) -> None:
+async def _progress(stage: Stage, shop: Shop, breaker: Breaker, options: Options) -> None:
     began, every = time.monotonic(), max(10.0, options.seconds / 60)
     while (spent := time.monotonic() - began) < options.seconds or (
         shop.posted.events < options.events * 0.9 and not shop.posted.refused
@@ -215,7 +217,7 @@ async def _progress(stage: _Stage, shop: Shop, breaker: Breaker, options: Option
             return
 
 
-async def _marketer(stage: _Stage, seconds: float) -> None:
+async def _marketer(stage: Stage, seconds: float) -> None:
     """Pauses a journey, publishes a change, and resumes, through a console that may be away.
 
     A short run has no pause: what falls due in one is spread over minutes behind it.
@@ -248,7 +250,7 @@ async def _insist(client: httpx.AsyncClient, method: str, path: str, body: bytes
         await asyncio.sleep(0.5)
 
 
-async def _rest(stage: _Stage) -> float:
+async def _rest(stage: Stage) -> float:
     """Seconds until nothing waits any more, twice in a row. Raises RestlessError."""
     began, calm, said = time.monotonic(), 0, ""
     log = None if stage.log is None else KafkaLog(stage.log, stage.options.partitions)

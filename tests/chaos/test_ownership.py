@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from shared.db.connect import Pool
-from tests.chaos.house import House, Kept, Shape
-from tests.chaos.running import Options, run
+from tests.chaos.house import Kept, Shape
+from tests.chaos.running import Options, Stage, run
 from tests.chaos.test_chaos import told
 
 MOVED_WITHIN = 10.0
@@ -56,7 +56,8 @@ async def lost(kept: Kept) -> float:
     return float(found[1]) if found else 0.0
 
 
-async def come_and_go(house: House, pool: Pool) -> None:
+async def come_and_go(stage: Stage, pool: Pool) -> None:
+    house = stage.house
     one, two, three = house.of("journey")
     await owned_by(pool, one, two, three)
     await house.retire(three)

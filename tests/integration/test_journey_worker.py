@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.console.publish import apply, set_status
+from services.journey import partition
 from services.journey.batch import Batch
 from services.journey.core import spans
 from services.journey.core.spans import RESUME_SPREAD
@@ -663,3 +664,28 @@ async def test_a_resume_makes_what_it_finds_decidable_anew_each_customer_at_her_
     untouched = await house.pool.fetchrow("SELECT * FROM messages WHERE customer = 'u1'")
     assert untouched is not None
     assert untouched["held_reason"] is None, "it waits for the morning as it did"
+
+
+async def test_who_has_waited_often_waits_shortly_again_once_something_is_stored(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conflict a day must not add up to seconds of waiting."""
+    await house.publish(reminder=REMINDER)
+    waited: list[float] = []
+
+    async def wait(_stopping: asyncio.Event, seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(partition, "pause", wait)
+    await house.pool.execute(
+        "CREATE SEQUENCE conflicts; CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF nextval('conflicts') % 3 <> 0 THEN"
+        " RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER conflict BEFORE INSERT ON history FOR EACH STATEMENT"
+        " EXECUTE FUNCTION conflict()"
+    )
+    async with house.running():
+        for number in range(3):
+            await house.log.append([track("Viewed", n=number)])
+            await house.caught_up()
+    assert waited == [0.1, 0.2] * 3
