@@ -1,11 +1,17 @@
 """The channels' descriptors: what a workspace may name, without importing any adapter.
 
 Dispatch's adapters register themselves under these names; third parties add theirs through entry
-points (CONTRIBUTING says how). `kind` says which trait holds the address.
+points (CONTRIBUTING says how). `address` says which trait holds the address.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
+
+ADAPTERS_GROUP = "dangol.channels"
+"""The group of the entry points by which installed packages add adapters."""
 
 AddressKind = Literal["email", "phone", "push_token", "web_push", "none"]
 
@@ -45,3 +51,15 @@ CHANNELS: dict[str, Channel] = {
 
 INFORMATION_ONLY = frozenset({"alimtalk"})
 """Channels that carry no advertising: a marketing journey may not name them."""
+
+
+@cache
+def installed_adapters() -> Mapping[str, EntryPoint]:
+    """Those that packages beside Dangol add, by the name for `adapter:`. None of them is loaded."""
+    return {point.name: point for point in entry_points(group=ADAPTERS_GROUP)}
+
+
+def adapters_of(channel: Channel) -> frozenset[str]:
+    """The names that `adapter:` of this channel may have: a package's adapter says itself, when it
+    is made, which channels it serves."""
+    return frozenset(channel.adapters) | installed_adapters().keys()

@@ -5,8 +5,6 @@ leads to a factory (see `port.py`). Our own names cannot be taken over.
 """
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
 from services.dispatch.channels import (
     aligo,
@@ -25,9 +23,8 @@ from services.dispatch.channels import (
     webhook,
 )
 from services.dispatch.channels.port import Adapter, Factory, Setup
+from shared.channels import installed_adapters
 from shared.errors import ConfigurationError
-
-GROUP = "dangol.channels"
 
 BUILT_IN: Mapping[str, Factory] = {
     "aligo": aligo.create,
@@ -47,13 +44,8 @@ BUILT_IN: Mapping[str, Factory] = {
 }
 
 
-@cache
-def _installed() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
 def names() -> frozenset[str]:
-    return frozenset(BUILT_IN) | frozenset(_installed())
+    return frozenset(BUILT_IN) | frozenset(installed_adapters())
 
 
 def create(setup: Setup) -> Adapter:
@@ -61,11 +53,20 @@ def create(setup: Setup) -> Adapter:
     name = setup.settings.adapter
     if name in BUILT_IN:
         return BUILT_IN[name](setup)
-    point = _installed().get(name)
+    point = installed_adapters().get(name)
     if point is None:
         raise ConfigurationError(
             f"there is no adapter `{name}` for the channel {setup.channel}",
             hint=f"use one of {', '.join(sorted(names()))}, or install the package that has it",
         )
-    factory: Factory = point.load()
-    return factory(setup)
+    try:
+        factory: Factory = point.load()
+        return factory(setup)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # others' code: it may break its own channel, never the dispatcher
+        raise ConfigurationError(
+            f"the adapter `{name}` of the installed package cannot be made for the channel"
+            f" {setup.channel}: {type(error).__name__}",
+            hint=f"its entry point is {point.value}: see whether Python can import it",
+        ) from error

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from services.journey.language.model.journey import Journey, Segment, TestsFile
 from services.journey.language.schema_words import WORDS
-from shared.channels import CHANNELS
+from shared.channels import CHANNELS, adapters_of
 from shared.packs import PACKS
 from shared.tracking import EventPlan, PropertyPlan, TrackingPlan
 from shared.workspace import WorkspaceSettings
@@ -49,8 +49,8 @@ def settings_schema() -> Schema:
                 "allOf": [
                     {"$ref": "#/definitions/ChannelSettings"},
                     {"properties": {
-                        "adapter": {"enum": sorted(channel.adapters)},
-                        "failover": {"items": {"enum": sorted(channel.adapters)}},
+                        "adapter": {"enum": sorted(adapters_of(channel))},
+                        "failover": {"items": {"enum": sorted(adapters_of(channel))}},
                     }},
                 ]
             }

@@ -9,7 +9,7 @@ from services.journey.language.model.reader import Places, add_errors
 from services.journey.language.problems import Problems, nearest
 from services.journey.language.reading import read_tree
 from services.journey.language.tree import Mapping, Node, Scalar, Sequence, data
-from shared.channels import CHANNELS
+from shared.channels import CHANNELS, adapters_of
 from shared.packs import PACKS
 from shared.workspace import WorkspaceSettings
 
@@ -98,7 +98,7 @@ def _check_channel(name: str, channels: Mapping, problems: Problems) -> None:
         _unknown(problems, channels.keys_at[name], "channel", CHANNELS)
     elif isinstance(settings, Mapping):
         adapters = (settings.get("adapter"), *_texts(settings, ("failover",)))
-        known = CHANNELS[name].adapters
+        known = adapters_of(CHANNELS[name])
         for adapter in adapters:
             if isinstance(adapter, Scalar) and adapter.text not in known:
                 _unknown(problems, adapter, "adapter", known, f" of `{name}`")

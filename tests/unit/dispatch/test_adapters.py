@@ -1,14 +1,19 @@
 """The registry, the adapter log, and what the adapters say about themselves."""
 
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from services.dispatch.channels import log, registry
-from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Setup
+from services.dispatch.channels.port import Outcome, Outgoing, Setup
 from services.dispatch.channels.smtp_pool import Server, server_of
+from services.journey.language.schemas import settings_schema
+from services.journey.language.workspace import load_workspace
+from shared.channels import ADAPTERS_GROUP, installed_adapters
 from shared.errors import ConfigurationError
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
@@ -19,17 +24,38 @@ def setup(adapter: str, **environment: str) -> Setup:
     return Setup("email", settings, environment, concurrency=2, timeout=1.0)
 
 
-def other(_setup: Setup) -> Adapter:
-    return log.LogAdapter()
+PIGEON = """
+from services.dispatch.channels.log import LogAdapter
+
+
+class Pigeon(LogAdapter):
+    name = "pigeon"
+
+
+def create(setup):
+    return Pigeon()
+"""
+POINTS = f"""
+[{ADAPTERS_GROUP}]
+pigeon = pigeon_post:create
+lame = pigeon_post:nothing_of_this_name
+log = pigeon_post:create
+"""
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = {
-        "pigeon": EntryPoint("pigeon", f"{__name__}:other", registry.GROUP),
-        "log": EntryPoint("log", "nowhere:nothing", registry.GROUP),
-    }
-    monkeypatch.setattr(registry, "_installed", lambda: points)
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A package as an installer leaves it: a module, and the metadata that names its adapters."""
+    (tmp_path / "pigeon_post.py").write_text(PIGEON)
+    metadata = tmp_path / "pigeon_post-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon-post\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(POINTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    installed_adapters.cache_clear()
+    yield
+    installed_adapters.cache_clear()
+    sys.modules.pop("pigeon_post", None)
 
 
 def test_our_own_adapters_are_known() -> None:
@@ -37,13 +63,34 @@ def test_our_own_adapters_are_known() -> None:
     assert isinstance(registry.create(setup("log")), log.LogAdapter)
 
 
-def test_packages_add_adapters_but_take_over_none(
-    installed: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(EntryPoint, "load", lambda self: other)
-    assert isinstance(registry.create(setup("pigeon")), log.LogAdapter)
+@pytest.mark.usefixtures("installed")
+def test_packages_add_adapters_but_take_over_none() -> None:
+    assert registry.create(setup("pigeon")).name == "pigeon"
     assert registry.create(setup("log")).name == "log"
-    assert registry.names() == {*registry.BUILT_IN, "pigeon"}
+    assert registry.names() == {*registry.BUILT_IN, "pigeon", "lame"}
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_package_that_cannot_be_loaded_pauses_its_channel_alone() -> None:
+    with pytest.raises(ConfigurationError, match="`lame`") as caught:
+        registry.create(setup("lame"))
+    assert "pigeon_post:nothing_of_this_name" in caught.value.hint
+
+
+def said_of(adapter: str) -> list[str]:
+    settings = f"channels:\n  email: {{adapter: {adapter}, failover: [smtp]}}\n"
+    return [p.message for p in load_workspace({"dangol.yaml": settings.encode()}).problems]
+
+
+@pytest.mark.usefixtures("installed")
+def test_validation_and_editors_know_what_packages_add() -> None:
+    assert said_of("pigeon") == []
+    assert said_of("dove") == ["there is no adapter of `email` called `dove`"]
+    assert "pigeon" in str(settings_schema()["properties"]["channels"]["properties"]["email"])
+
+
+def test_without_the_package_validation_knows_none() -> None:
+    assert said_of("pigeon") == ["there is no adapter of `email` called `pigeon`"]
 
 
 def test_an_unknown_adapter_is_named_with_those_there_are() -> None:
