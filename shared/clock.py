@@ -11,8 +11,27 @@ from datetime import UTC, datetime, timedelta
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def wall_clock() -> datetime:
+class _Correction:
+    """Of this process's clock; zero while the machine's is right. See `shared/db/clock.py`."""
+
+    by = timedelta()
+
+
+def machine_clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 - this is the clock
+
+
+def wall_clock() -> datetime:
+    return machine_clock() + _Correction.by
+
+
+def correct(by: timedelta) -> None:
+    """From now on the wall clock is the machine's and so much."""
+    _Correction.by = by
+
+
+def correction() -> timedelta:
+    return _Correction.by
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from services.console.explaining.answer import ExplainAnswer, answer_of
 from services.console.explaining.stored import read
 from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
 from services.console.words import Language
-from shared.clock import REAL, Clock, wall_clock
+from shared.clock import REAL, Clock
+from shared.db.clock import log_clock, look
 from shared.db.connect import Pool, open_pool
 from shared.errors import ConfigurationError
 from shared.rfm_scoring import Scored, score_now
@@ -82,12 +83,11 @@ class Direct:
 
     async def _clock(self, pool: Pool) -> Clock:
         """The wall clock, unless a sped-up run has left this database's log ahead of it."""
-        real, last = wall_clock(), await pool.fetchval("SELECT max(last_at) FROM log_heads")
-        if last <= real:
-            return REAL
-        if self.database.in_use:
+        await look(pool)
+        clock = await log_clock(pool)
+        if clock is not REAL and self.database.in_use:
             raise ConfigurationError(
                 "the `dangol up` on this data folder runs on a clock of its own",
                 hint="name its address with --server",
             )
-        return Clock(real_start=real, virtual_start=last)
+        return clock

@@ -9,12 +9,13 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from services.cli.event_log import open_log
 from shared import call, keys, message, workspace_store
-from shared.clock import REAL, Clock, wall_clock
+from shared.clock import REAL, Clock
+from shared.db.clock import kept_right, log_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.installation import partition_count
 from shared.db.migrate import migrate
@@ -66,8 +67,9 @@ async def open_foundation(
     pool = await open_pool(dsn, size=pool_size, name=name)
     try:
         partitions = await partition_count(pool)
-        clock = REAL if kafka is not None else await _clock(pool, speed)
-        async with open_log(kafka, pool, clock, partitions) as log:
+        async with kept_right(pool), AsyncExitStack() as stack:
+            clock = REAL if kafka is not None else await log_clock(pool, speed)
+            log = await stack.enter_async_context(open_log(kafka, pool, clock, partitions))
             yield Foundation(
                 settings=settings,
                 dsn=dsn,
@@ -81,15 +83,6 @@ async def open_foundation(
             )
     finally:
         await pool.close()
-
-
-async def _clock(pool: Pool, speed: float) -> Clock:
-    """The wall clock, unless time is sped up or this database's log is already ahead of it."""
-    real = wall_clock()
-    last = await pool.fetchval("SELECT max(last_at) FROM log_heads")
-    if speed == 1.0 and last <= real:
-        return REAL
-    return Clock(real_start=real, virtual_start=max(real, last), speed=speed)
 
 
 def calm_garbage_collection() -> None:

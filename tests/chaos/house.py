@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -22,6 +22,7 @@ CONCURRENCY = 8
 LEASE = 5.0
 """Real seconds; a dispatcher that is stopped for longer has lost what it had in its hands."""
 _AGAIN = 0.5
+_WRONG_CLOCK = Path(__file__).parent / "wrong_clock"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Shape:
     journey: int = 2
     dispatch: int = 2
     console: int = 1
+    clocks_off: Mapping[str, int] = field(default_factory=dict)
+    """Name → by how many seconds its machine's clock is wrong."""
 
     @property
     def names(self) -> list[tuple[str, str]]:
@@ -127,6 +130,10 @@ class House:
         }
         if servers.log_url is not None:
             environment["DANGOL_LOG_URL"] = servers.log_url
+        if name in self._shape.clocks_off:
+            path = os.environ.get("PYTHONPATH", "")
+            environment["PYTHONPATH"] = f"{_WRONG_CLOCK}{os.pathsep}{path}"
+            environment["CLOCK_OFF_SECONDS"] = str(self._shape.clocks_off[name])
         smtp = None
         if part == "dispatch":
             smtp = await self._stack.enter_async_context(Link(servers.smtp))

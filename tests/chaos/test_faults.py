@@ -5,6 +5,7 @@ Nothing is lost, nothing doubled, and nobody does anything by hand. docs/chaos.m
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from secrets import token_hex
 
 import httpx
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from shared.db.connect import Pool
+from shared.log.kafka_settings import KafkaSettings
 from tests.chaos.house import CONCURRENCY, Kept, Shape
 from tests.chaos.running import Options, Scenario, Stage, run
 from tests.chaos.test_chaos import told
@@ -25,16 +29,27 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 OUTAGE = float(os.environ.get("FAULTS_OUTAGE_SECONDS", "7"))
 """How long PostgreSQL stays away: past every lease; a minute where time does not matter."""
 _SOON = 40.0
+_FAILOVER = 25.0
+"""Seconds: Kafka misses a broker after 9; its client has to learn who leads instead."""
 _ORDER = "Order Completed"
 _BUYER = 900_001
 """None of the visitors; has an address."""
 _SHAPE = Shape(ingest=1, journey=2, dispatch=1, console=1)
 
 
-async def survived(folder: Path, scenario: Scenario, seed: int, *, most_unknown: int = 0) -> None:
+async def survived(
+    folder: Path,
+    scenario: Scenario,
+    seed: int,
+    *,
+    most_unknown: int = 0,
+    brokers: int = 0,
+    shape: Shape = _SHAPE,
+) -> None:
     options = Options(
-        folder, seed=seed, events=1500, seconds=12, shape=_SHAPE, most_unknown=most_unknown
-    )
+        folder, seed=seed, events=1500, seconds=12, shape=shape, most_unknown=most_unknown,
+        kafka=brokers > 0, brokers=brokers,
+    )  # fmt: skip
     outcome = await run(options, print, scenario)
     assert outcome.verdict.is_good, told(options, outcome.verdict)
     assert outcome.told["figures"]["mails"] > 50
@@ -90,6 +105,10 @@ async def told_to_wait(stage: Stage) -> None:
     assert answer.json()["code"] == "unavailable"
 
 
+async def taken(stage: Stage) -> bool:
+    return (await post(stage)).status_code == 200
+
+
 # PostgreSQL ---------------------------------------------------------------------------------
 
 
@@ -102,11 +121,7 @@ async def test_postgres_is_gone_for_a_while(tmp_path: Path) -> None:
         await told_to_wait(stage)
         await stage.postgres.restart()
         stage.house.point(stage.postgres.address)
-
-        async def taken() -> bool:
-            return (await post(stage)).status_code == 200
-
-        await until(taken)
+        await until(lambda: taken(stage))
 
     await survived(tmp_path, gone, 31, most_unknown=CONCURRENCY)
 
@@ -178,6 +193,25 @@ async def test_commits_that_conflict_are_tried_again(tmp_path: Path) -> None:
     await survived(tmp_path, conflicting, 33)
 
 
+# Clocks -------------------------------------------------------------------------------------
+
+
+async def test_clocks_are_an_hour_off(tmp_path: Path) -> None:
+    """Half of the machines an hour ahead, half behind: all go by the database's clock, so nothing
+    fires early or late, and nobody takes another's lease for run out."""
+    names = ("ingest", "journey", "dispatch")
+    off = {f"{name}-1": 3600 for name in names} | {f"{name}-2": -3600 for name in names}
+
+    async def wrong(stage: Stage, pool: Pool) -> None:
+        await under_load(pool)
+        await goes_on(stage, pool)
+        for name in off:
+            log = stage.options.folder / "logs" / f"{name}.log"
+            assert "clock_corrected" in log.read_text(), name
+
+    await survived(tmp_path, wrong, 36, shape=Shape(clocks_off=off))
+
+
 # Answers that are lost ----------------------------------------------------------------------
 
 _COMMIT = r"^Q....COMMIT"
@@ -209,3 +243,46 @@ async def test_the_answer_to_a_commit_is_lost(tmp_path: Path) -> None:
         await goes_on(stage, pool)
 
     await survived(tmp_path, cut, 34)
+
+
+# Apache Kafka -------------------------------------------------------------------------------
+
+
+async def in_sync(settings: KafkaSettings, brokers: int) -> bool:
+    """Every partition of the log is whole on so many brokers."""
+    admin = AIOKafkaAdminClient(**settings.client(), request_timeout_ms=3000)
+    try:
+        await admin.start()
+        [topic] = await admin.describe_topics([settings.topic])
+    except (KafkaError, OSError):
+        return False
+    finally:
+        await admin.close()
+    return all(len(partition["isr"]) == brokers for partition in topic["partitions"])
+
+
+async def test_one_kafka_broker_is_lost_and_then_the_quorum(tmp_path: Path) -> None:
+    """Three brokers, `min.insync.replicas=2`: without one all goes on, without two nothing is
+    answered for that could be lost."""
+
+    async def lost(stage: Stage, pool: Pool) -> None:
+        kafka, settings = stage.kafka, stage.log
+        assert kafka is not None
+        assert settings is not None
+        await under_load(pool)
+        began = time.monotonic()
+        await asyncio.to_thread(kafka.kill, 0)
+        for _ in range(4):
+            await until(lambda: taken(stage))
+        print(f"went on {time.monotonic() - began:.1f} s after a broker was killed")
+        assert time.monotonic() - began < _FAILOVER
+        await kafka.restart(0)
+        await until(lambda: in_sync(settings, 3))
+        await asyncio.gather(*(asyncio.to_thread(kafka.kill, n) for n in (1, 2)))
+        for _ in range(3):
+            await told_to_wait(stage)
+        await asyncio.gather(*(kafka.restart(n) for n in (1, 2)))
+        await until(lambda: taken(stage))
+        await goes_on(stage, pool)
+
+    await survived(tmp_path, lost, 35, brokers=3)
