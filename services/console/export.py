@@ -22,8 +22,9 @@ _TABLES = {
     ),
     "messages": (
         "SELECT id, journey, version, step, run_id, category, held_out, channels, channel,"
-        " template, context, created_at, status, decision, reason, decided_at, passed_over,"
-        " provider_id, (SELECT coalesce(jsonb_agg(to_jsonb(a) - 'partition' - 'message_id'"
+        " template, context, created_at, status, decision, reason, detail, decided_at,"
+        " passed_over, provider_id,"
+        " (SELECT coalesce(jsonb_agg(to_jsonb(a) - 'partition' - 'message_id'"
         " ORDER BY a.number), '[]') FROM attempts a"
         " WHERE a.partition = m.partition AND a.message_id = m.id) AS attempts"
         " FROM messages m {of} ORDER BY created_at, id"

@@ -214,6 +214,9 @@ class MessageRow(Answer):
     """The channel it was decided on; the first to be tried if it is not decided yet."""
     decision: Decision | None
     reason: str | None = Field(examples=[None])
+    detail: str | None = Field(examples=[None])
+    """What stands behind `template_error`: the rule that the filled-in text breaks, such as
+    `kr-marketing/push-refusal`, or the kind of failure."""
     id: str
     created_at: datetime
     provider_id: str | None

@@ -118,6 +118,7 @@ _MESSAGE = (
     func.coalesce(messages.c.channel, messages.c.channels[1]).label("channel"),
     messages.c.decision,
     messages.c.reason,
+    messages.c.detail,
     messages.c.id,
     messages.c.created_at,
     messages.c.provider_id,

@@ -50,10 +50,12 @@ from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.decisions import Reason
 from shared.images import Image, image_of
-from shared.templates import RuleBroken, TemplateFailed
+from shared.templates import RuleBroken, TemplateFailed, TemplateInvalid
 from shared.templates.live import UNASKED, Answer
 
 logger = structlog.get_logger()
+
+_LONGEST_WHY = 300
 
 Choose = Callable[[str, frozenset[str], str | None], str | datetime]
 """Channel, the adapters that have failed the message, and the one that may have sent it → the
@@ -275,7 +277,8 @@ class _Customer:
             error=type(error.__cause__ or error).__name__,
             rule=str(error) if isinstance(error, RuleBroken) else None,
         )
-        self._drop(pending, Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over))
+        drop = Drop(Reason.TEMPLATE_ERROR, verdict.channel, verdict.passed_over)
+        self._drop(pending, drop, _behind(error))
 
     def _is_forgotten(self, pending: Pending, channel: str, adapter: str) -> bool:
         """It may have been sent: on another channel, or long ago, so that the provider would take
@@ -357,7 +360,7 @@ class _Customer:
             )
         )
 
-    def _drop(self, pending: Pending, drop: Drop) -> None:
+    def _drop(self, pending: Pending, drop: Drop, why: str | None = None) -> None:
         if pending.maybe_sent_on is not None:  # whoever may have got it was not spared it
             self._leave_unknown(pending, drop.channel)
             return
@@ -370,8 +373,17 @@ class _Customer:
                 drop.reason,
                 drop.channel,
                 passed_over=_with_failed(pending, drop.passed_over),
+                why=why,
             )
         )
+
+
+def _behind(error: TemplateFailed) -> str:
+    """What may be told to whoever looks at the message. An error met while filling in may quote
+    what the customer's names hold, so of that one only the kind is told."""
+    cause = error.__cause__
+    ours = cause is None or isinstance(cause, (TemplateInvalid, UnicodeError, msgspec.MsgspecError))
+    return (str(error) if ours else type(cause).__name__)[:_LONGEST_WHY]
 
 
 def _with_failed(

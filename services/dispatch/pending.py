@@ -142,6 +142,8 @@ class Change(msgspec.Struct, frozen=True):
     """Its place under the caps is free again."""
     waits_for: str | None = None
     """The line of a rate that it waits in; this one is written even if it is None."""
+    why: str | None = None
+    """What stands behind the reason, without anything of the customer's; written likewise."""
     call: Call | None = None
 
 
@@ -172,6 +174,7 @@ def decided(
     channel: str,
     *,
     passed_over: tuple[PassedOver | FailedAdapter, ...] | None = None,
+    why: str | None = None,
     call: Call | None = None,
 ) -> Change:
     return Change(
@@ -187,6 +190,7 @@ def decided(
         channel=channel,
         passed_over=passed_over,
         gives_back=decision in ("dropped", "failed"),
+        why=why,
         call=call,
     )
 

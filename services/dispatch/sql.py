@@ -200,7 +200,7 @@ WITH t AS MATERIALIZED (
     number int, decision text, reason text, decided_at timestamptz, channel text,
     not_before timestamptz, decidable_at timestamptz, held_reason text, passed_over jsonb,
     gives_back bool, awaits float, outcome text, finished_at timestamptz, provider_id text,
-    detail text, waits_for text)
+    detail text, waits_for text, why text)
 ), moved AS (
   UPDATE messages m SET
     status = CASE WHEN t.decision IS NOT NULL OR m.erased THEN 'decided'
@@ -216,6 +216,7 @@ WITH t AS MATERIALIZED (
     decided_at = CASE WHEN m.erased
       THEN coalesce(t.decided_at, t.finished_at, clock_timestamp()) ELSE t.decided_at END,
     channel = coalesce(t.channel, m.channel),
+    detail = t.why,
     not_before = coalesce(t.not_before, m.not_before),
     decidable_at = coalesce(t.decidable_at, m.decidable_at),
     held_reason = coalesce(t.held_reason, m.held_reason),

@@ -246,6 +246,7 @@ class _Changed(msgspec.Struct, omit_defaults=True):
     gives_back: bool = False
     awaits: float | None = None
     waits_for: str | None = None
+    why: str | None = None
     outcome: str | None = None
     finished_at: datetime | None = None
     provider_id: str | None = None
@@ -269,6 +270,7 @@ def _changed(change: Change) -> _Changed:
         change.gives_back,
         change.awaits.total_seconds() if change.awaits is not None else None,
         change.waits_for,
+        change.why,
     )
     if change.call is not None:
         row.outcome = change.call.outcome

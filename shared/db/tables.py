@@ -173,6 +173,7 @@ messages = Table(
     Column("erased", Boolean),
     Column("waits_for", Text),
     Column("receipts_to", Text),
+    Column("detail", Text),
 )
 
 attempts = Table(

@@ -180,6 +180,7 @@ async def test_a_message_shows_its_decision_and_how_it_came_to_it(
         "channel": "email",
         "decision": "sent",
         "reason": None,
+        "detail": None,
         "id": "m000",
         "created_at": "2026-03-02T12:00:00Z",
         "provider_id": "p1",

@@ -124,16 +124,16 @@ async def test_the_template_follows_the_customers_locale(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "why"),
     [
-        pytest.param({"template": "missing"}, id="no such template"),
-        pytest.param({"template": "broken"}, id="it does not parse"),
-        pytest.param({"template": "failing"}, id="it fails while rendering"),
-        pytest.param({"context": b"\xc1"}, id="what the run kept cannot be read"),
+        ({"template": "missing"}, "templates/missing has no file for email"),
+        ({"template": "broken"}, "templates/broken/email.liquid cannot be read"),
+        ({"template": "failing"}, "FilterArgumentError"),
+        ({"context": b"\xc1"}, "what the run kept for the message cannot be read"),
     ],
 )
 async def test_a_template_that_fails_drops_only_its_message(
-    house: House, broken: dict[str, Any]
+    house: House, broken: dict[str, Any], why: str
 ) -> None:
     await house.publish(
         templates={
@@ -148,6 +148,8 @@ async def test_a_template_that_fails_drops_only_its_message(
     assert decided == [("dropped", "template_error", "email"), ("sent", None, "email")]
     assert await house.attempts("m1") == []
     assert [place[0] for place in await house.places()] == ["m2"]
+    said = await house.pool.fetchval("SELECT detail FROM messages WHERE id = 'm1'")
+    assert said == why
 
 
 async def test_a_held_message_wakes_at_the_right_second_and_is_judged_again(house: House) -> None:

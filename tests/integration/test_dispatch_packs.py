@@ -38,6 +38,8 @@ async def test_an_advertisement_whose_label_was_left_out_is_not_sent(house: Hous
             ("sent", None, "push"),
             ("sent", None, "push"),
         ]
+    rows = await house.pool.fetch("SELECT id, detail FROM messages WHERE detail IS NOT NULL")
+    assert list(map(tuple, rows)) == [("ann", "kr-marketing/push-refusal")]
 
 
 async def test_an_existing_customer_is_told_until_six_months_are_over(house: House) -> None:

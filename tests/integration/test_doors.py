@@ -99,6 +99,17 @@ async def test_a_link_from_before_the_login_is_about_the_user(
     assert event["customer"] == ANN
 
 
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [("en-US", "en"), ("fr-FR, ko;q=0.8, en;q=0.5", "ko"), ("ja, en;q=0.5", "en"), ("ja", "en")],
+)
+async def test_the_page_speaks_the_first_language_of_the_browser_that_it_has(
+    links: Links, web: httpx.AsyncClient, header: str, language: str
+) -> None:
+    answer = await web.get(leave(links), headers={"accept-language": header})
+    assert f'<html lang="{language}">' in answer.text
+
+
 async def test_looking_changes_nothing(house: House, links: Links, web: httpx.AsyncClient) -> None:
     answer = await web.get(leave(links))
     assert answer.status_code == 200

@@ -231,6 +231,7 @@ def recorded(row: Mapping[str, Any]) -> dict[str, Any]:
         "provider_id": row["provider_id"],
         "made_at": plain(row["created_at"]),
         "held_reason": row["held_reason"],
+        "why": row["detail"],
     }
 
 

@@ -29,7 +29,7 @@ _EVENTS = (
     " ORDER BY received_at DESC, happened_at DESC, id DESC LIMIT $3"
 )
 _MESSAGES = (
-    "SELECT id, journey, version, step, channels, channel, decision, reason, decided_at,"
+    "SELECT id, journey, version, step, channels, channel, decision, reason, detail, decided_at,"
     " created_at, attempts, provider_id, passed_over, held_reason, not_before, held_out, status"
     " FROM messages WHERE partition = $1 AND customer = $2"
     " ORDER BY created_at DESC, id DESC LIMIT $3"

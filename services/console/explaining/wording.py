@@ -64,6 +64,8 @@ class Teller:
         if fact.kind == "refused":
             sentences.append(self._behind(fact.detail))
         if fact.kind == "message":
+            if fact.detail.get("why"):
+                sentences.append(self._phrases["why"].format_map(self._said(fact.detail)))
             sentences += self._passed_over(fact.detail["passed_over"])
             sentences += self._held(fact)
             if not fact.detail.get("on_record", True):

@@ -86,8 +86,10 @@ def _language(request: Request) -> Language:
     wanted = request.query_params.get("lang")
     if wanted in ("ko", "en"):
         return "ko" if wanted == "ko" else "en"
-    first = request.headers.get("accept-language", "").split(",")[0].strip().lower()
-    return "ko" if first.startswith("ko") else "en"
+    for each in request.headers.get("accept-language", "").lower().split(","):
+        if (spoken := each.strip()[:2]) in ("ko", "en"):
+            return "ko" if spoken == "ko" else "en"
+    return "en"
 
 
 def _html(text: str, status: int = 200) -> HTMLResponse:

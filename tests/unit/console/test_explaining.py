@@ -166,6 +166,17 @@ def test_every_channel_has_a_name_for_people() -> None:
     assert "이메일은 건너뛰었습니다: " in KO.fact(Fact(NOW, "message", "hi", passed))
 
 
+def test_a_template_that_failed_names_the_rule_that_it_breaks() -> None:
+    rule = "kr-marketing/push-refusal"
+    detail: dict[str, object] = {
+        "decision": "dropped", "channel": "push", "reason": "template_error", "passed_over": [],
+        "why": rule,
+    }  # fmt: skip
+    fact = Fact(NOW, "message", "hi", detail)
+    assert EN.fact(fact).endswith(f"What failed: {rule}.")
+    assert KO.fact(fact).endswith(f"걸린 것: {rule}.")
+
+
 @pytest.mark.parametrize("table", [PHRASES, NOTES])
 def test_both_languages_tell_the_same(table: dict[str, tuple[str, str]]) -> None:
     for kind, (english, korean) in table.items():
