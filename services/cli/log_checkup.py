@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from services.cli.event_log import name_of
 from services.cli.findings import Finding
+from services.cli.restoring import gaps
 from shared.db.connect import Pool
 from shared.errors import DangolError
 from shared.log.kafka_settings import KafkaSettings
@@ -65,16 +66,16 @@ async def _kafka(
         return
     log = KafkaLog(kafka, len(offsets))
     try:
-        ends = await log.ends()
+        starts, ends = await log.starts(), await log.ends()
     finally:
         await log.close()
-    ahead = sorted(p for p, offset in offsets.items() if offset > ends.get(p, 0))
-    if ahead:
+    found = [str(gap) for gap in gaps(offsets, starts, ends)]
+    if found:
         yield Finding(
             "log",
             "fail",
-            f"partitions {ahead} of {kafka.where} end before what the database has read of them",
-            "the topic was made anew, or has lost records; these partitions stand still",
+            f"{kafka.where}: {'; '.join(found)}",
+            "these partitions stand still; `dangol restored --accept-loss` lets them go on",
         )
         return
     yield _behind(f"in Kafka, {kafka.where}", ends, offsets)

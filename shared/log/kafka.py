@@ -128,6 +128,13 @@ class KafkaLog:
             ends = await asking.end_offsets(self._tps)
         return {tp.partition: end for tp, end in ends.items()}
 
+    async def starts(self) -> Mapping[int, int]:
+        """Partition → the offset before its oldest record. Raises Unavailable."""
+        async with unavailable_when_away("tell its beginnings"):
+            asking = await self._asker()
+            starts = await asking.beginning_offsets(self._tps)
+        return {tp.partition: start for tp, start in starts.items()}
+
     async def trim(self, passed: Mapping[int, int], before: datetime) -> None:
         async with unavailable_when_away("tell its ages"):
             asking = await self._asker()

@@ -382,11 +382,12 @@ class _Partition:
                     raise Unavailable(self._beyond(after, end)) from error
                 raise Unavailable(
                     f"Kafka has deleted records of partition {self._number} behind {after} that"
-                    " were not read yet."
+                    " were not read yet (`dangol restored --accept-loss` goes on)."
                 ) from error
 
     def _beyond(self, after: int, end: int) -> str:
         return (
             f"Partition {self._number} of {self._settings.where} ends at {end}, but the database"
-            f" has read it up to {after}: it is another topic, or has lost records."
+            f" has read it up to {after}: it is another topic, or has lost records"
+            " (`dangol restored --accept-loss` goes on)."
         )
