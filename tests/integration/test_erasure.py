@@ -244,14 +244,16 @@ async def test_an_attempt_under_way_goes_on_to_its_outcome_and_no_further(house:
     await house.erase()
     rows = await house.pool.fetch("SELECT * FROM messages WHERE status = 'attempting' ORDER BY id")
     assert len(rows) == 2
-    for decision, outcome in ((None, "retryable"),):
-        columns = [
-            [r["partition"] for r in rows], [r["id"] for r in rows], ["ann-42"] * 2, [1] * 2,
-            [decision] * 2, [None] * 2, [None] * 2, ["email"] * 2, [wall_clock()] * 2, [None] * 2,
-            [None] * 2, [None] * 2, [False] * 2, [None] * 2, [outcome] * 2, [wall_clock()] * 2,
-            ["Zoe"] * 2, ["Zoe"] * 2, [None] * 2,
-        ]  # fmt: skip
-        told = await house.pool.fetch(sql.CHANGE, "d", "attempting", *columns)
+    now = wall_clock().isoformat()
+    changes = [
+        {
+            "partition": row["partition"], "id": row["id"], "customer": "ann-42", "number": 1,
+            "channel": "email", "not_before": now, "gives_back": False, "outcome": "retryable",
+            "finished_at": now, "provider_id": "Zoe", "detail": "Zoe",
+        }
+        for row in rows
+    ]  # fmt: skip
+    told = await house.pool.fetch(sql.CHANGE, "d", "attempting", changes)
     after = {row["erased"]: row for row in await house.pool.fetch(
         "SELECT * FROM messages WHERE id = ANY($1::text[])", ids)}  # fmt: skip
     assert (after[True]["status"], after[True]["decision"]) == ("decided", "dropped")
