@@ -17,12 +17,13 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
-from liquid import BoundTemplate
 from liquid.exceptions import LiquidError
 
 from shared.decisions import Reason
+from shared.templates.effort import Effort
 from shared.templates.front_matter import Part
 from shared.templates.problems import TemplateFailed, TemplateProblem
+from shared.templates.sandbox import SandboxTemplate
 from shared.urls import checked_url
 from shared.workspace import duration_text, parse_duration
 
@@ -54,15 +55,19 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class LiveCall:
     url: str
-    values: Mapping[str, BoundTemplate]
+    values: Mapping[str, SandboxTemplate]
     timeout: timedelta = TIMEOUT
     cache: timedelta = CACHE
     on_error: OnError = "drop"
 
     def question(self, names: Mapping[str, Any]) -> Question:
         """Raises TemplateFailed."""
+        effort = Effort()
         try:
-            values = {name: each.render(names).strip() for name, each in self.values.items()}
+            values = {
+                name: each.render_within(effort, names).strip()
+                for name, each in self.values.items()
+            }
         except (LiquidError, ArithmeticError, ValueError, TypeError, RecursionError, KeyError) as e:
             raise TemplateFailed(f"the question to the live source: {type(e).__name__}") from e
         if sum(map(len, values.values())) > LONGEST_QUESTION:
@@ -100,7 +105,7 @@ UNASKED = Answer(True, {})
 
 def read_call(
     written: Mapping[str, Part],
-    parse: Callable[[Part], BoundTemplate | None],
+    parse: Callable[[Part], SandboxTemplate | None],
     problems: list[TemplateProblem],
 ) -> LiveCall | None:
     """The call of a front matter; what is wrong with it is added to `problems`."""
@@ -112,7 +117,7 @@ class _Reading:
     written: Mapping[str, Part]
     problems: list[TemplateProblem]
 
-    def call(self, parse: Callable[[Part], BoundTemplate | None]) -> LiveCall | None:
+    def call(self, parse: Callable[[Part], SandboxTemplate | None]) -> LiveCall | None:
         for name, part in self.written.items():
             if name == "with" or not (name in _FIELDS or name.startswith("with.")):
                 fields = ", ".join(_FIELDS)

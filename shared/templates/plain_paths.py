@@ -21,6 +21,8 @@ from liquid.token import Token
 from liquid.utils import ReadOnlyChainMap
 from markupsafe import escape
 
+from shared.templates.effort import Effort
+
 _COMPUTED = frozenset({"size", "first", "last"})
 """Segments that mean more than a key."""
 
@@ -38,7 +40,12 @@ class Scopes(ReadOnlyChainMap):
 class Buffer(LimitedStringIO):
     """Text that is ASCII need not be encoded to be measured."""
 
+    def __init__(self, limit: int, effort: Effort) -> None:
+        super().__init__(limit)
+        self.effort = effort
+
     def write(self, text: str, /) -> int:
+        self.effort.count()
         self.size += len(text) if text.isascii() else len(text.encode())
         if self.size > self.limit:
             raise OutputStreamLimitError("output stream limit reached", token=None)

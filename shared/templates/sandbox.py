@@ -3,7 +3,8 @@
 python-liquid looks names up with `[...]` only, so plain data (what JSON can hold) exposes nothing
 else. What it leaves open is closed here: `include` and `render` are taken out, iterations count
 over the whole template rather than per nest of loops, every filter's arguments and result are
-measured, and `now`, `today` and `date: 'now'` mean the instant that the caller hands over.
+measured, all work together has an end in time, and `now`, `today` and `date: 'now'` mean the
+instant that the caller hands over.
 """
 
 import re
@@ -20,6 +21,7 @@ from liquid.exceptions import FilterError, LoopIterationLimitError
 from liquid.filter import with_context
 from liquid.undefined import is_undefined
 
+from shared.templates.effort import Effort
 from shared.templates.filters import OWN, local
 from shared.templates.instants import instant_of
 from shared.templates.plain_paths import Buffer, PlainOutput, Scopes, join, steps_of
@@ -36,10 +38,11 @@ MOST_WORK = 20_000_000
 
 
 class _Context(RenderContext):
-    __slots__ = ("iterations", "work")
+    __slots__ = ("effort", "iterations", "work")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, effort: Effort | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.effort = effort or Effort()
         self.iterations = 0
         self.work = 0
         # Without the library's own `now` and `today`, which read the clock.
@@ -47,10 +50,20 @@ class _Context(RenderContext):
 
     def get_buffer(self, buf: TextIO | None = None) -> StringIO:
         used = buf.size if isinstance(buf, Buffer) else 0
-        return Buffer(MOST_OUTPUT - used)
+        return Buffer(MOST_OUTPUT - used, self.effort)
+
+    def get(self, *args: Any, **kwargs: Any) -> object:
+        """What a path leads to. No condition works on a large text but by its name."""
+        self.effort.count()
+        return super().get(*args, **kwargs)
+
+    def assign(self, key: str, val: Any) -> None:
+        self.effort.count()  # each measures all that were made before
+        super().assign(key, val)
 
     def filter(self, name: str, token: Token | None) -> Callable[..., object]:
         """The filter, whose work counts: a large text in a loop may not take seconds."""
+        self.effort.count()
         work = super().filter(name, token)
 
         def counted(*args: Any, **kwargs: Any) -> object:
@@ -73,11 +86,17 @@ class _Context(RenderContext):
         self.iterations += max(forloop.length, 1)
         if self.iterations > MOST_ITERATIONS:
             raise LoopIterationLimitError("too many iterations", token=None)
+        forloop.it = self._counted(forloop.it)
         with super().loop(namespace, forloop) as context:
             yield context
 
+    def _counted(self, items: Iterator[object]) -> Iterator[object]:
+        for item in items:
+            self.effort.count()
+            yield item
 
-class _Template(BoundTemplate):
+
+class SandboxTemplate(BoundTemplate):
     context_class = _Context
 
     def __init__(self, env: Environment, nodes: list[Node], *args: Any, **kwargs: Any) -> None:
@@ -85,29 +104,37 @@ class _Template(BoundTemplate):
         self._steps = steps_of(nodes)
 
     def render(self, *args: Any, **kwargs: Any) -> str:
-        names = dict(*args, **kwargs)
+        return self.render_within(Effort(), dict(*args, **kwargs))
+
+    def render_within(self, effort: Effort, names: Mapping[str, Any]) -> str:
+        """The text, whose work counts among the other texts' of the same message."""
         if self._steps is None:
-            context, buffer = self._context(names), Buffer(MOST_OUTPUT)
+            context, buffer = self._context(names, effort), Buffer(MOST_OUTPUT, effort)
             self.render_with_context(context, buffer)
             return buffer.getvalue()
         return join(
             self._steps,
             names,
-            lambda: self._context(names),
+            lambda: self._context(names, effort),
             autoescape=self.env.autoescape,
             most=MOST_OUTPUT,
         )
 
-    def _context(self, names: Mapping[str, object]) -> _Context:
-        return _Context(self, globals=names)
+    def _context(self, names: Mapping[str, object], effort: Effort) -> _Context:
+        return _Context(self, globals=names, effort=effort)
 
 
 class Sandbox(Environment):
-    template_class = _Template
+    template_class = SandboxTemplate
     loop_iteration_limit = MOST_ITERATIONS
     local_namespace_limit = MOST_OUTPUT
     output_stream_limit = MOST_OUTPUT
     block_nesting_limit = 30
+
+    def parsed(self, source: str) -> SandboxTemplate:
+        template = self.from_string(source)
+        assert isinstance(template, SandboxTemplate)
+        return template
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)

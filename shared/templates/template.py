@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
 from liquid.static_analysis import TemplateAnalysis
 
 from shared.channels import CHANNELS
 from shared.templates import front_matter, mjml
+from shared.templates.effort import Effort
 from shared.templates.front_matter import Part
 from shared.templates.live import LiveCall, read_call
 from shared.templates.plain_text import plain_text
 from shared.templates.problems import TemplateFailed, TemplateInvalid, TemplateProblem
-from shared.templates.sandbox import HTML, TEXT
+from shared.templates.sandbox import HTML, TEXT, Sandbox, SandboxTemplate
 
 MOST_CHARACTERS = 300_000
 
@@ -59,8 +59,8 @@ class Variable:
 @dataclass(frozen=True, slots=True)
 class Template:
     name: TemplateName
-    parts: Mapping[str, BoundTemplate]
-    body: BoundTemplate
+    parts: Mapping[str, SandboxTemplate]
+    body: SandboxTemplate
     variables: tuple[Variable, ...] = ()
     """Names from outside, by place; not those that the template makes itself."""
     call: LiveCall | None = None
@@ -124,7 +124,7 @@ def parse_template(path: str, source: str) -> Template:
         raise _refused(f"a template has at most {MOST_CHARACTERS:,} characters")
     split = front_matter.split(source.replace("\r\n", "\n").removeprefix("\ufeff"))
     problems = _missing_parts(name.channel, split.parts)
-    parts: dict[str, BoundTemplate] = {}
+    parts: dict[str, SandboxTemplate] = {}
     variables: list[Variable] = []
     for part, written in split.parts.items():
         parsed = _parsed(TEXT, written, problems, variables)
@@ -150,11 +150,13 @@ def render(template: Template, names: Mapping[str, Any]) -> Rendered:
     `names` are those of the language: `profile`, `trigger`, `event`, `steps`, `journey`, `message`
     and the links; with `now`, an instant, `{{ "now" | date: … }}` works as well.
     """
+    effort = Effort()
     try:
         parts = {
-            part: " ".join(each.render(names).split()) for part, each in template.parts.items()
+            part: " ".join(each.render_within(effort, names).split())
+            for part, each in template.parts.items()
         }
-        body = template.body.render(names)
+        body = template.body.render_within(effort, names)
     except LiquidError as error:
         raise TemplateFailed(f"{error.message}") from error
     except (ArithmeticError, ValueError, TypeError, RecursionError, KeyError) as error:
@@ -165,7 +167,7 @@ def render(template: Template, names: Mapping[str, Any]) -> Rendered:
     return Rendered(parts, body, template.html)
 
 
-def _rendered_with_nothing(body: BoundTemplate) -> str:
+def _rendered_with_nothing(body: SandboxTemplate) -> str:
     try:
         return body.render({})
     except (LiquidError, ArithmeticError, ValueError, TypeError, RecursionError, KeyError):
@@ -194,13 +196,13 @@ def _missing_parts(channel: str, parts: Mapping[str, Part]) -> list[TemplateProb
 
 
 def _parsed(
-    environment: Environment,
+    environment: Sandbox,
     part: Part,
     problems: list[TemplateProblem],
     variables: list[Variable],
-) -> BoundTemplate | None:
+) -> SandboxTemplate | None:
     try:
-        template = environment.from_string(part.text)
+        template = environment.parsed(part.text)
         analysis = template.analyze(include_partials=False)
     except (LiquidError, RecursionError) as error:
         token = getattr(error, "token", None)
