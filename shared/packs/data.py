@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import time, timedelta
 from zoneinfo import ZoneInfo
 
 from shared.channels import CHANNELS, INFORMATION_ONLY
+from shared.packs.holidays import is_us_working_day
 from shared.packs.rules import (
     READ_ON,
     Certificate,
@@ -222,6 +224,28 @@ US = Pack(
     ),
 )
 
+US_STRICT = replace(
+    US,
+    name="us-strict",
+    title="Advertising to people in the United States, in every state's hours",
+    title_ko="미국 광고성 정보 전송 규정 (모든 주의 시간대)",
+    nights=(
+        NightRule(
+            _TEXTS,
+            time(18),
+            time(10),
+            unless_consent=None,
+            source="Inside the hours of every state (Rhode Island: 9 to 18; Texas: from 9, Sundays"
+            " from 12; Kentucky: from 10), on Mondays to Fridays that are no federal holiday"
+            " (Alabama, Louisiana, Mississippi; 5 U.S.C. 6103). Secondary sources: summaries of the"
+            " states' acts by law firms and carriers, November 2025",
+            zones=_STATES,
+            dials="+1",
+            is_open_on=is_us_working_day,
+        ),
+    ),
+)
+
 EU = Pack(
     name="eu-marketing",
     title="Advertising to people in the European Union and the United Kingdom",
@@ -260,4 +284,4 @@ EU = Pack(
     ),
 )
 
-PACKS: Mapping[str, Pack] = {pack.name: pack for pack in (KR, US, EU)}
+PACKS: Mapping[str, Pack] = {pack.name: pack for pack in (KR, US, US_STRICT, EU)}

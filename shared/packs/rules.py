@@ -1,7 +1,7 @@
 """What a pack is made of. Every rule names its document, and when that was last read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, time
 from functools import cache
@@ -28,6 +28,8 @@ class NightRule:
     """Of a customer whose zone is not known: the hours hold in every one of these..."""
     dials: str = ""
     """...unless the phone number shows another country than this one."""
+    is_open_on: Callable[[date], bool] | None = None
+    """Whether it may be sent at all on a local day; None: on every."""
     read_on: date = READ_ON
 
 

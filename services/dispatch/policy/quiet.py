@@ -20,6 +20,9 @@ _SECOND = timedelta(seconds=1)
 _AROUND = (timedelta(hours=-50), timedelta(hours=50))
 """No night that touches a moment reaches further: with one offset all around, clocks are plain."""
 
+_MOST_STEPS = 8
+"""Nights and closed days on end, in one zone: a weekend between two holidays, and more."""
+
 
 def _behind_gap(wall: datetime, early: datetime, late: datetime) -> datetime:
     """The first instant in (early, late] whose local clock has reached `wall`, to the second."""
@@ -132,13 +135,21 @@ def _zones(rule: NightRule, contact: Contact) -> Sequence[ZoneInfo]:
 def _quiet_in(zones: Sequence[ZoneInfo], rule: NightRule, now: datetime) -> datetime | None:
     """The first instant that is quiet in none of the zones; None where `now` is."""
     until = now
-    for _ in range(3 * len(zones)):
-        ends = [quiet_until(until, zone, rule.start, rule.end) for zone in zones]
+    for _ in range(_MOST_STEPS * len(zones)):
+        ends = [_rest_until(until, zone, rule) for zone in zones]
         latest = max((end for end in ends if end is not None), default=None)
         if latest is None:
             break
         until = latest
     return until if until > now else None
+
+
+def _rest_until(now: datetime, zone: ZoneInfo, rule: NightRule) -> datetime | None:
+    """The end of the night, or of the night behind a day on which nothing is sent."""
+    today = now.astimezone(zone).date()
+    if rule.is_open_on is None or rule.is_open_on(today):
+        return quiet_until(now, zone, rule.start, rule.end)
+    return _instant(datetime.combine(today + _DAY, rule.end, zone), last=True)
 
 
 def both(own: Block | None, law: Block | None) -> Block | None:

@@ -1,7 +1,7 @@
 """The packs' hours and caps at the moment of sending, beside the workspace's own."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ import pytest
 from services.dispatch.policy import Contact, Drop, Hold, Message, Place, SendBy, decide
 from shared.decisions import Category, Reason
 from shared.packs import PACKS, broken_rule
+from shared.packs.holidays import is_us_working_day
 from shared.workspace import Policies
 
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -237,6 +238,58 @@ def test_where_nobody_knows_the_zone_it_is_quiet_when_it_is_anywhere_in_the_stat
         )
         assert isinstance(again, SendBy)
         assert found.until.hour == 18
+
+
+@pytest.mark.parametrize(
+    ("local", "opens"),
+    [
+        ("2026-04-07T10:00", None),
+        ("2026-04-07T09:59:59", "2026-04-07T10:00"),
+        ("2026-04-07T17:59:59", None),
+        ("2026-04-07T18:00", "2026-04-08T10:00"),
+        ("2026-04-10T18:00", "2026-04-13T10:00"),  # over a weekend
+        ("2026-04-11T12:00", "2026-04-13T10:00"),
+        ("2026-05-22T18:00", "2026-05-26T10:00"),  # and Memorial Day behind it
+        ("2026-07-03T12:00", "2026-07-06T10:00"),  # the Fourth is a Saturday: observed on Friday
+        (
+            "2021-12-31T12:00",
+            "2022-01-03T10:00",
+        ),  # New Year's Day of 2022, observed the year before
+        ("2026-11-26T12:00", "2026-11-27T10:00"),  # Thanksgiving
+    ],
+)
+def test_the_strict_hours_of_the_states_are_those_of_working_days(
+    local: str, opens: str | None
+) -> None:
+    zone = ZoneInfo("America/Chicago")
+    now = datetime.fromisoformat(local).replace(tzinfo=zone).astimezone(UTC)
+    strict: dict[str, Any] = {"packs": ["us-strict"], "zone": zone.key}
+    found = verdict(now, "sms", **strict)
+    if opens is None:
+        assert isinstance(found, SendBy)
+        return
+    assert isinstance(found, Hold)
+    assert found.until == datetime.fromisoformat(opens).replace(tzinfo=zone)
+    assert isinstance(verdict(found.until, "sms", **strict), SendBy)
+    assert isinstance(verdict(now, "email", **strict), SendBy)
+
+
+def test_the_strict_hours_hold_in_every_zone_of_somebody_unknown() -> None:
+    strict: dict[str, Any] = {"packs": ["us-strict"], "zone": "Asia/Seoul", "zone_known": False}
+    found = verdict(datetime(2026, 7, 2, 22, tzinfo=UTC), "sms", **strict)
+    assert isinstance(found, Hold)
+    # Behind the holiday and the weekend, at ten in Honolulu, when it is four in New York.
+    assert found.until == datetime(2026, 7, 6, 20, tzinfo=UTC)
+    assert isinstance(verdict(found.until, "sms", **strict), SendBy)
+
+
+def test_federal_holidays_of_2026() -> None:
+    first = ["01-01", "01-19", "02-16", "05-25", "06-19", "07-03"]
+    second = ["09-07", "10-12", "11-11", "11-26", "12-25"]
+    expected = {date.fromisoformat(f"2026-{day}") for day in first + second}
+    year = [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
+    closed = {day for day in year if day.weekday() < 5 and not is_us_working_day(day)}
+    assert closed == expected
 
 
 @pytest.mark.parametrize(("phone", "quiet"), [("+12125550100", True), ("+447700900000", False)])

@@ -48,14 +48,17 @@ def test_the_texts_of_one_message_share_its_time(monkeypatch: pytest.MonkeyPatch
     assert _seconds_to_fail(alone * 20, subject) < 0.4
 
 
+def _count(written: Effort, pieces: int) -> None:
+    for _ in range(pieces):
+        written.count()
+
+
 def test_time_counts_from_the_first_look_at_the_clock() -> None:
     now = [50.0]
     written = Effort(lambda: now[0])
-    for _ in range(1_000):
-        written.count()
+    _count(written, 1_000)
     now[0] += effort.MOST_SECONDS
-    for _ in range(1_000):
-        written.count()
+    _count(written, 1_000)
     now[0] += 0.001
     with pytest.raises(RenderTimeLimitError):
-        all(written.count() is None for _ in range(16))
+        _count(written, 16)
