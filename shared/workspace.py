@@ -217,8 +217,18 @@ class ExistingCustomers(_Model):
         return self.bought_at.removeprefix("profile.")
 
 
+class Sender(_Model):
+    """Who advertises, as the law wants it named at the end of a mail."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    address: Annotated[str, Field(min_length=5, max_length=300)]
+    """By which letters arrive."""
+
+
 class Policies(_Model):
     packs: tuple[str, ...] = ()
+    sender: Sender | None = None
+    """Stated once; packs put it at the end of advertising mail that does not name the address."""
     consent: Literal["required", "assumed"] = "required"
     existing_customers: tuple[ExistingCustomers, ...] = ()
     met_elsewhere: tuple[str, ...] = ()

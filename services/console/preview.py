@@ -1,15 +1,17 @@
 """What a template would make of a customer: rendered as for sending, and what is odd about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from services.journey.language.pack_rules import advertising
 from services.journey.language.problems import nearest
 from services.journey.language.workspace import Workspace
 from shared.errors import BadInput
 from shared.local_time import zone_of
 from shared.message import MessageContext
+from shared.packs import with_address
 from shared.sms import SUBJECT_BYTES, SmsSize, hint_for, size_of
 from shared.templates import Rendered, Template, TemplateFailed, choose, render
 from shared.templates.names import locale_of, message_names, names_of
@@ -74,6 +76,9 @@ def preview(
             f"{template.name.path} fails: {error}",
             hint="at sending, this message would be dropped with the reason template_error",
         ) from error
+    if (name, channel) in advertising(workspace.flows.values()):
+        policies = workspace.settings.policies
+        rendered = replace(rendered, body=with_address(policies, channel, rendered.body))
     size = size_of(rendered.body.strip()) if channel == "sms" else None
     warnings = [*_empty(template, names), *_odd(rendered, channel, size)]
     kind = None if size is None else _kind(rendered, size)

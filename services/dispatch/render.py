@@ -1,7 +1,7 @@
 """Rendering: a template, the customer as she is now, and what the run has kept for the message."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,10 +13,11 @@ from services.dispatch.pending import Pending
 from services.dispatch.workspace import Workspace
 from shared import message
 from shared.local_time import zone_of
-from shared.packs import broken_rule
+from shared.packs import broken_rule, with_address
 from shared.templates import Rendered, RuleBroken, Template, TemplateFailed, choose, render
 from shared.templates.live import Question
 from shared.templates.names import locale_of, message_names, names_of
+from shared.workspace import Policies
 
 
 class Finished(NamedTuple):
@@ -36,8 +37,8 @@ class Prepared:
     channel: str
     links: Links | None
     leave: str
-    packs: tuple[str, ...] = ()
-    """Whose rules for advertising the text has to keep."""
+    advertising: Policies | None = None
+    """Those whose packs have rules for the text; None: it is no advertising."""
 
     def question(self) -> Question | None:
         """What its live source is asked; None without one. Raises TemplateFailed."""
@@ -47,9 +48,8 @@ class Prepared:
     def finish(self, live: Mapping[str, Any] | None = None) -> Finished:
         """Raises TemplateFailed, RuleBroken among them."""
         content = render(self.template, self.names if not live else {**self.names, "live": live})
-        broken = broken_rule(self.packs, self.channel, content.parts, content.body, self.leave)
-        if broken is not None:
-            raise RuleBroken(broken)
+        if self.advertising is not None:
+            content = self._lawful(content, self.advertising)
         if self.links is None:
             return Finished(content, {})
         pending, headers = self.pending, {}
@@ -59,6 +59,13 @@ class Prepared:
                 "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
             }
         return Finished(tracked(content, self.links, pending.customer, pending.key.id), headers)
+
+    def _lawful(self, content: Rendered, policies: Policies) -> Rendered:
+        body = with_address(policies, self.channel, content.body)
+        broken = broken_rule(policies.packs, self.channel, content.parts, body, self.leave)
+        if broken is not None:
+            raise RuleBroken(broken)
+        return content if body is content.body else replace(content, body=body)
 
 
 def prepare(
@@ -96,5 +103,6 @@ def prepare(
         unsubscribe_url=leave,
         preferences_url=leave,
     )
-    packs = workspace.settings.policies.packs if pending.message.category == "marketing" else ()
-    return Prepared(template, names, pending, channel, links, leave, packs)
+    policies = workspace.settings.policies
+    advertising = policies if policies.packs and pending.message.category == "marketing" else None
+    return Prepared(template, names, pending, channel, links, leave, advertising)

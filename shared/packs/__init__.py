@@ -6,6 +6,7 @@ theirs, an exception (`never: true`) is none from the law, and where it asks for
 """
 
 from shared.packs.data import PACKS
+from shared.packs.footer import with_address
 from shared.packs.rules import (
     Exemption,
     LabelRule,
@@ -29,4 +30,5 @@ __all__ = [
     "label_rules",
     "night_rules",
     "packs_of",
+    "with_address",
 ]

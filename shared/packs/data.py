@@ -17,6 +17,7 @@ from shared.packs.rules import (
     MinimumAge,
     NightRule,
     Pack,
+    PostalAddress,
 )
 from shared.workspace import FrequencyCap
 
@@ -58,6 +59,9 @@ KR = Pack(
             source=f"{_ACT} Art. 50(1) no. 1, Decree Art. 61(1): goods of the same kind, within"
             " six months of the end of a paid transaction in which the contact was collected",
         ),
+    ),
+    address=PostalAddress(
+        "mail-address", False, "an advertising mail names the sender's postal address", _DECREE
     ),
     age=MinimumAge(14, _SEOUL, "개인정보 보호법 Art. 22-2: under 14 a guardian has to agree"),
     duties=(
@@ -185,6 +189,12 @@ US = Pack(
             zone=_STATES[0],
             source="CAN-SPAM Act, 15 U.S.C. 7704: mail needs no consent, and ends with a refusal",
         ),
+    ),
+    address=PostalAddress(
+        "mail-address",
+        True,
+        "an advertising mail names the sender's valid physical postal address",
+        "CAN-SPAM Act, 15 U.S.C. 7704(a)(5)(A)(iii)",
     ),
     nights=(
         NightRule(

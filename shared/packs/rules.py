@@ -103,6 +103,18 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class PostalAddress:
+    """Advertising mail ends with the sender's postal address (`policies.sender`)."""
+
+    id: str
+    is_required: bool
+    """Whether a workspace that sends such mail has to state it; else it is shown where stated."""
+    message: str
+    source: str
+    read_on: date = READ_ON
+
+
+@dataclass(frozen=True, slots=True)
 class Pack:
     name: str
     title: str
@@ -118,6 +130,7 @@ class Pack:
     age: MinimumAge | None = None
     duties: tuple[Duty, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    address: PostalAddress | None = None
 
     @property
     def needs_consent(self) -> bool:

@@ -53,6 +53,7 @@ def _settings(made: dict[str, str], language: Language, shop: Shop) -> str:
     text = catalogue.read(f"workspace/dangol.{language}.yaml")
     if any("rfm." in content for path, content in made.items() if path.startswith("journeys/")):
         text += "\n" + catalogue.read(f"workspace/rfm.{language}.yaml")
+    text = text.replace("{shop}", shop.name(language)).replace("{address}", shop.address(language))
     return text.replace("{channels}", "\n".join(lines.values()))
 
 

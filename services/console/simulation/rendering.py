@@ -8,7 +8,7 @@ from typing import Any
 from services.journey.core.effects import QueueMessage
 from shared.decisions import Reason
 from shared.local_time import zone_of
-from shared.packs import broken_rule
+from shared.packs import broken_rule, with_address
 from shared.templates import Template, TemplateFailed, choose, render
 from shared.templates.live import Answer
 from shared.templates.names import locale_of, message_names, names_of
@@ -39,7 +39,6 @@ class Rendering:
         template = choose(self.templates, queued.template, channel, locale)
         if template is None:
             return Reason.TEMPLATE_ERROR
-        packs = self.settings.policies.packs if queued.category == "marketing" else ()
         call = template.call
         if call is None and not self._asked(template):
             return None
@@ -61,8 +60,11 @@ class Rendering:
                 if refusal is not None:
                     return refusal
             made = render(template, names)
-            if broken_rule(packs, channel, made.parts, made.body, _LINK) is not None:
-                return Reason.TEMPLATE_ERROR
+            if queued.category == "marketing":
+                policies = self.settings.policies
+                body = with_address(policies, channel, made.body)
+                if broken_rule(policies.packs, channel, made.parts, body, _LINK) is not None:
+                    return Reason.TEMPLATE_ERROR
         except TemplateFailed:
             return Reason.TEMPLATE_ERROR
         return None

@@ -26,9 +26,9 @@ def check_packs(
     packs = packs_of(settings.policies.packs)
     if not packs:
         return
-    advertising = _advertising(flows)
+    sent = advertising(flows)
     for template in templates:
-        if (template.name.name, template.name.channel) not in advertising:
+        if (template.name.name, template.name.channel) not in sent:
             continue
         path = template.name.path
         text = files[path].decode("utf-8-sig").replace("\r\n", "\n")
@@ -38,6 +38,26 @@ def check_packs(
             for rule in pack.labels:
                 if template.name.channel in rule.channels:
                     _check(rule, pack.name, split, problems)
+
+
+def check_sender(
+    settings: WorkspaceSettings, flows: Iterable[Flow], problems: Problems, tree: Node
+) -> None:
+    """A pack that asks for a postal address in advertising mail, and a workspace without one."""
+    mails = any(channel == "email" for _, channel in advertising(flows))
+    if settings.policies.sender is not None or not mails:
+        return
+    packs = {pack.name: pack.address for pack in packs_of(settings.policies.packs)}
+    for name in _items(tree, "packs"):
+        rule = packs.get(_text(name))
+        if rule is not None and rule.is_required:
+            problems.add(
+                name.spot,
+                f"{_text(name)}/{rule.id}: {rule.message}, and `policies` states none",
+                'state it once, and mail ends with it: `sender: {name: "…", address: "…"}` under'
+                f" `policies` ({rule.source})",
+                code="pack",
+            )
 
 
 def check_exceptions(
@@ -130,7 +150,8 @@ def _text(node: Node) -> str:
     return node.text if isinstance(node, Scalar) else ""
 
 
-def _advertising(flows: Iterable[Flow]) -> set[tuple[str, str]]:
+def advertising(flows: Iterable[Flow]) -> set[tuple[str, str]]:
+    """Template and channel of what marketing journeys send."""
     return {
         (step.template, channel)
         for flow in flows

@@ -117,6 +117,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "Policies": {
         "packs": "Sets of legal rules: they can be tightened, not loosened.",
+        "sender": "Name and postal address, for the end of advertising mail.",
         "consent": "`required`: who was never asked gets no advertising.",
         "expire_after": "A held message that is older is dropped.",
     },

@@ -16,7 +16,12 @@ from services.journey.language.compile_segments import SegmentSource, compile_se
 from services.journey.language.documents import Document, read_document
 from services.journey.language.kakao import check_kakao
 from services.journey.language.model.journey import Journey, TestsFile
-from services.journey.language.pack_rules import check_exceptions, check_packs, pack_warnings
+from services.journey.language.pack_rules import (
+    check_exceptions,
+    check_packs,
+    check_sender,
+    pack_warnings,
+)
 from services.journey.language.pictures import check_pictures
 from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
 from services.journey.language.reading import decode, read_tree
@@ -217,8 +222,10 @@ def _check_policies(
     found: list[Problem],
 ) -> None:
     policies = settings.policies
+    problems = Problems(_settings_source(files), found)
+    if policies.packs:
+        check_sender(settings, loader.flows.values(), problems, _tree(files))
     if policies.existing_customers or policies.met_elsewhere:
-        problems = Problems(_settings_source(files), found)
         check_exceptions(settings, loader.categories, problems, _tree(files))
 
 

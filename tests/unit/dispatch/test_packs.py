@@ -9,7 +9,7 @@ import pytest
 
 from services.dispatch.policy import Contact, Drop, Hold, Message, Place, SendBy, decide
 from shared.decisions import Category, Reason
-from shared.packs import PACKS, broken_rule
+from shared.packs import PACKS, broken_rule, with_address
 from shared.packs.holidays import is_us_working_day
 from shared.workspace import Policies
 
@@ -303,6 +303,32 @@ def test_a_number_of_another_country_is_not_in_the_states(phone: str, quiet: boo
 def test_where_nobody_knows_the_zone_the_korean_night_is_that_of_seoul() -> None:
     assert isinstance(verdict(at("23:00"), "sms", zone="UTC", zone_known=False), Hold)
     assert isinstance(verdict(at("12:00"), "sms", zone="UTC", zone_known=False), SendBy)
+
+
+SENDER = {"name": "Tea & Co", "address": "1 Example Road,\nExampletown"}
+
+
+@pytest.mark.parametrize(
+    ("pack", "channel", "html", "ends"),
+    [
+        ("us-marketing", "email", "<p>x</p>", True),
+        ("us-strict", "email", "<p>x</p>", True),
+        ("kr-marketing", "email", "<html><BODY>x</BODY></html>", True),
+        ("us-marketing", "email", "<p>1 Example&nbsp;Road<br>EXAMPLETOWN</p>", False),
+        ("us-marketing", "sms", "x", False),
+        ("eu-marketing", "email", "<p>x</p>", False),
+    ],
+)
+def test_advertising_mail_names_the_postal_address_once(
+    pack: str, channel: str, html: str, ends: bool
+) -> None:
+    policies = Policies.model_validate({"packs": [pack], "sender": SENDER})
+    made = with_address(policies, channel, html)
+    assert (made != html) is ends
+    assert made.count("Tea &amp; Co · 1 Example Road") == ends
+    assert "</body>" not in made.lower() or made.endswith("</p>\n</BODY></html>")
+    assert with_address(policies, channel, made) == made
+    assert with_address(Policies(packs=(pack,)), channel, html) == html
 
 
 LINK = "https://shop.example/u/t0ken"

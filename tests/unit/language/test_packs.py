@@ -5,7 +5,9 @@ import pytest
 from tests.unit.language.sayings import load, only
 
 SETTINGS = """timezone: Asia/Seoul
-policies: {packs: [PACK]}
+policies:
+  packs: [PACK]
+  sender: {name: 예시상점, address: 서울시 예시구 보기로 1}
 channels:
   email: {adapter: log}
   sms: {adapter: log}
@@ -99,6 +101,24 @@ def test_other_packs_ask_for_a_way_out(pack: str) -> None:
     assert problems("sms", "Spring. Reply STOP to opt out\n", pack=pack) == []
 
 
+@pytest.mark.parametrize("pack", ["us-marketing", "us-strict"])
+def test_mail_to_the_states_needs_a_postal_address(pack: str) -> None:
+    settings = SETTINGS.replace("PACK", pack).replace("  sender", "  #")
+    mail = '---\nsubject: Spring\n---\n<a href="{{ unsubscribe_url }}">Unsubscribe</a>\n'
+
+    def found(channel: str, text: str, category: str = "marketing") -> list[str]:
+        journey = JOURNEY.replace("CHANNEL", channel).replace("CATEGORY", category)
+        files = {"dangol.yaml": settings, "journeys/ad.yaml": journey}
+        return [
+            f"{p.file}:{p.line} {p.message.partition(':')[0]}"
+            for p in load({**files, f"templates/ad/{channel}.liquid": text}).problems
+        ]
+
+    assert found("email", mail) == [f"dangol.yaml:3 {pack}/mail-address"]
+    assert found("email", mail, "transactional") == []
+    assert found("sms", "Spring. Reply STOP to opt out\n") == []
+
+
 def test_consent_cannot_be_assumed_where_a_pack_asks_for_it() -> None:
     text = (
         "policies: {packs: [kr-marketing], consent: assumed}\nchannels:\n  email: {adapter: log}\n"
@@ -131,7 +151,7 @@ def warned(settings: str, **journeys: str) -> list[tuple[int, str]]:
 
 def test_the_notices_that_korean_law_asks_for_are_missed() -> None:
     settings = SETTINGS.replace("PACK", "kr-marketing")
-    missing = [(2, "kr-marketing/consent-renewal"), (2, "kr-marketing/consent-result")]
+    missing = [(3, "kr-marketing/consent-renewal"), (3, "kr-marketing/consent-result")]
     assert warned(settings) == missing
     name = "consent-result"
     assert warned(settings, result=DUTIES.format(name, "transactional")) == missing[:1]
@@ -140,9 +160,9 @@ def test_the_notices_that_korean_law_asks_for_are_missed() -> None:
 
 
 def test_another_system_may_give_them() -> None:
-    policies = "{packs: [kr-marketing], met_elsewhere: [kr-marketing/consent-result]}"
-    settings = SETTINGS.replace("{packs: [PACK]}", policies)
-    assert warned(settings) == [(2, "kr-marketing/consent-renewal")]
+    policies = "packs: [kr-marketing]\n  met_elsewhere: [kr-marketing/consent-result]"
+    settings = SETTINGS.replace("packs: [PACK]", policies)
+    assert warned(settings) == [(3, "kr-marketing/consent-renewal")]
 
 
 def test_how_to_add_them_is_said() -> None:
@@ -153,9 +173,9 @@ def test_how_to_add_them_is_said() -> None:
 
 
 def test_who_sends_texts_in_bulk_shows_a_certificate() -> None:
-    settings = SETTINGS.replace("{packs: [PACK]}", "{packs: [kr-marketing]}")
+    settings = SETTINGS.replace("PACK", "kr-marketing")
     solapi = settings.replace("sms: {adapter: log}", "sms: {adapter: solapi}")
-    assert (5, "kr-marketing/bulk-sender") in warned(solapi)
+    assert (7, "kr-marketing/bulk-sender") in warned(solapi)
     held = settings.replace("sms: {adapter: log}", 'sms: {adapter: solapi, certificate: "제1호"}')
     assert "kr-marketing/bulk-sender" not in [name for _line, name in warned(held)]
 
