@@ -33,6 +33,8 @@ _MADE_WITH = {
 """Kafka deletes by age alone, whether a record was read or not; so it does not, and `trim` does.
 Only whole segments leave the disk: a new one each day keeps that near to what was asked."""
 
+_NOT_YET = (3, 5)
+"""Unknown topic; leader not available: what a broker says just after its making."""
 _PATIENCE = 15.0
 _REQUEST = 10_000
 _HINT = "check DANGOL_LOG_URL, DANGOL_KAFKA_USER and DANGOL_KAFKA_PASSWORD, and that a broker is up"
@@ -168,15 +170,16 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 async def _describe(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> Topic | None:
     [found] = await admin.describe_topics([settings.topic])
+    if found["error_code"] in _NOT_YET:
+        return None
     if found["error_code"]:
-        error = for_code(found["error_code"])
-        if error.errno in (3, 5):  # unknown topic; leader not available, as just after its making
-            return None
-        raise error(settings.topic)
+        raise for_code(found["error_code"])(settings.topic)
     resource = ConfigResource(ConfigResourceType.TOPIC, settings.topic)
     [answer] = await admin.describe_configs([resource])
     configs: dict[str, str] = {}
     for code, message, _kind, _name, entries in answer.resources:
+        if code in _NOT_YET:  # another broker answers this, which may learn of the topic later
+            return None
         if code:
             raise for_code(code)(message)
         configs |= {entry[0]: entry[1] or "" for entry in entries}
