@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import json
 import os
-import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -52,10 +51,7 @@ async def run(broker: Broker, quick: bool) -> dict[str, Any]:
         "machine": machine.describe(),
         "rounds": rounds,
         "quick": quick,
-        "medians": {
-            name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-            for name, rows in found.items()
-        },
+        "medians": machine.medians(found),
         "all": found,
     }
 

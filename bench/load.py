@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import random
 import time
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,34 +24,6 @@ def request(path: str, body: bytes) -> bytes:
 
 def batch(events: Sequence[dict[str, Any]]) -> bytes:
     return request("/v1/batch", msgspec.json.encode({"batch": events}))
-
-
-def shop_event(rng: random.Random, customer: str, name: str) -> dict[str, Any]:
-    """About 580 bytes, like a Segment SDK's track call."""
-    return {
-        "messageId": str(uuid.UUID(int=rng.getrandbits(128))),
-        "type": "track",
-        "event": name,
-        "userId": customer,
-        "properties": {
-            "order_id": f"ord_{rng.randrange(10**10):010d}",
-            "total": round(rng.random() * 500, 2),
-            "currency": "EUR",
-            "items": rng.randrange(1, 9),
-            "category": rng.choice(["shoes", "bags", "coats", "hats"]),
-            "sku": f"SKU-{rng.randrange(10**6):06d}",
-            "coupon": None,
-            "is_gift": rng.random() < 0.2,
-            "url": f"https://shop.example/checkout/{rng.randrange(10**8):08d}?utm_source=newsletter",
-        },
-        "context": {
-            "ip": "10.1.2.3",
-            "locale": "en-GB",
-            "timezone": "Europe/Berlin",
-            "library": {"name": "analytics-python", "version": "2.3.1"},
-            "device": {"id": str(uuid.UUID(int=rng.getrandbits(128))), "type": "ios"},
-        },
-    }
 
 
 @dataclass(frozen=True, slots=True)

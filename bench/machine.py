@@ -8,9 +8,12 @@ runs are compared as ratios to that speed.
 import json
 import os
 import platform
+import statistics
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _SAMPLE = json.dumps({"a": [{f"k{i}": i, "s": "x" * 20} for i in range(40)]})
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -22,6 +25,14 @@ def speed() -> float:
     for _ in range(400):
         json.loads(_SAMPLE)
     return 400 / (time.perf_counter() - started)
+
+
+def medians(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+    """Of each figure of each row, over its rounds."""
+    return {
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+        for name, rows in found.items()
+    }
 
 
 def describe() -> dict[str, object]:

@@ -22,14 +22,14 @@ import asyncpg
 import uvloop
 
 from bench import machine
-from bench.load import batch, post_all, request, shop_event
+from bench.load import batch, post_all, request
+from bench.peers.journeys import NAMES, shop_event
 from bench.smtp_sink import Sink, measure
 from shared.clock import wall_clock
 from shared.db import embedded
 from tests.processes import Dangol
 
 RESULTS = Path(__file__).parent / "results" / "pipeline.json"
-_NAMES = ["Order Completed", "Product Viewed", "Cart Updated", "Signed Up", "Email Opened"]
 
 
 def _settings(adapter: str) -> str:
@@ -53,7 +53,7 @@ def _twenty_journeys() -> dict[str, str]:
     return {
         f"journeys/j{n}.yaml": (
             f"journey: j{n}\n"
-            f"trigger: {{event: {_NAMES[n % 5]}, where: event.total > {300 + 10 * n}}}\n"
+            f"trigger: {{event: {NAMES[n % 5]}, where: event.total > {300 + 10 * n}}}\n"
             + ("exit: [{event: Order Completed}]\n" if n % 4 == 0 else "")
             + "steps:\n  - wait: 1d\n  - {send: email, template: hello, id: hello}\n"
         )
@@ -131,9 +131,7 @@ async def events_through(
 ) -> dict[str, float]:
     """HTTP to committed decision: 20 journeys, everything stored. The broker's CPU is not in it."""
     rng = random.Random(7)
-    events = [
-        shop_event(rng, f"c{rng.randrange(20_000)}", rng.choice(_NAMES)) for _ in range(count)
-    ]
+    events = [shop_event(rng, f"c{rng.randrange(20_000)}", rng.choice(NAMES)) for _ in range(count)]
     if size == 1:
         requests = [request("/v1/track", json.dumps(event).encode()) for event in events]
     else:
@@ -267,10 +265,7 @@ async def run(quick: bool) -> dict[str, Any]:
             figures["machine_speed"] = round((speed + machine.speed()) / 2)
             found[name].append(figures)
             print(f"round {number + 1}  {name:26} {figures}", flush=True)
-    medians: dict[str, Any] = {
-        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-        for name, rows in found.items()
-    }
+    medians = machine.medians(found)
     medians["idle"] = await idle(5 if quick else 20)
     print(f"{'idle':35} {medians['idle']}")
     medians["smtp_sink_alone_per_second"] = round(await measure())

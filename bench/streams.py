@@ -246,10 +246,7 @@ async def run(broker: Broker, arguments: argparse.Namespace) -> dict[str, Any]:
             )
             for name in names
         },
-        "medians": {
-            name: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-            for name, rows in found.items()
-        },
+        "medians": machine.medians(found),
         "all": found,
     }
 

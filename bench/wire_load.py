@@ -18,11 +18,11 @@ from typing import Literal
 
 import msgspec
 
-from bench.load import request, shop_event
+from bench.load import request
+from bench.peers.journeys import NAMES, shop_event
 
 Mode = Literal["single", "batch"]
 BATCH = 100
-_NAMES = ["Order Completed", "Product Viewed", "Cart Updated", "Signed Up", "Email Opened"]
 _STAMP = "2026-11-22T10:40:12.199Z"
 
 
@@ -32,7 +32,7 @@ def prepared(mode: Mode, count: int) -> list[bytes]:
     rng = random.Random(7)
 
     def event() -> dict[str, object]:
-        made = shop_event(rng, f"cust_{rng.randrange(100_000):08d}", rng.choice(_NAMES))
+        made = shop_event(rng, f"cust_{rng.randrange(100_000):08d}", rng.choice(NAMES))
         return {**made, "timestamp": _STAMP}
 
     if mode == "single":

@@ -2,12 +2,13 @@
 
 import asyncio
 import imaplib
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
+
+from tests.processes import free_port
 
 USER, PASSWORD = "bounces@shop.example", 'a "pass" word/'
 
@@ -35,9 +36,7 @@ class ImapServer:
 
 @asynccontextmanager
 async def imap_server() -> AsyncIterator[ImapServer]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "ignore", "-c", "from pymap.main import main; main()"),
         *("--host", "127.0.0.1", "--port", str(port), "--no-tls"),

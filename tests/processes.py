@@ -31,6 +31,22 @@ def free_port() -> int:
         return port
 
 
+async def _is_ready(
+    process: asyncio.subprocess.Process | None, url: str, log: Path, within: float
+) -> None:
+    """Raises AssertionError with the process's own words if it ends before."""
+    assert process is not None
+    async with httpx.AsyncClient() as client, asyncio.timeout(within):
+        while True:
+            assert process.returncode is None, log.read_text()  # noqa: ASYNC240 - it has ended
+            try:
+                if (await client.get(f"{url}/readyz")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.02)
+
+
 @dataclass
 class Dangol:
     """`dangol up` on a data folder; may be killed and started again on the same folder and port."""
@@ -78,16 +94,7 @@ class Dangol:
         return self.data.parent / f"{self.data.name}.log"
 
     async def ready(self, within: float = 30) -> None:
-        assert self.process is not None
-        async with httpx.AsyncClient() as client, asyncio.timeout(within):
-            while True:
-                assert self.process.returncode is None, self.log.read_text()
-                try:
-                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.02)
+        await _is_ready(self.process, self.url, self.log, within)
 
     async def kill(self) -> None:
         """`kill -9`, as a power cut to this process alone."""
@@ -146,16 +153,7 @@ class Service:
             )  # fmt: skip
 
     async def ready(self) -> None:
-        assert self.process is not None
-        async with httpx.AsyncClient() as client, asyncio.timeout(90):
-            while True:
-                assert self.process.returncode is None, self.log.read_text()
-                try:
-                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    pass
-                await asyncio.sleep(0.05)
+        await _is_ready(self.process, self.url, self.log, 90)
 
     async def end(self, *, kill: bool = False) -> int:
         assert self.process is not None

@@ -11,6 +11,7 @@ D  an hour's wait, then a message; not again while it runs
 
 import json
 import random
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,14 +39,13 @@ def _table() -> Iterator[Row]:
 JOURNEYS = list(_table())
 
 
-def shop_event(rng: random.Random, customer: str) -> Row:
-    """About 580 bytes, like a Segment SDK's track call."""
+def shop_event(rng: random.Random, customer: str, name: str) -> Row:
+    """About 580 bytes, like a Segment SDK's track call; every benchmark's."""
     return {
-        "messageId": f"{rng.getrandbits(128):032x}",
+        "messageId": str(uuid.UUID(int=rng.getrandbits(128))),
         "type": "track",
-        "event": rng.choice(NAMES),
+        "event": name,
         "userId": customer,
-        "timestamp": "2026-11-22T10:00:00.000Z",
         "properties": {
             "order_id": f"ord_{rng.randrange(10**10):010d}",
             "total": round(rng.random() * 500, 2),
@@ -55,21 +55,25 @@ def shop_event(rng: random.Random, customer: str) -> Row:
             "sku": f"SKU-{rng.randrange(10**6):06d}",
             "coupon": None,
             "is_gift": rng.random() < 0.2,
-            "url": f"https://shop.example/checkout/{rng.randrange(10**8):08d}?utm_source=news",
+            "url": f"https://shop.example/checkout/{rng.randrange(10**8):08d}?utm_source=newsletter",
         },
         "context": {
             "ip": "10.1.2.3",
             "locale": "en-GB",
             "timezone": "Europe/Berlin",
             "library": {"name": "analytics-python", "version": "2.3.1"},
-            "device": {"id": f"{rng.getrandbits(128):032x}", "type": "ios"},
+            "device": {"id": str(uuid.UUID(int=rng.getrandbits(128))), "type": "ios"},
         },
     }
 
 
 def events(count: int, customers: int) -> list[Row]:
     rng = random.Random(7)
-    return [shop_event(rng, f"cust_{rng.randrange(customers):08d}") for _ in range(count)]
+    made = (
+        shop_event(rng, f"cust_{rng.randrange(customers):08d}", rng.choice(NAMES))
+        for _ in range(count)
+    )
+    return [{**event, "timestamp": "2026-11-22T10:00:00.000Z"} for event in made]
 
 
 def workspace() -> dict[str, str]:

@@ -150,11 +150,12 @@ async def erase_again(pool: Pool, entries: Mapping[str, Entry], clock: Clock) ->
         own, missing = await _missing(connection, entries)
         if not missing:
             return Again(len(own), 0, foreign=len(entries) - len(own))
-        restored = await _restored(connection, missing)
+        key = await installation_key(connection)
+        restored = await _restored(connection, missing, key)
         partitions = await partition_count(connection)
         now = clock.at(await connection.fetchval("SELECT clock_timestamp()"))
         for entry in missing:
-            await _ask(connection, entry, restored[entry.id], now, partitions)
+            await _ask(connection, entry, restored[entry.id], key, now, partitions)
     found = sum(map(len, restored.values()))
     logger.warning(
         "the database is older than the ledger of erasures: erased again",
@@ -175,9 +176,10 @@ async def _missing(
     return own, [entry for entry in own if entry.id not in known]
 
 
-async def _restored(connection: Connection, missing: Sequence[Entry]) -> dict[str, _Ids]:
+async def _restored(
+    connection: Connection, missing: Sequence[Entry], key: bytes
+) -> dict[str, _Ids]:
     """By request: everybody in the database whose hash it names."""
-    key = await installation_key(connection)
     by_hash: dict[str, list[str]] = defaultdict(list)
     for entry in missing:
         for hashed in entry.customers:
@@ -209,10 +211,10 @@ async def _ask(
     connection: Connection,
     entry: Entry,
     ids: Mapping[str, str | None],
+    key: bytes,
     now: datetime,
     partitions: int,
 ) -> None:
-    key = await installation_key(connection)
     # An id that belongs to somebody who is not erased was not hers when this backup was made.
     theirs = {name: of for name, of in ids.items() if of is None or of in ids}
     hashed, *others = entry.customers

@@ -7,7 +7,6 @@ encrypted (RFC 8291): so what it shows, a browser would. It needs Node.js; see `
 import asyncio
 import json
 import os
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from services.dispatch.channels import registry
 from services.dispatch.channels.web_push import vapid_of
 from tests.integration.dispatching import House
+from tests.processes import free_port
 from tests.sdks.running import HERE, missing_node
 
 VAPID = "QwertyuiopAsdfghjklZxcvbnm1234567890qwerty0"
@@ -60,9 +60,7 @@ async def service() -> AsyncIterator[PushService]:
     missing = missing_node()
     if missing:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         *("node", str(SERVER), str(port)),
         stdout=asyncio.subprocess.PIPE,

@@ -19,6 +19,7 @@ from services.dispatch.channels.provider import (
     Answer,
     Provider,
     base_url,
+    dicts,
     meaning_of_status,
     required,
     words,
@@ -129,10 +130,7 @@ def meaning_of(answer: Answer, message: Outgoing) -> Result:
         return Result(Outcome.ACCEPTED, provider_id=words(fields.get("name")) or None)
     error = fields.get("error")
     error = error if isinstance(error, dict) else {}
-    details = error.get("details")
-    details = (
-        [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
-    )
+    details = dicts(error.get("details"))
     code = next((d.get("errorCode") for d in details if d.get("@type") == _ERRORS), None)
     said = f"{code or error.get('status')}: {error.get('message')}"
     detail = f"{answer.status} {words(said, message.address)}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.dispatch.channels.port import Setup
-from services.dispatch.channels.provider import Answer, Provider, base_url, required, words
+from services.dispatch.channels.provider import Answer, Provider, base_url, dicts, required, words
 from services.dispatch.channels.solapi import signed
 from services.dispatch.channels.texts import option
 from shared.errors import ConfigurationError, DangolError
@@ -62,7 +62,7 @@ async def _of_solapi(setup: Setup, profile: str) -> list[Approved]:
             if "templateList" not in fields:
                 said = f"{fields.get('errorCode', '')} {fields.get('errorMessage', '')}"
                 raise TemplatesUnread(f"SOLAPI: {words(said) or 'an answer without templates'}")
-            found += [_solapi_template(each) for each in _dicts(fields["templateList"])]
+            found += [_solapi_template(each) for each in dicts(fields["templateList"])]
             following = fields.get("nextKey")
             if not isinstance(following, str) or not following:
                 break
@@ -81,7 +81,7 @@ def _solapi_template(each: Mapping[str, Any]) -> Approved:
         str(each.get("name", "")),
         status,
         str(each.get("content", "")),
-        tuple(_button(b, "buttonName", "buttonType") for b in _dicts(each.get("buttons"))),
+        tuple(_button(b, "buttonName", "buttonType") for b in dicts(each.get("buttons"))),
     )
 
 
@@ -100,7 +100,7 @@ async def _of_nhn(setup: Setup, profile: str) -> list[Approved]:
             if not isinstance(header, dict) or header.get("resultCode") != 0:
                 said = header.get("resultMessage", "") if isinstance(header, dict) else ""
                 raise TemplatesUnread(f"NHN Cloud: {words(said) or 'an answer without templates'}")
-            each = _dicts(listed.get("templates") if isinstance(listed, dict) else None)
+            each = dicts(listed.get("templates") if isinstance(listed, dict) else None)
             found += [_nhn_template(template) for template in each]
             if len(each) < _PAGE:
                 break
@@ -118,7 +118,7 @@ def _nhn_template(each: Mapping[str, Any]) -> Approved:
         str(each.get("templateName", "")),
         status,
         str(each.get("templateContent", "")),
-        tuple(_button(b, "name", "type") for b in _dicts(each.get("buttons"))),
+        tuple(_button(b, "name", "type") for b in dicts(each.get("buttons"))),
     )
 
 
@@ -131,7 +131,3 @@ def _fields(answer: object) -> dict[str, Any]:
     if not isinstance(answer, Answer):
         raise TemplatesUnread(getattr(answer, "detail", "no answer"))
     return answer.fields()
-
-
-def _dicts(found: object) -> list[dict[str, Any]]:
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []

@@ -170,6 +170,11 @@ def meaning_of_status(
     return Result(Outcome.UNKNOWN, detail=detail)
 
 
+def dicts(found: object) -> list[dict[str, Any]]:
+    """The objects in what should be a list of them."""
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
 def words(said: object, address: str = "") -> str:
     """What a provider said, bounded, on one line, and without the customer's address.
 

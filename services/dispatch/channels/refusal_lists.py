@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from services.dispatch.channels.port import Setup
-from services.dispatch.channels.provider import Answer, Provider, base_url, required, words
+from services.dispatch.channels.provider import Answer, Provider, base_url, dicts, required, words
 from services.dispatch.channels.solapi import signed
 from services.dispatch.channels.texts import digits
 from shared.address import phone_number
@@ -80,7 +80,7 @@ class NhnRefusals:
             said = header.get("resultMessage", "") if isinstance(header, dict) else ""
             code = header.get("resultCode", "") if isinstance(header, dict) else ""
             raise ListUnread(f"{answer.status} {words(f'{code} {said}')}".strip())
-        return _dicts(body.get("data") if isinstance(body, dict) else None)
+        return dicts(body.get("data") if isinstance(body, dict) else None)
 
     async def close(self) -> None:
         await self._provider.close()
@@ -111,7 +111,7 @@ class SolapiRefusals:
             if not answer.ok or "blackList" not in fields:
                 said = words(f"{fields.get('errorCode', '')} {fields.get('errorMessage', '')}")
                 raise ListUnread(f"{answer.status} {said}".strip())
-            for each in _dicts(fields["blackList"]):
+            for each in dicts(fields["blackList"]):
                 phone = phone_number(str(each.get("recipientNumber", "")), "KR")
                 if phone is not None:
                     yield Refused(phone, _instant(each.get("dateCreated")) or now)
@@ -172,7 +172,3 @@ def _instant(given: object, zone: ZoneInfo | None = None) -> datetime | None:
     except ValueError:
         return None
     return (at if at.tzinfo else at.replace(tzinfo=zone or UTC)).astimezone(UTC)
-
-
-def _dicts(found: object) -> list[dict[str, Any]]:
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
