@@ -2,8 +2,9 @@
 
 Any number of processes of a service stand for it. The one that holds the advisory lock, on a
 connection of its own, leads; when it dies the database gives the lock back and another takes over
-within `_LOOK`. In the moment between losing a connection and noticing it two may lead: every job is
-therefore written so that doing it twice is harmless (deterministic ids, conditional updates).
+within `_LOOK`; from one that hangs the others take it (shared/db/hung.py). In the moment between
+losing a connection and noticing it two may lead: every job is therefore written so that doing it
+twice is harmless (deterministic ids, conditional updates).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from apscheduler.executors.asyncio import AsyncIOExecutor
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from shared.db import hung
 from shared.db.connect import LOST
 from shared.errors import Unavailable
 from shared.lifecycle import pause
@@ -72,9 +74,15 @@ class Leader:
 
     async def _stand(self, stopping: asyncio.Event) -> None:
         """Wait for the lock on one connection, and lead while that lives."""
-        connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=10)
+        connection = await asyncpg.connect(
+            self._dsn,
+            timeout=10,
+            command_timeout=10,
+            server_settings={"application_name": hung.LOOKING},
+        )
         try:
             while not stopping.is_set():
+                await hung.free(connection)
                 if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._lock):
                     await self._lead(connection, stopping)
                     return
@@ -95,7 +103,7 @@ class Leader:
         self._on_change(True)
         try:
             while not stopping.is_set():
-                await connection.execute("SELECT 1")
+                await hung.free(connection)
                 await pause(stopping, _LOOK)
                 if self._failed.done():
                     self._failed.result()

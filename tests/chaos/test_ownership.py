@@ -18,8 +18,9 @@ from tests.chaos.running import Options, Stage, run
 from tests.chaos.test_chaos import told
 
 MOVED_WITHIN = 10.0
-MISSED_WITHIN = 15.0
-"""Who hangs is found out later than who is killed: nothing closes a connection."""
+MISSED_WITHIN = 30.0
+"""Who hangs is found out later than who is killed: nothing closes a connection. 5 s until it is
+missed, and 5 to 7 more where it hangs within a commit; the rest is for busy machines."""
 STOPPED = 8.0
 """Seconds: past the 5 of the Postgres log and the 6 of Kafka's session."""
 
