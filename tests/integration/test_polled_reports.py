@@ -10,7 +10,7 @@ import pytest
 from services.cli.fakes.serving import serving
 from services.cli.fakes.texters import FakeAligo
 from services.dispatch.channels import registry
-from services.dispatch.channels.aligo import meaning_of_state
+from services.dispatch.channels.aligo_reports import meaning_of_state
 from services.dispatch.channels.port import Outcome
 from services.dispatch.receipts.texts.polls import OLDEST, PAUSES, Polls, sources_of
 from services.dispatch.receipts.texts.store import Reports

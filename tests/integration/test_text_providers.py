@@ -26,7 +26,8 @@ from services.dispatch.channels.port import (
     Setup,
 )
 from services.dispatch.channels.provider import Answer
-from services.dispatch.channels.solapi import meaning_of, signed
+from services.dispatch.channels.signatures import solapi_authorization
+from services.dispatch.channels.solapi import meaning_of
 from services.dispatch.channels.uploads import Uploads
 from shared.decisions import Category
 from shared.errors import ConfigurationError
@@ -356,7 +357,7 @@ async def test_solapi_clock_skew_of_16_minutes_breaks_the_connection_and_says_so
 
 async def test_solapi_replayed_salt_is_refused_and_ours_is_new_with_each_request() -> None:
     async with provider("solapi") as (fake, adapter):
-        headers = {"authorization": signed("NCSFAKE", "fake-secret")}
+        headers = {"authorization": solapi_authorization("NCSFAKE", "fake-secret")}
         transport = httpx.ASGITransport(fake.asgi())
         async with httpx.AsyncClient(transport=transport, base_url="http://solapi") as client:
             first = await client.post("/messages/v4/groups/", headers=headers)

@@ -5,9 +5,7 @@ no idempotency key: a lost answer leaves the outcome unknown. Aligo takes reques
 IP addresses alone, and sends no reports: they are asked for. https://smartsms.aligo.in/admin/api/spec.html
 """
 
-from datetime import datetime
-
-from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup, Told
+from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.provider import (
     Answer,
     Provider,
@@ -22,7 +20,7 @@ from shared.images import MOST_BYTES, Image, is_file
 
 # -101 wrong key or IP address, -102 sender number missing, -103 not registered, -201 no points.
 _BROKEN = frozenset({-101, -102, -103, -201})
-_TAKEN = 1
+TAKEN = 1
 
 
 class AligoAdapter:
@@ -80,59 +78,10 @@ def meaning_of(answer: Answer, message: Outgoing) -> Result:
     detail = f"{code} {words(fields.get('message'), message.address)}".strip()
     if code in _BROKEN:
         return Result(Outcome.BROKEN_CONNECTION, detail=detail)
-    if code != _TAKEN or str(fields.get("success_cnt", "1")) == "0":
+    if code != TAKEN or str(fields.get("success_cnt", "1")) == "0":
         return Result(Outcome.REJECTED_MESSAGE, detail=detail)
     taken = words(fields.get("msg_id")) or None
     return Result(Outcome.ACCEPTED, provider_id=taken, polled=taken is not None)
-
-
-class AligoReports:
-    """Aligo calls nobody back: `POST /sms_list/` tells of each recipient of a `msg_id`."""
-
-    name = "aligo"
-
-    def __init__(self, setup: Setup) -> None:
-        """Raises ConfigurationError."""
-        key, user = required(setup, "aligo", "DANGOL_ALIGO_API_KEY", "DANGOL_ALIGO_USER_ID")
-        self._provider = Provider(setup, base_url(setup, "aligo", "https://apis.aligo.in"))
-        self._account = {"key": key, "user_id": user}
-
-    async def ask(self, provider_id: str, now: datetime) -> Told | Result | None:
-        """What has become of it; None: nothing yet; a Result where the provider cannot say."""
-        form = {**self._account, "mid": provider_id, "page": "1", "page_size": "30"}
-        answer = await self._provider.post("/sms_list/", data=form)
-        if isinstance(answer, Result):
-            return answer
-        fields = answer.fields()
-        if str(fields.get("result_code")) != str(_TAKEN):
-            said = words(f"{fields.get('result_code', '')} {fields.get('message', '')}")
-            return meaning_of_status(answer, now, said=said) if not answer.ok else _away(said)
-        listed = fields.get("list")
-        first = listed[0] if isinstance(listed, list) and listed else None
-        if not isinstance(first, dict):
-            return None
-        state = words(first.get("sms_state"))
-        outcome = meaning_of_state(state)
-        return None if outcome is None else Told(outcome, state, str(first.get("receiver", "")))
-
-    async def close(self) -> None:
-        await self._provider.close()
-
-
-def _away(said: str) -> Result:
-    return Result(Outcome.RETRYABLE, detail=said)
-
-
-def meaning_of_state(state: str) -> Outcome | None:
-    """Of the words of a report; None: on its way. Only a number that is said not to exist is
-    nobody's: every other failure says nothing of the address."""
-    if "완료" in state:
-        return Outcome.DELIVERED
-    if any(word in state for word in ("결번", "없는번호", "없는 번호")):
-        return Outcome.UNDELIVERABLE_ADDRESS
-    if any(word in state for word in ("실패", "거부", "오류", "에러", "차단", "취소")):
-        return Outcome.REJECTED_MESSAGE
-    return None
 
 
 def create(setup: Setup) -> Adapter:

@@ -8,9 +8,10 @@ https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-api
 from collections.abc import Mapping
 from typing import Any
 
+from services.dispatch.channels.nhn_codes import header_of
 from services.dispatch.channels.port import Setup
 from services.dispatch.channels.provider import Answer, Provider, base_url, dicts, required, words
-from services.dispatch.channels.solapi import signed
+from services.dispatch.channels.signatures import solapi_authorization
 from services.dispatch.channels.texts import option
 from shared.errors import ConfigurationError, DangolError
 from shared.kakao_templates import Approved, Button, Status
@@ -56,7 +57,7 @@ async def _of_solapi(setup: Setup, profile: str) -> list[Approved]:
             answer = await provider.call(
                 *("GET", "/kakao/v2/templates"),
                 params=query,
-                headers={"authorization": signed(key, secret)},
+                headers={"authorization": solapi_authorization(key, secret)},
             )
             fields = _fields(answer)
             if "templateList" not in fields:
@@ -96,10 +97,10 @@ async def _of_nhn(setup: Setup, profile: str) -> list[Approved]:
         for page in range(1, _MOST_PAGES):
             query = {"pageNum": str(page), "pageSize": str(_PAGE)}
             fields = _fields(await provider.call("GET", path, params=query))
-            header, listed = fields.get("header"), fields.get("templateListResponse")
-            if not isinstance(header, dict) or header.get("resultCode") != 0:
-                said = header.get("resultMessage", "") if isinstance(header, dict) else ""
+            code, said = header_of(fields)
+            if code != 0:
                 raise TemplatesUnread(f"NHN Cloud: {words(said) or 'an answer without templates'}")
+            listed = fields.get("templateListResponse")
             each = dicts(listed.get("templates") if isinstance(listed, dict) else None)
             found += [_nhn_template(template) for template in each]
             if len(each) < _PAGE:

@@ -10,12 +10,12 @@ https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-api
 """
 
 import base64
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from services.dispatch.channels.nhn_codes import OPTED_OUT, meaning_of_api_code
+from services.dispatch.channels.nhn_codes import OPTED_OUT, header_of, meaning_of_api_code
+from services.dispatch.channels.nhn_messages import Write, alimtalk, brand_message, text
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.provider import (
     Answer,
@@ -25,18 +25,7 @@ from services.dispatch.channels.provider import (
     required,
     words,
 )
-from services.dispatch.channels.texts import (
-    KOREA,
-    first_line,
-    is_ad,
-    number_of,
-    option,
-    sender_of,
-    template_code_of,
-    text_of,
-    variables_of,
-    whole_text,
-)
+from services.dispatch.channels.texts import option, sender_of
 from services.dispatch.channels.uploads import Uploads
 from shared.errors import ConfigurationError
 from shared.images import Image
@@ -45,19 +34,6 @@ _KEY_KNOWN = timedelta(minutes=9)
 """NHN Cloud knows a key for ten minutes; the rest is for a repetition that takes its time."""
 _TEXTS = "https://sms.api.nhncloudservice.com"
 _KAKAO = "https://kakaotalk-bizmessage.api.nhncloudservice.com"
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """One message as a request."""
-
-    path: str
-    """Behind the app key."""
-    body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-Write = Callable[[Outgoing], Written | Result]
 
 
 class NhnAdapter:
@@ -112,13 +88,11 @@ class NhnAdapter:
 
 def meaning_of(answer: Answer, message: Outgoing) -> Result:
     fields = answer.fields()
-    header = fields.get("header")
-    code = header.get("resultCode") if isinstance(header, dict) else None
-    if not isinstance(header, dict) or not isinstance(code, int):
+    code, said = header_of(fields)
+    if code is None:
         if answer.ok:
             return Result(Outcome.UNKNOWN, detail="an answer without a resultCode")
         return meaning_of_status(answer, message.at, address=message.address)
-    said = f"{code} {header.get('resultMessage', '')}"
     if code == 0:
         reference, each = _sent(fields)
         code = each.get("resultCode", 0)
@@ -144,82 +118,6 @@ def _sent(fields: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     return words(inner.get("requestId")) or None, first if isinstance(first, dict) else {}
 
 
-# What one message is ------------------------------------------------------------------------
-
-
-def _text(message: Outgoing, sender: str) -> Written | Result:
-    text = text_of(message.content)
-    if isinstance(text, Result):
-        return text
-    number = number_of(message.address)
-    if number.country != KOREA and text.kind != "SMS":
-        why = f"to +{number.country} NHN Cloud sends short texts alone"
-        return Result(Outcome.REJECTED_MESSAGE, detail=why)
-    if text.image and not text.image.isdecimal():
-        why = "`image` is a picture of the workspace, or the number of a file at NHN Cloud"
-        return Result(Outcome.REJECTED_MESSAGE, detail=why)
-    recipient = {
-        "recipientNo": number.national,
-        "countryCode": number.country,
-        "recipientGroupingKey": message.message_id,
-    }
-    body: dict[str, Any] = {"body": text.body, "sendNo": sender, "recipientList": [recipient]}
-    if text.kind != "SMS":
-        body["title"] = first_line(text)
-    if text.image:
-        body["attachFileIdList"] = [int(text.image)]
-    path = "sms" if text.kind == "SMS" else "mms"
-    return Written(f"sender/{'ad-' if is_ad(message) else ''}{path}", body)
-
-
-def _alimtalk(message: Outgoing, profile: str) -> Written | Result:
-    code = template_code_of(message.content)
-    variables = variables_of(message.content, message.approved)
-    if isinstance(code, Result):
-        return code
-    if isinstance(variables, Result):
-        return variables
-    recipient = _recipient(message)
-    if isinstance(recipient, Result):
-        return recipient
-    if variables:
-        bare = {name.removeprefix("#{").removesuffix("}"): v for name, v in variables.items()}
-        recipient["templateParameter"] = bare
-    else:
-        recipient["content"] = whole_text(message.content, {})
-    body = {"senderKey": profile, "templateCode": code, "recipientList": [recipient]}
-    key = {"x-nc-api-idempotency-key": f"{message.message_id}-{message.repeats or message.attempt}"}
-    return Written("messages" if variables else "raw-messages", body, key)
-
-
-def _brand_message(message: Outgoing, profile: str) -> Written | Result:
-    recipient = _recipient(message)
-    if isinstance(recipient, Result):
-        return recipient
-    body = {
-        "senderKey": profile,
-        "chatBubbleType": "TEXT",
-        "pushAlarm": True,
-        "adult": False,
-        "content": message.content.text.strip(),
-        "recipientList": [{**recipient, "targeting": "I"}],
-    }
-    return Written("freestyle-messages", body)
-
-
-def _recipient(message: Outgoing) -> dict[str, Any] | Result:
-    number = number_of(message.address)
-    if number.country != KOREA:
-        why = f"Kakao is reached by Korean numbers alone, not by +{number.country}"
-        return Result(Outcome.REJECTED_MESSAGE, detail=why)
-    return {
-        "recipientNo": number.national,
-        "recipientGroupingKey": message.message_id,
-        # The engine knows what may be sent instead, so NHN Cloud must not.
-        "resendParameter": {"isResend": False},
-    }
-
-
 def create(setup: Setup) -> Adapter:
     if setup.channel == "sms":
         sender = sender_of(setup)
@@ -227,7 +125,7 @@ def create(setup: Setup) -> Adapter:
             setup,
             ("DANGOL_NHN_SMS_APP_KEY", "DANGOL_NHN_SMS_SECRET_KEY"),
             (_TEXTS, "/sms/v3.0/appKeys"),
-            lambda message: _text(message, sender),
+            lambda message: text(message, sender),
         )
     versions = {
         "alimtalk": "/alimtalk/v2.3/appkeys",
@@ -235,7 +133,7 @@ def create(setup: Setup) -> Adapter:
     }
     if setup.channel not in versions:
         raise ConfigurationError(f"NHN Cloud does not carry the channel {setup.channel}")
-    write = _alimtalk if setup.channel == "alimtalk" else _brand_message
+    write = alimtalk if setup.channel == "alimtalk" else brand_message
     profile = option(setup, "profile", "the sender key (발신 키) of the Kakao channel")
     return _made(
         setup,

@@ -4,6 +4,10 @@ https://docs.nhncloud.com/en/Notification/SMS/en/error-code/ and
 https://docs.nhncloud.com/en/Notification/KakaoTalk%20Bizmessage/en/alimtalk-error-code/
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from services.dispatch.channels.kakao_codes import KAKAO
 from services.dispatch.channels.port import Outcome
 
 _API: dict[Outcome, tuple[int, ...]] = {
@@ -23,13 +27,10 @@ _TEXT: dict[Outcome, tuple[int, ...]] = {
     Outcome.BROKEN_CONNECTION: (3017, 3018, 3019),
 }
 _KAKAO: dict[Outcome, tuple[int, ...]] = {
+    **KAKAO,
     Outcome.DELIVERED: (1000,),
     # It was taken once before.
     Outcome.ACCEPTED: (4131,),
-    # 3022: outside the hours in which Kakao takes advertising.
-    Outcome.RETRYABLE: (3006, 3012, 3022, 9998, 9999),
-    # Kakao does not know whether it has arrived.
-    Outcome.UNKNOWN: (3005,),
 }
 
 
@@ -41,9 +42,16 @@ _MEANINGS = {"api": _by_code(_API), "text": _by_code(_TEXT), "kakao": _by_code(_
 
 OPTED_OUT = -6001
 """The person has refused advertising by the 080 number."""
-OUTSIDE_HOURS = 3022
-NO_KAKAO = frozenset({3018, 3019, 3020})
-"""Inactive, no Kakao account, or blocked the channel: another channel may do."""
+
+
+def header_of(fields: Mapping[str, Any]) -> tuple[int | None, str]:
+    """What the `header` of every answer says: its code (0: all went well; None: it is no answer of
+    theirs), and the code with its words, for the record."""
+    header = fields.get("header")
+    code = header.get("resultCode") if isinstance(header, dict) else None
+    if not isinstance(header, dict) or not isinstance(code, int):
+        return None, ""
+    return code, f"{code} {header.get('resultMessage', '')}".strip()
 
 
 def meaning_of_api_code(code: int) -> Outcome:

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from services.dispatch.channels.nhn_codes import header_of
 from services.dispatch.channels.port import Setup
 from services.dispatch.channels.provider import Answer, Provider, base_url, dicts, required, words
-from services.dispatch.channels.solapi import signed
+from services.dispatch.channels.signatures import solapi_authorization
 from services.dispatch.channels.texts import digits
 from shared.address import phone_number
 from shared.errors import ConfigurationError, DangolError
@@ -75,11 +76,10 @@ class NhnRefusals:
         if not isinstance(answer, Answer):
             raise ListUnread(answer.detail)
         fields = answer.fields()
-        header, body = fields.get("header"), fields.get("body")
-        if not isinstance(header, dict) or header.get("resultCode") != 0:
-            said = header.get("resultMessage", "") if isinstance(header, dict) else ""
-            code = header.get("resultCode", "") if isinstance(header, dict) else ""
-            raise ListUnread(f"{answer.status} {words(f'{code} {said}')}".strip())
+        code, said = header_of(fields)
+        if code != 0:
+            raise ListUnread(f"{answer.status} {words(said)}".strip())
+        body = fields.get("body")
         return dicts(body.get("data") if isinstance(body, dict) else None)
 
     async def close(self) -> None:
@@ -101,7 +101,7 @@ class SolapiRefusals:
             query |= {"startDate": since.isoformat(), "endDate": now.isoformat()}
         seen: set[str] = set()
         while True:
-            headers = {"authorization": signed(self._key, self._secret)}
+            headers = {"authorization": solapi_authorization(self._key, self._secret)}
             answer = await self._provider.call(
                 "GET", "/iam/v1/black", params=query, headers=headers
             )

@@ -8,11 +8,7 @@ lost is asked for again, and nobody gets two. https://developers.solapi.com/refe
 """
 
 import base64
-import hmac
-from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
-from secrets import token_hex
 from typing import Any
 
 from services.dispatch.channels.port import Adapter, Outcome, Outgoing, Result, Setup
@@ -24,31 +20,17 @@ from services.dispatch.channels.provider import (
     required,
     words,
 )
+from services.dispatch.channels.signatures import solapi_authorization
 from services.dispatch.channels.solapi_codes import OPTED_OUT, OUTSIDE_HOURS, meaning_of_code
-from services.dispatch.channels.texts import (
-    is_ad,
-    number_of,
-    option,
-    sender_of,
-    template_code_of,
-    text_of,
-    until_morning,
-    variables_of,
-    whole_text,
-)
+from services.dispatch.channels.solapi_messages import Write, Written, writer
+from services.dispatch.channels.texts import until_morning
 from services.dispatch.channels.uploads import Uploads
-from shared.clock import Clock
-from shared.errors import ConfigurationError
 from shared.images import Image
 
 _CALLS = 5
 """At most so many requests make one `send`."""
 _SENT_ALREADY = frozenset({"AlreadySent", "GroupInProcessing", "InvalidStatus"})
 _GROUPS = "/messages/v4/groups"
-
-Written = dict[str, Any] | Result
-Write = Callable[[Outgoing], Written]
-"""What one message is in SOLAPI's words, or why it is none."""
 
 
 class SolapiAdapter:
@@ -160,16 +142,8 @@ class SolapiAdapter:
         return _registered(each[0], message) if each else None
 
     async def _call(self, method: str, path: str, **request: Any) -> Answer | Result:
-        headers = {"authorization": signed(self._key, self._secret)}
+        headers = {"authorization": solapi_authorization(self._key, self._secret)}
         return await self._provider.call(method, path, headers=headers, **request)
-
-
-def signed(key: str, secret: str) -> str:
-    """The authorization of one request, by the real clock, which SOLAPI compares: 15 minutes apart
-    are too much."""
-    date, salt = Clock().now().isoformat(timespec="seconds"), token_hex(16)
-    signature = hmac.new(secret.encode(), (date + salt).encode(), sha256).hexdigest()
-    return f"HMAC-SHA256 apiKey={key}, date={date}, salt={salt}, signature={signature}"
 
 
 def _nothing_sent(result: Result) -> Result:
@@ -182,15 +156,11 @@ def _registered(registered: object, message: Outgoing) -> str | Result:
     """The id of a message that the group has taken, or what its status code means."""
     fields = registered if isinstance(registered, dict) else {}
     code = str(fields.get("statusCode", ""))
-    if meaning_of_code(code) in (Outcome.ACCEPTED, Outcome.DELIVERED):
+    outcome = meaning_of_code(code)
+    if outcome in (Outcome.ACCEPTED, Outcome.DELIVERED):
         return words(fields.get("messageId"))
     said = words(f"{code} {fields.get('statusMessage', '')}", message.address)
-    return result_of_code(code, said, message)
-
-
-def result_of_code(code: str, said: str, message: Outgoing) -> Result:
     wish = until_morning(message.at) if code == OUTSIDE_HOURS else None
-    outcome = meaning_of_code(code)
     return Result(outcome, detail=said, retry_after=wish, opted_out=code == OPTED_OUT)
 
 
@@ -219,68 +189,9 @@ def meaning_of(answer: Answer, message: Outgoing) -> Result:
     return meaning_of_status(answer, message.at, said=said, address=message.address)
 
 
-# What one message is ------------------------------------------------------------------------
-
-
-def _writer(setup: Setup) -> Write:
-    """Raises ConfigurationError."""
-    match setup.channel:
-        case "sms":
-            sender = sender_of(setup)
-            return lambda message: _text(message, sender)
-        case "alimtalk":
-            profile = option(setup, "profile", "the Kakao channel's id at SOLAPI, `KA01PF…`")
-            return lambda message: _alimtalk(message, profile)
-        case "brand_message":
-            profile = option(setup, "profile", "the Kakao channel's id at SOLAPI, `KA01PF…`")
-            return lambda message: _brand_message(message, profile)
-        case _:
-            raise ConfigurationError(f"SOLAPI does not carry the channel {setup.channel}")
-
-
-def _addressed(message: Outgoing) -> dict[str, Any]:
-    number = number_of(message.address)
-    fields = {"message_id": message.message_id}
-    return {"to": number.national, "country": number.country, "customFields": fields}
-
-
-def _text(message: Outgoing, sender: str) -> Written:
-    text = text_of(message.content)
-    if isinstance(text, Result):
-        return text
-    longer = {"subject": text.title} if text.title and text.kind != "SMS" else {}
-    image = {"imageId": text.image} if text.image else {}
-    written = {"from": sender, "text": text.body, "type": text.kind, **longer, **image}
-    return {**_addressed(message), **written}
-
-
-def _alimtalk(message: Outgoing, profile: str) -> Written:
-    code = template_code_of(message.content)
-    variables = variables_of(message.content, message.approved)
-    if isinstance(code, Result):
-        return code
-    if isinstance(variables, Result):
-        return variables
-    # The engine knows what may be sent instead, so SOLAPI must not.
-    kakao = {"pfId": profile, "templateId": code, "disableSms": True}
-    whole = (
-        {"kakaoOptions": {**kakao, "variables": variables}}
-        if variables
-        else {"text": whole_text(message.content, {}), "kakaoOptions": kakao}
-    )
-    return {**_addressed(message), "type": "ATA", **whole}
-
-
-def _brand_message(message: Outgoing, profile: str) -> Written:
-    bubble = {"targeting": "I", "chatBubbleType": "TEXT", "adult": False}
-    kakao = {"pfId": profile, "disableSms": True, "adFlag": is_ad(message), "bms": bubble}
-    text = message.content.text.strip()
-    return {**_addressed(message), "type": "BMS_FREE", "text": text, "kakaoOptions": kakao}
-
-
 def create(setup: Setup) -> Adapter:
     key, secret = required(setup, "solapi", "DANGOL_SOLAPI_API_KEY", "DANGOL_SOLAPI_API_SECRET")
-    write = _writer(setup)
+    write = writer(setup)
     each = replace(setup, timeout=setup.timeout / _CALLS)
     provider = Provider(each, base_url(setup, "solapi", "https://api.solapi.com"))
     reports = setup.channel != "sms" and "DANGOL_SOLAPI_RECEIPTS_TOKEN" in setup.environment

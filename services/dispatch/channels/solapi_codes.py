@@ -23,10 +23,9 @@ _MEANINGS = {code: outcome for outcome, codes in _OUTCOMES.items() for code in c
 OUTSIDE_HOURS = "3108"
 OPTED_OUT = "1061"
 """The person has refused advertising by the 080 number."""
-NO_KAKAO = frozenset({"3102", "3104", "3107"})
-"""No friend of the channel, no Kakao account, or not used for 72 hours: another channel may do."""
 
 
 def meaning_of_code(code: str) -> Outcome:
-    """Total: every other code says that this message is refused, and nothing of the address."""
+    """Total: every other code says that this message is refused, and nothing of the address: 3102
+    no friend of the channel, 3104 no Kakao account, 3107 not used for 72 hours, and so on."""
     return _MEANINGS.get(code, Outcome.REJECTED_MESSAGE)

@@ -53,6 +53,14 @@ def number_of(address: str) -> Number:
     return Number(country, f"0{significant}" if country == KOREA else significant)
 
 
+def korean_number(message: Outgoing) -> str | Result:
+    """As it is dialled at home: Kakao knows no others."""
+    number = number_of(message.address)
+    if number.country == KOREA:
+        return number.national
+    return _refused(f"Kakao is reached by Korean numbers alone, not by +{number.country}")
+
+
 def digits(number: str) -> str:
     """`02-123-4567` → `021234567`: as Korean vendors want sender numbers."""
     return "".join(sign for sign in number if sign.isdecimal())
@@ -119,6 +127,18 @@ def whole_text(content: Rendered, variables: Mapping[str, str]) -> str:
 def template_code_of(content: Rendered) -> str | Result:
     code = content.parts.get("template_code", "")
     return code or _refused("the front matter has no `template_code`, the code of the approved one")
+
+
+def key_of(message: Outgoing) -> str:
+    """The idempotency key: that of the attempt which this one repeats, else one of its own, since
+    vendors remember what they have refused as well."""
+    return f"{message.message_id}-{message.repeats or message.attempt}"
+
+
+def says_nobody(said: str) -> bool:
+    """Whether a vendor's words say that the number does not exist (결번), where it has no code for
+    it: every other failure says nothing of the address."""
+    return any(word in said.replace(" ", "") for word in ("결번", "없는번호", "가입자없음"))
 
 
 def until_morning(now: datetime) -> timedelta:

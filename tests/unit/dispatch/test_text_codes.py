@@ -1,11 +1,21 @@
 """The providers' codes: every one of them, and whatever else may come, has an outcome."""
 
+import inspect
+
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatch.channels import aligo, nhn, nhn_codes, solapi, solapi_codes, twilio
+from services.dispatch.channels import (
+    aligo,
+    nhn,
+    nhn_codes,
+    registry,
+    solapi,
+    solapi_codes,
+    twilio,
+)
 from services.dispatch.channels.port import Outcome, Outgoing
 from services.dispatch.channels.provider import Answer
 from shared.clock import Clock
@@ -87,3 +97,10 @@ def test_every_code_has_an_outcome(code: int) -> None:
     assert isinstance(nhn_codes.meaning_of_report(code, kakao=True), Outcome)
     assert isinstance(solapi_codes.meaning_of_code(str(code)), Outcome)
     assert twilio.meaning_of_code(code) is None or isinstance(twilio.meaning_of_code(code), Outcome)
+
+
+@pytest.mark.parametrize("name", sorted(registry.BUILT_IN))
+def test_an_adapter_is_a_short_module(name: str) -> None:
+    """What CONTRIBUTING asks of a new one holds for ours."""
+    lines = inspect.getsource(inspect.getmodule(registry.BUILT_IN[name])).count("\n")  # type: ignore[arg-type]
+    assert lines <= 200

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from services.dispatch import metrics
-from services.dispatch.channels.aligo import AligoReports
+from services.dispatch.channels.aligo_reports import AligoReports
 from services.dispatch.channels.port import Outcome, Result, Setup, Told
 from services.dispatch.pending import Attempt, Key
 from services.dispatch.receipts.texts.readings import Report
@@ -66,7 +66,7 @@ class Source(Protocol):
 
     name: str
 
-    async def ask(self, provider_id: str, now: datetime) -> Told | Result | None: ...
+    async def ask(self, channel: str, provider_id: str, now: datetime) -> Told | Result | None: ...
 
     async def close(self) -> None: ...
 
@@ -144,7 +144,7 @@ class Polls:
             await self._over(source, poll, "given up")
             return True
         now = self._clock.now()
-        told = await source.ask(poll.provider_id, now)
+        told = await source.ask(poll.channel, poll.provider_id, now)
         if isinstance(told, Result):
             metrics.POLLS.labels(source.name, "failed").inc()
             logger.warning(
