@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 WIDEST, HIGHEST = 1500, 1440
-MOST_BYTES: Mapping[str, int] = {"solapi": 200_000, "nhn": 300_000, "aligo": 300_000}
+MOST_BYTES: Mapping[str, int] = {
+    "aligo": 300_000,
+    "nhn": 300_000,
+    "sens": 300_000,
+    "solapi": 200_000,
+}
 """Adapter → the largest file that it takes. Where it is not named, it takes no files."""
 _ENDINGS = (".jpg", ".jpeg")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

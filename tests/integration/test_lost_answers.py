@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.cli.fakes.nhn import FakeNhn
+from services.cli.fakes.sens import FakeSens
 from services.cli.fakes.serving import serving
 from services.cli.fakes.solapi import FakeSolapi
 from services.cli.fakes.texters import FakeAligo, FakeTwilio
@@ -29,6 +30,10 @@ KEYS = {
     "DANGOL_NHN_SMS_SECRET_KEY": "fake-secret",
     "DANGOL_NHN_KAKAO_APP_KEY": "fake-app",
     "DANGOL_NHN_KAKAO_SECRET_KEY": "fake-secret",
+    "DANGOL_SENS_ACCESS_KEY": "fake-key",
+    "DANGOL_SENS_SECRET_KEY": "fake-secret",
+    "DANGOL_SENS_SMS_SERVICE_ID": "sms-1",
+    "DANGOL_SENS_BIZ_SERVICE_ID": "biz-1",
     "DANGOL_ALIGO_API_KEY": "fake-key",
     "DANGOL_ALIGO_USER_ID": "shop",
     "DANGOL_TWILIO_ACCOUNT_SID": "ACfake",
@@ -49,6 +54,8 @@ def fake_of(name: str) -> Any:
             return FakeSolapi("NCSFAKE", "fake-secret")
         case "nhn":
             return FakeNhn("fake-app", "fake-secret")
+        case "sens":
+            return FakeSens("fake-key", "fake-secret", "sms-1", "biz-1")
         case "aligo":
             return FakeAligo("fake-key", "shop")
     return FakeTwilio("ACfake", "fake-token")
@@ -93,7 +100,7 @@ async def test_provider_timeout_after_accept_is_one_message_where_a_repetition_i
     assert [a["outcome"] for a in await house.attempts()] == ["unknown", "accepted"]
 
 
-@pytest.mark.parametrize("name", ["nhn", "aligo", "twilio"])
+@pytest.mark.parametrize("name", ["nhn", "sens", "aligo", "twilio"])
 async def test_provider_timeout_after_accept_stays_unknown_elsewhere_and_is_never_doubled(
     house: House, name: str
 ) -> None:

@@ -12,6 +12,7 @@ from services.cli.fakes.base import Fake
 from services.cli.fakes.mailers import FakeResend, FakeSendGrid
 from services.cli.fakes.nhn import FakeNhn
 from services.cli.fakes.numbers import ENDINGS, NumberFake
+from services.cli.fakes.sens import FakeSens
 from services.cli.fakes.solapi import FakeSolapi
 from services.cli.fakes.texters import FakeAligo, FakeTwilio
 
@@ -26,6 +27,10 @@ KEYS: Mapping[str, str] = {
     "DANGOL_NHN_WEBHOOK_SIGNATURE": "fake-nhn-signature",
     "DANGOL_ALIGO_API_KEY": "fake-aligo-key",
     "DANGOL_ALIGO_USER_ID": "fake-aligo-user",
+    "DANGOL_SENS_ACCESS_KEY": "fake-sens-key",
+    "DANGOL_SENS_SECRET_KEY": "fake-sens-secret",
+    "DANGOL_SENS_SMS_SERVICE_ID": "ncp:sms:kr:1:fake",
+    "DANGOL_SENS_BIZ_SERVICE_ID": "ncp:kkobizmsg:kr:1:fake",
     "DANGOL_TWILIO_ACCOUNT_SID": "ACfake",
     "DANGOL_TWILIO_AUTH_TOKEN": "fake-twilio-token",
     "DANGOL_RESEND_API_KEY": "re_fake",
@@ -40,7 +45,7 @@ _APPROVED = {
     "buttons": [],
 }
 """The template of examples/kakao."""
-PROVIDERS = ("solapi", "nhn", "aligo", "twilio", "resend", "sendgrid")
+PROVIDERS = ("solapi", "nhn", "sens", "aligo", "twilio", "resend", "sendgrid")
 
 
 class Town:
@@ -57,6 +62,12 @@ class Town:
                 keys["DANGOL_NHN_SMS_APP_KEY"],
                 keys["DANGOL_NHN_SMS_SECRET_KEY"],
                 keys["DANGOL_NHN_WEBHOOK_SIGNATURE"],
+            ),
+            "sens": FakeSens(
+                keys["DANGOL_SENS_ACCESS_KEY"],
+                keys["DANGOL_SENS_SECRET_KEY"],
+                keys["DANGOL_SENS_SMS_SERVICE_ID"],
+                keys["DANGOL_SENS_BIZ_SERVICE_ID"],
             ),
             "aligo": FakeAligo(keys["DANGOL_ALIGO_API_KEY"], keys["DANGOL_ALIGO_USER_ID"]),
             "twilio": FakeTwilio(

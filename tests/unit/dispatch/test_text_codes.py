@@ -12,6 +12,7 @@ from services.dispatch.channels import (
     nhn,
     nhn_codes,
     registry,
+    sens,
     solapi,
     solapi_codes,
     twilio,
@@ -25,17 +26,14 @@ MESSAGE = Outgoing(
     *("m1", 1, "sms", "+821012345678", "transactional"),
     *(Rendered({}, "Hi", html=False), Clock().now()),
 )
+NAMES = [
+    *("header", "body", "data", "message", "resultCode", "result_code", "code"),
+    *("messages", "requestStatusCode", "requestId", "error", "statusName"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=8),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                *(["header", "body", "data", "message", "resultCode", "result_code", "code"],)
-            ),
-            inner,
-            max_size=3,
-        )
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -77,7 +75,7 @@ def test_nhn(code: int, text: Outcome, kakao: Outcome) -> None:
     assert nhn_codes.meaning_of_report(code, kakao=True) is kakao
 
 
-@pytest.mark.parametrize("module", [aligo, nhn, twilio, solapi])
+@pytest.mark.parametrize("module", [aligo, nhn, sens, twilio, solapi])
 @given(status=st.integers(100, 599), body=JSON)
 def test_every_answer_has_an_outcome(module: object, status: int, body: object) -> None:
     """Whatever a provider says, an adapter makes one of the outcomes of it, and never more of a

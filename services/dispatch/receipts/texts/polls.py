@@ -6,7 +6,7 @@ carrier's report. All processes together ask `RATE` times a second at most, sinc
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,8 +15,10 @@ from typing import Any, Protocol
 import structlog
 
 from services.dispatch import metrics
+from services.dispatch.channels import sens
 from services.dispatch.channels.aligo_reports import AligoReports
 from services.dispatch.channels.port import Outcome, Result, Setup, Told
+from services.dispatch.channels.sens_reports import SensReports
 from services.dispatch.pending import Attempt, Key
 from services.dispatch.receipts.texts.readings import Report
 from services.dispatch.receipts.texts.store import Reports
@@ -71,6 +73,13 @@ class Source(Protocol):
     async def close(self) -> None: ...
 
 
+_SOURCES: Mapping[str, tuple[tuple[str, ...], Callable[[Setup], Source]]] = {
+    "aligo": (("DANGOL_ALIGO_API_KEY", "DANGOL_ALIGO_USER_ID"), AligoReports),
+    "sens": (sens.KEYS, SensReports),
+}
+"""Adapter → the settings without which it cannot be asked, and who asks."""
+
+
 async def remember(
     connection: Connection,
     finished: Sequence[tuple[Attempt, Result]],
@@ -92,10 +101,11 @@ async def remember(
 
 def sources_of(environment: Mapping[str, str]) -> list[Source]:
     """Those whose keys are set."""
-    if not environment.get("DANGOL_ALIGO_API_KEY"):
-        return []
-    setup = Setup("sms", ChannelSettings(adapter="aligo"), environment, 2, 10.0)
-    return [AligoReports(setup)]
+    return [
+        make(Setup("sms", ChannelSettings(adapter=adapter), environment, 2, 10.0))
+        for adapter, (keys, make) in _SOURCES.items()
+        if all(environment.get(key) for key in keys)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
