@@ -239,13 +239,16 @@ class Policies(_Model):
 
 
 class ChannelSettings(BaseModel):
-    """`adapter`, `rate` and `failover` mean the same everywhere; the rest is the adapter's."""
+    """`adapter`, `rate`, `concurrency` and `failover` mean the same everywhere; the rest is the
+    adapter's."""
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
 
     adapter: str
     rate: Rate | None = None
     """Calls of the provider a second at most, by all dispatchers together."""
+    concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
+    """Calls of each of its adapters under way at a time at most, by all dispatchers together."""
     domain_rates: Annotated[
         dict[Annotated[str, BeforeValidator(_domain)], Rate], Field(max_length=100)
     ] = {}

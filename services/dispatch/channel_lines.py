@@ -24,6 +24,7 @@ from services.dispatch.channels.port import (
     Result,
     Setup,
 )
+from services.dispatch.connections import adapters_of, settings_for
 from services.dispatch.workspace import Workspace
 from shared.clock import Clock
 from shared.errors import ConfigurationError
@@ -110,6 +111,7 @@ class ChannelLines:
         for channel in settings:
             for adapter in self._adapters(channel):
                 metrics.UNKNOWN.labels(adapter)  # a counter rises only from a nought that was told
+                metrics.CONNECTION_CALLS.labels(channel, adapter)
 
     def choose(
         self, channel: str, failed: frozenset[str] = frozenset(), bound: str | None = None
@@ -126,6 +128,15 @@ class ChannelLines:
             pauses.append(until)
         return min(pauses)
 
+    def using(self, channel: str, adapter: str | None) -> str | None:
+        """The adapter by which the channel's messages would go now: this one where it can."""
+        if adapter is not None and adapter in self._adapters(channel):
+            chosen = self.choose(channel, bound=adapter)
+            if isinstance(chosen, str):
+                return chosen
+        chosen = self.choose(channel)
+        return chosen if isinstance(chosen, str) else None
+
     def paused(self) -> list[Paused]:
         return [
             Paused(name.channel, name.adapter, p.since, p.until, p.times, p.why)
@@ -140,7 +151,7 @@ class ChannelLines:
         settings = self._settings.get(channel)
         if settings is None:
             return ()
-        return tuple(dict.fromkeys((settings.adapter, *settings.failover)))
+        return adapters_of(settings)
 
     def _candidates(
         self, channel: str, failed: frozenset[str], bound: str | None
@@ -244,7 +255,8 @@ class ChannelLines:
             if settings is None:
                 raise ConfigurationError(f"dangol.yaml sets up no channel {name.channel}")
             own = settings_for(settings, name.adapter)
-            setup = Setup(name.channel, own, self._environment, self._concurrency, self._timeout)
+            calls = min(self._concurrency, own.concurrency or self._concurrency)
+            setup = Setup(name.channel, own, self._environment, calls, self._timeout)
             adapter = self._create(setup)
             preparing = adapter if isinstance(adapter, Preparing) else None
             line = self._lines[name] = _Line(settings, adapter, preparing)
@@ -282,20 +294,6 @@ class ChannelLines:
                 channel=channel,
                 adapter=name.adapter,
             )
-
-
-def settings_for(settings: ChannelSettings, adapter: str) -> ChannelSettings:
-    """A channel's settings as one of its adapters sees them: a group under the adapter's name
-    (`twilio: {from: "+1…"}`) replaces what the channel says. Raises ConfigurationError."""
-    if adapter == settings.adapter and adapter not in settings.options:
-        return settings
-    own = settings.options.get(adapter, {})
-    if not isinstance(own, Mapping):
-        raise ConfigurationError(
-            f"`{adapter}` of a channel is a group of its settings", hint=f"{adapter}: {{from: …}}"
-        )
-    said = settings.model_dump(by_alias=True, exclude={"rate", "domain_rates"})
-    return ChannelSettings.model_validate({**said, **own, "adapter": adapter})
 
 
 async def _prepared_and_sent(line: _Line, message: Outgoing, remember: Remember) -> Result:

@@ -215,9 +215,9 @@ class _Customer:
         try:
             prepared = self._prepared(pending, channel)
             answer = self._learn(pending, verdict, prepared)
-            if answer is None or self._is_in_line(pending, verdict):
+            if answer is None or self._is_in_line(pending, verdict, adapter):
                 return
-            rendered = self._written(verdict, prepared, answer)
+            rendered = self._written(verdict, prepared, answer, adapter)
         except TemplateFailed as error:
             self._fail(pending, verdict, error)
             return
@@ -251,19 +251,23 @@ class _Customer:
             return None
         return answer
 
-    def _is_in_line(self, pending: Pending, verdict: SendBy) -> bool:
-        """It waits for a place of a rate; otherwise it has taken its places."""
-        line = self._around.gate.let_through(verdict.channel, verdict.address, pending.waits_for)
+    def _is_in_line(self, pending: Pending, verdict: SendBy, adapter: str) -> bool:
+        """It waits for a place under a limit; otherwise it has taken its places."""
+        line = self._around.gate.let_through(
+            verdict.channel, adapter, verdict.address, pending.waits_for
+        )
         if line is not None:
             self._line = line
             self._wait(pending, line)
         return line is not None
 
-    def _written(self, verdict: SendBy, prepared: Prepared, answer: Answer) -> Finished:
+    def _written(
+        self, verdict: SendBy, prepared: Prepared, answer: Answer, adapter: str
+    ) -> Finished:
         try:
             return prepared.finish(answer.live)
         except TemplateFailed:
-            self._around.gate.put_back(verdict.channel, verdict.address)
+            self._around.gate.put_back(verdict.channel, adapter, verdict.address)
             raise
 
     def _fail(self, pending: Pending, verdict: SendBy, error: TemplateFailed) -> None:

@@ -15,6 +15,7 @@ from services.dispatch import metrics, sql
 from services.dispatch.channels.port import Outcome
 from services.dispatch.pending import REPORT, Call, Change, Key
 from services.dispatch.policy import retry_delay
+from services.dispatch.rates import forget_all
 from services.dispatch.store import store_outcomes, tell_log
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 
@@ -51,6 +52,8 @@ async def settle(
     """
     async with unavailable_when_lost(), pool.acquire() as connection:
         attempts = 0
+        if everything:
+            await forget_all(connection)
         while True:
             async with connection.transaction():
                 rows = await connection.fetch(sql.GONE_ATTEMPTS, everything, _LIMIT)

@@ -34,6 +34,10 @@ LATENESS_SECONDS = Histogram(
 UNKNOWN = Counter("dangol_dispatch_unknown", "Attempts without a known outcome", ["adapter"])
 # Provider calls recorded and not yet answered: at most the stated concurrency.
 UNDER_WAY = Gauge("dangol_dispatch_calls_under_way", "Provider calls under way")
+# The same by connection, until the provider has answered: together at most its `concurrency`.
+CONNECTION_CALLS = Gauge(
+    "dangol_dispatch_connection_calls", "Calls under way by connection", ["channel", "adapter"]
+)
 # 1 while a channel's connection is broken and its messages wait.
 PAUSED = Gauge("dangol_dispatch_channel_paused", "Channel paused", ["channel"])
 # Messages that may be claimed now (counted up to 10,000 of a category), and how long the first has
@@ -42,9 +46,9 @@ DUE = Gauge("dangol_dispatch_due_messages", "Messages due", ["channel"])
 DUE_SECONDS = Gauge(
     "dangol_dispatch_due_age_seconds", "Age of the message that is due longest", ["channel"]
 )
-# Messages that wait for a place under a rate (counted up to 10,000); `line` as in the settings:
-# a channel, or `email:` and a domain.
-RATE_WAITING = Gauge("dangol_dispatch_rate_waiting", "Messages that wait for a rate", ["line"])
+# Messages that wait for a place under a limit (counted up to 10,000); `line` as in
+# `connections.py`: a channel, `email:` and a domain, `sms:concurrency/` and an adapter.
+RATE_WAITING = Gauge("dangol_dispatch_rate_waiting", "Messages that wait for a limit", ["line"])
 # Attempts whose lease ran out, settled for a dispatcher that is gone.
 SETTLED = Counter("dangol_dispatch_settled", "Attempts of lost dispatchers settled")
 # Tries of `call` steps, and of receipts to the API's callers, by what they came to; `again` for

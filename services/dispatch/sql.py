@@ -88,6 +88,23 @@ FROM unnest($1::text[], $2::float[], $3::timestamptz[]) AS t(line, rate, next_at
 WHERE r.line = t.line
 """
 
+OTHERS_CALLS = """
+SELECT line, sum(calls)::int AS calls FROM send_calls
+WHERE line = ANY ($1::text[]) AND dispatcher <> $2 AND said_until > clock_timestamp() GROUP BY line
+"""
+SAY_CALLS = """
+INSERT INTO send_calls (line, dispatcher, calls, said_until)
+SELECT t.line, $1, t.calls, clock_timestamp() + $2::interval
+FROM unnest($3::text[], $4::int[]) AS t(line, calls)
+ON CONFLICT (line, dispatcher)
+  DO UPDATE SET calls = excluded.calls, said_until = excluded.said_until
+"""
+# What is out of date is a dead dispatcher's, or one's that slept and says it anew.
+KEEP_CALLS = """
+WITH gone AS (DELETE FROM send_calls WHERE dispatcher <> $1 AND said_until < clock_timestamp())
+UPDATE send_calls SET said_until = clock_timestamp() + $2::interval WHERE dispatcher = $1
+"""
+
 WAITING = """
 SELECT r.line, (SELECT count(*)::int FROM (
   SELECT 1 FROM messages m WHERE m.status = 'queued' AND m.waits_for = r.line LIMIT 10000

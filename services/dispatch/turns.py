@@ -7,13 +7,14 @@ rendered, all before the commit; providers are called after it.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from services.dispatch import metrics, rates, store
+from services.dispatch import metrics, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels.port import Outcome, Result
+from services.dispatch.connections import adapters_of, concurrency_line, domain_line, rate_line
 from services.dispatch.deciding import Around, contacts, decide_group, with_suppressions
 from services.dispatch.doors.links import Leave, Links, make_links
 from services.dispatch.doors.store import Doors, Statement
@@ -21,9 +22,10 @@ from services.dispatch.live import Live
 from services.dispatch.outcomes import TAKEN, Circumstances, change_after
 from services.dispatch.pending import Asked, Attempt, Change, Key
 from services.dispatch.policy import Contact
+from services.dispatch.rates import Limits, Shared
 from services.dispatch.receipts.bounces.verp import ReturnPaths, make_return_paths
 from services.dispatch.receipts.texts import polls
-from services.dispatch.workspace import CurrentWorkspace
+from services.dispatch.workspace import CurrentWorkspace, Workspace
 from shared.address import address_hash
 from shared.channels import CHANNELS
 from shared.clock import Clock
@@ -50,6 +52,8 @@ class Turn:
     """Lines of answered questions in which nobody is left."""
     more: bool = False
     """The room was used up, so more may be due."""
+    freed: bool = False
+    """Calls of a connection have ended for which others wait."""
 
     @property
     def places(self) -> int:
@@ -91,10 +95,11 @@ class Turns:
         self._links: Links | None = None
         self._bounce_domain = bounce_domain
         self._returns: ReturnPaths | None = None
-        self._rates: Mapping[str, float] | None = None
+        self.shared = Shared(dispatcher, lease)
+        self._limits: Limits | None = None
         """None until the first workspace is there."""
         self._waited = True
-        """Somebody waited for a rate when that was last looked for."""
+        """Somebody waited for a place when that was last looked for."""
 
     async def carry_out(self, turn: Turn) -> None:
         """Store what became of calls; claim, decide and store; `turn.attempts` may then be made.
@@ -115,8 +120,8 @@ class Turns:
         ):
             if turn.finished:
                 turn.changes += await self._store_outcomes(connection, turn.finished)
-            if turn.room:
-                await self._decide(connection, turn)
+            if not (turn.room and await self._decide(connection, turn)):
+                await self._say_freed(connection, turn)
             await store.tell_log(connection, turn.changes, self._partitions)
         self._live.served(turn.drained)
         self._live.ask(turn.asked)
@@ -136,20 +141,30 @@ class Turns:
                 with contextlib.suppress(Unavailable):
                     await self._doors.state(leave, [said], "provider", now)
 
-    async def _decide(self, connection: Connection, turn: Turn) -> None:
+    async def _say_freed(self, connection: Connection, turn: Turn) -> None:
+        """Of a turn without new attempts."""
+        if self._limits is not None and self._limits.concurrency and turn.finished:
+            now = self._clock.now()
+            ended = [attempt for attempt, _ in turn.finished]
+            gate = await self.shared.lock(connection, self._limits, (), ended, now)
+            await self.shared.store(connection, gate, now)
+            turn.freed = bool(gate.taken) and self._waited
+
+    async def _decide(self, connection: Connection, turn: Turn) -> bool:
+        """Whether there was anything to decide."""
         workspace = await self._current.get(connection)
         if workspace is None:
-            return
+            return False
         now = self._clock.now()
         self._lines.follow(workspace)
-        self._rates = workspace.rates
+        limits = self._limits = workspace.limits
         answered = self._live.ready(turn.room)
-        places = await self._places(connection, workspace.rates, now)
+        places = await self._places(connection, limits, now)
         claimed = await store.claim(connection, now, turn.room, answered | places)
         if len(claimed) < turn.room:
             turn.drained = list(answered)
         if not claimed:
-            return
+            return False
         group = await store.read(connection, claimed, now, workspace.window)
         known = contacts(workspace, group, self._address_key)
         closed = await store.suppressed(
@@ -160,7 +175,9 @@ class Turns:
             for key, (contact, hashes) in known.items()
         }
         hashes = {key: hashes for key, (_, hashes) in known.items()}
-        gate = await rates.lock(connection, workspace.rates, _lines_of(people.values()), now)
+        ended = [attempt for attempt, _ in turn.finished]
+        wanted = _lines_of(people.values(), workspace) if limits else ()
+        gate = await self.shared.lock(connection, limits, wanted, ended, now)
         lines, answer = self._lines, self._live.answer
         around = Around(
             *(workspace, people, hashes, now, lines.choose, self._links),
@@ -168,20 +185,22 @@ class Turns:
             asks_until=lines.asks_until,
         )
         plan = decide_group(group, around)
-        await rates.store(connection, gate, now)
         turn.attempts, turn.asked = plan.attempts, plan.asked
+        self.shared.under_way.add(plan.attempts)
+        await self.shared.store(connection, gate, now)
         await store.record_attempts(connection, self._dispatcher, plan.attempts, self._lease)
         decided = await store.store_decisions(connection, plan.changes)
         turn.changes += decided
         turn.more = len(claimed) >= turn.room and bool(decided or plan.attempts)
+        return True
 
     async def _places(
-        self, connection: Connection, limits: Mapping[str, float], now: datetime
+        self, connection: Connection, limits: Limits, now: datetime
     ) -> dict[str, int]:
-        """Line of a rate → how many of those that wait in it may be claimed."""
+        """Line of a limit → how many of those that wait in it may be claimed."""
         if not limits and not self._waited:
             return {}
-        lines = await rates.lines(connection, limits, now)
+        lines = await self.shared.lines(connection, limits, self._lines.using, now)
         self._waited = bool(lines)
         return {
             line.name: _MANY if line.places is None else line.places
@@ -196,10 +215,10 @@ class Turns:
     async def next_due(self) -> datetime | None:
         """When the next message may be claimed; None while there is none. Raises Unavailable."""
         due = await store.next_due(self._pool)
-        if self._rates is None:
+        if self._limits is None:
             return due
         now = self._clock.now()
-        lines = await rates.next_ready(self._pool, self._rates, now)
+        lines = await self.shared.next_ready(self._pool, self._limits, self._lines.using, now)
         self._waited = bool(lines)
         for line in lines:
             ready = max(line.ready_at, self._pause(line.channel) or now)
@@ -264,12 +283,15 @@ async def _given_again(connection: Connection, attempt: Attempt, result: Result)
     )
 
 
-def _lines_of(people: Iterable[Contact]) -> set[str]:
+def _lines_of(people: Iterable[Contact], workspace: Workspace) -> set[str]:
     """The lines that these people's messages may have to do with."""
     found: set[str] = set()
     for contact in people:
         for channel, address in contact.addresses.items():
-            found.update((channel, rates.domain_line(channel, address)))
+            found.update((channel, domain_line(channel, address)))
+            settings = workspace.settings.channels.get(channel)
+            for adapter in adapters_of(settings) if settings is not None else ():
+                found.update((rate_line(channel, adapter), concurrency_line(channel, adapter)))
     return found
 
 

@@ -218,7 +218,7 @@ class Dispatcher:
         metrics.UNDER_WAY.set(len(self._held))
         if turn.room:
             self._backlog = turn.more
-        if turn.more or turn.requeued:
+        if turn.more or turn.requeued or turn.freed:
             self._look = True
             self._news.set()
 
@@ -238,6 +238,8 @@ class Dispatcher:
                 break
             except Unavailable as again:
                 await self._away(again)
+        for attempt in turn.attempts:
+            self._turns.shared.under_way.remove(attempt)
         self._free += turn.places - len(turn.finished)
         self._look = True
         self._news.set()
@@ -250,8 +252,10 @@ class Dispatcher:
                 call = traces.of_call(tracing.tracer, attempt, call)
             result = await call
         except asyncio.CancelledError:
+            self._turns.shared.under_way.remove(attempt)
             self._finished.append((attempt, Result(Outcome.UNKNOWN, detail="stopped meanwhile")))
             raise
+        self._turns.shared.under_way.remove(attempt)
         self._finished.append((attempt, result))
         self._news.set()
 
@@ -274,6 +278,7 @@ class Dispatcher:
             try:
                 await self._follow_workspace()
                 await leases.refresh(self._pool, self.id, self._held, self._lease)
+                await self._turns.shared.keep(self._pool)
                 now = self._clock.now()
                 if await leases.settle(
                     self._pool, now, self._partitions, self._lines.retries_unknown

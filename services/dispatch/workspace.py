@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import structlog
 
-from services.dispatch.rates import rates_of
+from services.dispatch.connections import limits_of, rates_of
+from services.dispatch.rates import Limits
 from shared import images, kakao_templates
 from shared.db.connect import Connection
 from shared.kakao_templates import Approved
@@ -73,7 +74,8 @@ class Workspace:
             (cap.per for cap in caps_of(published.settings.policies)), default=timedelta(0)
         )
         """The longest cap's window."""
-        self.rates = rates_of(published.settings.channels)
+        channels = published.settings.channels
+        self.limits = Limits(rates_of(channels), limits_of(channels))
 
 
 def _approved(published: Published) -> dict[str, Approved]:

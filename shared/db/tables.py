@@ -200,6 +200,15 @@ send_rates = Table(
     Column("next_at", Instant, nullable=False),
 )
 
+send_calls = Table(
+    "send_calls",
+    metadata,
+    Column("line", Text, primary_key=True),
+    Column("dispatcher", Text, primary_key=True),
+    Column("calls", Integer, nullable=False),
+    Column("said_until", Instant, nullable=False),
+)
+
 channel_pauses = Table(
     "channel_pauses",
     metadata,

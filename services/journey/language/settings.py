@@ -11,7 +11,7 @@ from services.journey.language.reading import read_tree
 from services.journey.language.tree import Mapping, Node, Scalar, Sequence, data
 from shared.channels import CHANNELS, adapters_of
 from shared.packs import PACKS
-from shared.workspace import WorkspaceSettings
+from shared.workspace import ChannelSettings, WorkspaceSettings
 
 
 def read_settings(problems: Problems) -> tuple[WorkspaceSettings | None, frozenset[str] | None]:
@@ -102,6 +102,8 @@ def _check_channel(name: str, channels: Mapping, problems: Problems) -> None:
         for adapter in adapters:
             if isinstance(adapter, Scalar) and adapter.text not in known:
                 _unknown(problems, adapter, "adapter", known, f" of `{name}`")
+            if isinstance(adapter, Scalar):
+                _check_limits(adapter.text, settings.get(adapter.text), problems)
         if name != "email" and "domain_rates" in settings:
             problems.add(
                 settings.keys_at["domain_rates"].spot,
@@ -109,6 +111,16 @@ def _check_channel(name: str, channels: Mapping, problems: Problems) -> None:
                 "write `rate`",
                 code="domain_rates",
             )
+
+
+def _check_limits(adapter: str, group: Node | None, problems: Problems) -> None:
+    """Of an adapter's own group of settings: the rest of it only the adapter understands."""
+    if isinstance(group, Mapping):
+        limits = {name: data(group[name]) for name in ("rate", "concurrency") if name in group}
+        try:
+            ChannelSettings.model_validate({"adapter": adapter, **limits})
+        except ValidationError as error:
+            add_errors(error, group, problems)
 
 
 def _unknown(
