@@ -135,7 +135,7 @@ async def _measure(dsn: str, folder: Path, members: int, rate: float) -> dict[st
     dangol = Dangol(
         folder / "data", _write(folder / "ws", fires), environment={"DANGOL_DATABASE_URL": dsn}
     )
-    await dangol.start(within=120)
+    await dangol.start()
     live = _Live(dangol.port, rate)
     trading = asyncio.create_task(live.run())
     assert dangol.process is not None

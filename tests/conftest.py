@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from shared.db import embedded
 from shared.db.connect import Pool, open_pool
@@ -16,6 +17,7 @@ from shared.db.migrate import migrate
 from tests.kafka.broker import Broker, kafka_jars
 
 PARTITIONS = 4
+settings.load_profile("ci")  # the same examples everywhere, and no deadline for any of them
 _TEMPLATE = "dangol_template"
 _numbers = itertools.count(1)
 

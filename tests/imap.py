@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from tests.patience import SOON
 from tests.processes import free_port
 
 USER, PASSWORD = "bounces@shop.example", 'a "pass" word/'
@@ -21,14 +22,14 @@ class ImapServer:
         return f"imap://{quote(USER, safe='')}:{quote(password, safe='')}@127.0.0.1:{self.port}"
 
     def put(self, *mails: bytes) -> None:
-        with imaplib.IMAP4("127.0.0.1", self.port, timeout=10) as client:
+        with imaplib.IMAP4("127.0.0.1", self.port, timeout=SOON) as client:
             client.login(USER, PASSWORD)
             for mail in mails:
                 answer, _ = client.append("INBOX", "", "", mail)
                 assert answer == "OK"
 
     def unseen(self) -> int:
-        with imaplib.IMAP4("127.0.0.1", self.port, timeout=10) as client:
+        with imaplib.IMAP4("127.0.0.1", self.port, timeout=SOON) as client:
             client.login(USER, PASSWORD)
             client.select("INBOX", readonly=True)
             return len(client.search(None, "UNSEEN")[1][0].split())
@@ -45,7 +46,7 @@ async def imap_server() -> AsyncIterator[ImapServer]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -1,7 +1,9 @@
 """Real processes for tests, `dangol up` and the services alone: start, await, kill, stop."""
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -10,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
+from tests.patience import SOON
 
 WRITE_KEY = "c" + "0" * 24
 ADMIN_TOKEN = "for-tests-only"
@@ -24,19 +28,30 @@ os.execv(sys.argv[2], sys.argv[2:])
 """Pass a socket on as systemd does: as descriptor 3, named for the very process that takes it."""
 
 
+_chance = random.SystemRandom()
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Nobody's, and given once: a service may leave it for a while and come back to it.
+
+    It lies below those that systems give by themselves, and each of pytest's workers has its own.
+    """
+    while True:
+        port = _chance.randrange(12_000 + 5_000 * _WORKER, 17_000 + 5_000 * _WORKER)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
-async def _is_ready(
-    process: asyncio.subprocess.Process | None, url: str, log: Path, within: float
-) -> None:
+async def _is_ready(process: asyncio.subprocess.Process | None, url: str, log: Path) -> None:
     """Raises AssertionError with the process's own words if it ends before."""
     assert process is not None
-    async with httpx.AsyncClient() as client, asyncio.timeout(within):
+    async with httpx.AsyncClient(timeout=SOON) as client, asyncio.timeout(SOON):
         while True:
             assert process.returncode is None, log.read_text()  # noqa: ASYNC240 - it has ended
             try:
@@ -64,10 +79,10 @@ class Dangol:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self, *, within: float = 30) -> None:
+    async def start(self) -> None:
         """Raises AssertionError with the process's own words if it does not become ready."""
         await self.spawn()
-        await self.ready(within)
+        await self.ready()
 
     async def spawn(self) -> None:
         command = ["up", "--data", str(self.data), "--port", str(self.port), *self.arguments]
@@ -93,8 +108,8 @@ class Dangol:
     def log(self) -> Path:
         return self.data.parent / f"{self.data.name}.log"
 
-    async def ready(self, within: float = 30) -> None:
-        await _is_ready(self.process, self.url, self.log, within)
+    async def ready(self) -> None:
+        await _is_ready(self.process, self.url, self.log)
 
     async def kill(self) -> None:
         """`kill -9`, as a power cut to this process alone."""
@@ -102,12 +117,12 @@ class Dangol:
         self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
 
-    async def stop(self, *, within: float = 20) -> int:
+    async def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(SOON):
                 await self.process.wait()
         assert self.process.returncode is not None
         return self.process.returncode
@@ -153,11 +168,11 @@ class Service:
             )  # fmt: skip
 
     async def ready(self) -> None:
-        await _is_ready(self.process, self.url, self.log, 90)
+        await _is_ready(self.process, self.url, self.log)
 
     async def end(self, *, kill: bool = False) -> int:
         assert self.process is not None
         if self.process.returncode is None:
             (self.process.kill if kill else self.process.terminate)()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             return await self.process.wait()

@@ -10,13 +10,13 @@ import pytest
 from tests.bounces import about, report
 from tests.integration.dispatching import House, until
 from tests.integration.test_dispatch_smtp import Postbox
+from tests.patience import SOON
 from tests.processes import Service, free_port
 
 ID = "0123456789abcdef" * 2
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
 async def test_a_mail_that_comes_back_to_a_running_dispatcher(dsn: str, tmp_path: Path) -> None:
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)
     port = free_port()
@@ -37,7 +37,7 @@ async def test_a_mail_that_comes_back_to_a_running_dispatcher(dsn: str, tmp_path
             back_to = postbox.mails[0].mail_from or ""
             assert back_to.endswith("@bounces.shop.example")
             raw = report(about("5.1.1", "smtp; 550 5.1.1 user unknown"), back_to)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SOON):
                 await aiosmtplib.send(
                     raw,
                     sender="postmaster@customer.example",

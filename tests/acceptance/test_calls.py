@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import SOON
 from tests.processes import Dangol
 from tests.receiving import SECRET, answer, hang, receiver
 
@@ -55,7 +56,7 @@ def _left(customer: str) -> tuple[dict[str, object], ...]:
 
 @pytest.mark.slow
 async def test_a_kill_in_the_middle_of_a_call_asks_again_under_the_same_id(tmp_path: Path) -> None:
-    async with receiver() as at, httpx.AsyncClient() as client:
+    async with receiver() as at, httpx.AsyncClient(timeout=SOON) as client:
         at.script = [hang, hang]
         at.otherwise = answer(body=b'{"code": "COMEBACK"}')
         dangol = Dangol(
@@ -67,12 +68,12 @@ async def test_a_kill_in_the_middle_of_a_call_asks_again_under_the_same_id(tmp_p
         await dangol.start()
         try:
             assert (await dangol.post(client, *_left("ann"), *_left("bob"))).status_code == 200
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SOON):
                 while len(at.requests) < 2:
                     await asyncio.sleep(0.01)
             await dangol.kill()
             await dangol.start()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(SOON):
                 while len(sent := await dangol.messages(client, decision="sent")) < 2:
                     await asyncio.sleep(0.05)
         finally:

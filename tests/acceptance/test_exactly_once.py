@@ -24,6 +24,7 @@ from shared import message
 from shared.event import decode
 from tests.integration.dispatching import NOON, House, until
 from tests.integration.test_dispatch_smtp import HANG, Postbox
+from tests.patience import SOON, stretched
 from tests.processes import Service, free_port
 
 LEASE = 2.0
@@ -54,7 +55,7 @@ class Dispatchers:
         environment = {
             "DANGOL_DATABASE_URL": self._dsn,
             "DANGOL_SMTP_URL": url,
-            "DANGOL_LEASE": str(lease),
+            "DANGOL_LEASE": str(stretched(lease)),
             "DANGOL_CONCURRENCY": str(CONCURRENCY),
         }
         log = self._folder / f"dispatch-{len(self.started)}.log"
@@ -70,11 +71,6 @@ async def dispatchers(dsn: str, tmp_path: Path) -> AsyncIterator[Dispatchers]:
     dispatchers = Dispatchers(dsn, tmp_path)
     yield dispatchers
     await asyncio.gather(*(service.end(kill=True) for service in dispatchers.started))
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Processes that start, leases that run out and pauses that grow take their time."""
-    await until(condition, within=30)
 
 
 async def mail_for(house: House, *people: str) -> None:
@@ -103,7 +99,7 @@ async def all_decided(house: House) -> bool:
 
 
 async def metrics_of(service: Service) -> dict[str, float]:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SOON) as client:
         text = (await client.get(f"{service.url}/metrics")).text
     lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, _, value in lines}
@@ -124,7 +120,7 @@ async def doctor(dsn: str) -> tuple[int, str]:
         env={"PATH": "/usr/bin:/bin", "DANGOL_DATABASE_URL": dsn, "PYTHONPATH": ":".join(sys.path)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SOON):
         said, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode()
@@ -141,13 +137,13 @@ async def test_a_kill_between_call_and_outcome_makes_no_second_mail(
         async def all_hands_full() -> bool:
             return len(postbox.mails) == CONCURRENCY
 
-        await eventually(all_hands_full)
+        await until(all_hands_full)
         await first.end(kill=True)
         in_hands = set(taken(postbox))
         for answers in postbox.at_dot.values():
             answers.clear()
         await dispatchers.start(postbox.url)
-        await eventually(lambda: all_decided(house))
+        await until(lambda: all_decided(house))
         assert taken(postbox) == Counter(people), "each person has one mail"
     found = await decisions(house)
     assert {person for person in people if found[person] == "unknown"} == in_hands
@@ -168,15 +164,15 @@ async def test_a_server_that_takes_a_mail_and_dies_gets_it_once(
         async def all_hands_full() -> bool:
             return len(postbox.mails) == CONCURRENCY
 
-        await eventually(all_hands_full)
+        await until(all_hands_full)
         in_hands = set(taken(postbox))
     paused = 'dangol_dispatch_channel_paused{channel="email"}'
-    await eventually(shown(dispatcher, paused, lambda value: value == 1))
+    await until(shown(dispatcher, paused, lambda value: value == 1))
     for answers in postbox.at_dot.values():
         answers.clear()
     async with postbox.open():
-        await eventually(lambda: all_decided(house))
-        await eventually(shown(dispatcher, paused, lambda value: value == 0))
+        await until(lambda: all_decided(house))
+        await until(shown(dispatcher, paused, lambda value: value == 0))
         unknown = (await metrics_of(dispatcher))['dangol_dispatch_unknown_total{adapter="smtp"}']
     assert taken(postbox) == Counter(people)
     found = await decisions(house)
@@ -195,23 +191,23 @@ async def test_a_dispatcher_that_slept_past_its_lease_finds_its_message_settled(
         async def called() -> bool:
             return len(postbox.mails) == 1
 
-        await eventually(called)
+        await until(called)
         assert sleeper.process is not None
         sleeper.process.send_signal(signal.SIGSTOP)
         await dispatchers.start(postbox.url)
-        await eventually(lambda: all_decided(house))
+        await until(lambda: all_decided(house))
         assert await decisions(house) == {"ann": "unknown"}
         postbox.release.set()  # the provider answers at last: it has taken the mail
         sleeper.process.send_signal(signal.SIGCONT)
         # The sleeper's word comes too late, and it goes on: alone, it sends what comes next.
         await dispatchers.started[1].end()
         await mail_for(house, "bob")
-        await eventually(lambda: all_decided(house))
+        await until(lambda: all_decided(house))
     assert await decisions(house) == {"ann": "unknown", "bob": "sent"}
     assert taken(postbox) == Counter(["ann", "bob"])
     attempts = await house.pool.fetch("SELECT outcome FROM attempts ORDER BY message_id")
     assert [attempt["outcome"] for attempt in attempts] == ["unknown", "accepted"]
-    await eventually(lambda: told(house, ["sent", "unknown"]))
+    await until(lambda: told(house, ["sent", "unknown"]))
 
 
 async def told(house: House, wanted: list[str]) -> bool:
@@ -242,9 +238,9 @@ async def test_two_dispatchers_and_one_place_under_a_cap_make_one_mail(
             found = await house.pool.fetchval("SELECT count(DISTINCT dispatcher) FROM attempts")
             return bool(found == 2)
 
-        await eventually(both_are_at_it)
+        await until(both_are_at_it)
         postbox.release.set()
-        await eventually(lambda: all_capped(house))
+        await until(lambda: all_capped(house))
     assert taken(postbox) == Counter(people)
 
 
@@ -306,9 +302,9 @@ async def test_a_broken_connection_pauses_says_so_and_loses_nothing(
     service = await dispatchers.start(f"smtp://shop:secret-word@127.0.0.1:{port}")
     paused = 'dangol_dispatch_channel_paused{channel="email"}'
 
-    await eventually(shown(service, paused, lambda value: value == 1))  # nobody is there
+    await until(shown(service, paused, lambda value: value == 1))  # nobody is there
     async with asking_for_a_password(doorkeeper, port) as postbox:
-        await eventually(lambda: told_of(house, "535"))  # nobody knows us
+        await until(lambda: told_of(house, "535"))  # nobody knows us
         status, said = await doctor(house.dsn)
         assert status == 1
         assert "channel email" in said
@@ -319,8 +315,8 @@ async def test_a_broken_connection_pauses_says_so_and_loses_nothing(
         assert set((await decisions(house)).values()) == {None}
         assert postbox.mails == []
         doorkeeper.password = b"secret-word"
-        await eventually(lambda: all_decided(house))
-        await eventually(shown(service, paused, lambda value: value == 0))
+        await until(lambda: all_decided(house))
+        await until(shown(service, paused, lambda value: value == 0))
         assert taken(postbox) == Counter(people)
     assert set((await decisions(house)).values()) == {"sent"}
     assert await house.pool.fetchval("SELECT max(number) FROM attempts") <= 12

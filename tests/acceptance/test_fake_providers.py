@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.patience import SOON
 from tests.processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ async def test_who_has_no_kakao_gets_a_text_as_the_docs_say(tmp_path: Path) -> N
         cwd=tmp_path,
         env={**os.environ, "PATH": path},
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(SOON):
         out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     taken, messages = _json_of(out.decode())

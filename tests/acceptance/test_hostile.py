@@ -14,9 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import SOON, in_time
 from tests.processes import WRITE_KEY, free_port
 
 _AUTH = f"Authorization: Basic {base64.b64encode(f'{WRITE_KEY}:'.encode()).decode()}\r\n"
+_CUT_OFF = 60.0
+"""Seconds: less than an idle connection is kept, so that not its end is taken for a cut."""
 TRACK = {"type": "track", "event": "Added", "userId": "u1"}
 
 
@@ -49,7 +52,7 @@ class Server:
         except ConnectionError:
             pass
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(_CUT_OFF):
                 return await reader.read(100_000)
         except ConnectionError:
             return b""
@@ -67,7 +70,7 @@ async def server(dsn: str, tmp_path: Path) -> AsyncIterator[Server]:
             stdout=log, stderr=log,
         )  # fmt: skip
     found = Server(port, process)
-    async with httpx.AsyncClient() as client, asyncio.timeout(45):
+    async with httpx.AsyncClient(timeout=SOON) as client, asyncio.timeout(SOON):
         while True:
             try:
                 if (await client.get(f"{found.url}/readyz")).status_code == 200:
@@ -159,13 +162,12 @@ RAW: dict[str, tuple[bytes, ...]] = {
 
 
 async def good(server: Server) -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SOON) as client:
         answer = await client.post(f"{server.url}/v1/track", json=TRACK, auth=(WRITE_KEY, ""))
     assert answer.status_code == 200
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_hostile_requests_are_answered_or_cut_off_and_nothing_leaks(server: Server) -> None:
     await good(server)
     for body, _statuses in BODIES.values():  # once, so that what is kept for good is there
@@ -181,7 +183,7 @@ async def test_hostile_requests_are_answered_or_cut_off_and_nothing_leaks(server
         if answer:
             assert 400 <= status_of(answer, name) < 500, (name, answer[:200])
         await good(server)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         while server.descriptors() > descriptors:
             await asyncio.sleep(0.05)
     assert server.memory() - memory < 128 * 1024 * 1024
@@ -189,14 +191,13 @@ async def test_hostile_requests_are_answered_or_cut_off_and_nothing_leaks(server
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_a_flood_beyond_the_memory_s_bound_is_told_to_wait_and_passes(
     server: Server,
 ) -> None:
     """40 bodies of 9 MiB at once are too many; who is refused hears when to come again."""
     before = server.memory()
     body = json.dumps({"batch": [TRACK], "padding": "x" * (9 * 1024 * 1024)}).encode()
-    async with httpx.AsyncClient(timeout=90, limits=httpx.Limits(max_connections=40)) as client:
+    async with httpx.AsyncClient(timeout=SOON, limits=httpx.Limits(max_connections=40)) as client:
 
         async def one() -> httpx.Response:
             return await client.post(f"{server.url}/v1/batch", content=body, auth=(WRITE_KEY, ""))
@@ -212,13 +213,12 @@ async def test_a_flood_beyond_the_memory_s_bound_is_told_to_wait_and_passes(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_five_hundred_silent_connections_hold_nobody_up(server: Server) -> None:
     idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(500)]
     for number, (_reader, writer) in enumerate(idle):
         writer.write(b"" if number % 2 else b"POST /v1/t HTTP/1.1\r\nHost: x\r\nX-Slow: ")
     started = asyncio.get_running_loop().time()
     await good(server)
-    assert asyncio.get_running_loop().time() - started < 5
+    assert in_time(asyncio.get_running_loop().time() - started, 5)
     for _reader, writer in idle:
         writer.close()

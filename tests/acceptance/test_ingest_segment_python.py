@@ -29,6 +29,7 @@ from shared.event import Encoded, Event, decode, encoded
 from shared.keys import KeyRing
 from shared.log.postgres import PostgresLog
 from tests.conftest import PARTITIONS
+from tests.patience import SOON
 
 KEY = "wk_test_123"
 
@@ -113,7 +114,7 @@ def sdk(ingest: Ingest, *, gzip: bool, failures: list[object]) -> Iterator[Clien
 
 async def finish(client: Client) -> None:
     """Send all that is queued, from a thread: the server runs in this one."""
-    await asyncio.wait_for(asyncio.to_thread(client.shutdown), timeout=30)
+    await asyncio.wait_for(asyncio.to_thread(client.shutdown), timeout=SOON)
 
 
 HAPPENED = datetime(2026, 3, 2, 12, 0, 0, 199000, tzinfo=UTC)
@@ -232,7 +233,7 @@ async def test_a_refusal_is_heard_by_a_client_that_is_still_sending(ingest: Inge
         for _ in range(100):
             yield b" " * 50_000
 
-    async with httpx.AsyncClient(base_url=ingest.url) as http:
+    async with httpx.AsyncClient(base_url=ingest.url, timeout=SOON) as http:
         response = await http.post("/v1/batch", content=body(), headers={"X-Write-Key": "nobody"})
         assert response.status_code == 401
         again = await http.post("/v1/batch", content=body(), headers={"X-Write-Key": KEY})

@@ -34,7 +34,7 @@ def zipped(_context: Any, value: Any) -> bytes:
 @pytest.fixture
 async def dangol(tmp_path: Path) -> AsyncIterator[Dangol]:
     made = Dangol(tmp_path / "data", Path(__file__).parents[2] / "examples" / "shop")
-    await made.start(within=60)
+    await made.start()
     yield made
     await made.stop()
 
@@ -72,7 +72,6 @@ def hold_to_its_schema(url: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("default")  # of the libraries beneath schemathesis, not ours
 async def test_every_operation_answers_as_its_schema_says(dangol: Dangol) -> None:
     assert await asyncio.to_thread(hold_to_its_schema, dangol.url) > 40

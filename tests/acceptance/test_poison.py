@@ -15,6 +15,7 @@ from shared.event import Encoded, Event, partition_of
 from shared.log.postgres import PostgresLog
 from tests.acceptance.test_up import SETTINGS
 from tests.conftest import PARTITIONS
+from tests.patience import SOON
 from tests.processes import ADMIN_TOKEN, Dangol
 
 JOURNEY = """
@@ -47,7 +48,7 @@ def bought(ident: str, total: int) -> Event:
 async def until(found: Callable[[], Awaitable[Any]], count: int) -> Any:
     rows: Any = []
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while len(rows := await found()) < count:
                 await asyncio.sleep(0.05)
     except TimeoutError:
@@ -58,7 +59,7 @@ async def until(found: Callable[[], Awaitable[Any]], count: int) -> Any:
 async def poison(dangol: Dangol, pool: Pool) -> None:
     log = PostgresLog(pool, PARTITIONS)
     place = partition_of(CUSTOMER, PARTITIONS)
-    async with httpx.AsyncClient(base_url=dangol.url, headers=OPERATOR) as client:
+    async with httpx.AsyncClient(base_url=dangol.url, headers=OPERATOR, timeout=SOON) as client:
 
         async def sent() -> Any:
             return await dangol.messages(client, decision="sent")
@@ -89,7 +90,6 @@ async def poison(dangol: Dangol, pool: Pool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_what_is_poison_stops_only_itself_and_is_replayed_once_mended(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ import pytest
 from shared.db.migrate import HEAD, SERVES, schema
 from tests.acceptance.test_up import write_workspace
 from tests.conftest import empty_database
+from tests.patience import SOON
 from tests.processes import WRITE_KEY, Service
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +87,7 @@ class Poster:
         await self._running
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(auth=(WRITE_KEY, ""), timeout=20) as client:
+        async with httpx.AsyncClient(auth=(WRITE_KEY, ""), timeout=SOON) as client:
             while not self._stopping.is_set():
                 number = len(self.customers)
                 who = f"c{number}"
@@ -102,7 +103,7 @@ class Poster:
 
     async def reaches(self, more: int) -> None:
         until = len(self.customers) + more
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(SOON):
             while len(self.customers) < until:
                 if self._running.done():
                     self._running.result()
@@ -121,7 +122,7 @@ async def publish(dsn: str, shop: Path, code: Path) -> None:
 
 async def settled(connection: "asyncpg.Connection[asyncpg.Record]", customers: int) -> None:
     """Every customer's message has been decided."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SOON):
         while (
             await connection.fetchval("SELECT count(*) FROM messages WHERE status = 'decided'")
             < customers
@@ -139,7 +140,6 @@ async def start(services: dict[str, Service]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_the_release_before_goes_on_while_the_schema_is_brought_forward(
     postgres: str, predecessor: Path, tmp_path: Path
 ) -> None:
@@ -159,7 +159,7 @@ async def test_the_release_before_goes_on_while_the_schema_is_brought_forward(
             await start(new)
             assert (await schema(dsn)).revision == HEAD
             poster.urls = [old["ingest"].url, new["ingest"].url]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SOON):
                 owners = "SELECT count(DISTINCT owner) FROM partitions"
                 while await looking.fetchval(owners) < 2:
                     await asyncio.sleep(0.05)  # the two releases share the partitions

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.db.connect import Pool
+from tests.patience import SOON
 from tests.processes import WRITE_KEY, Dangol, free_port
 
 _AUTH = base64.b64encode(f"{WRITE_KEY}:".encode()).decode()
@@ -42,7 +43,7 @@ class Clients:
 
     async def more(self, count: int) -> None:
         wanted = len(self.answered) + count
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SOON):
             while len(self.answered) < wanted and not self.failures:
                 await asyncio.sleep(0.01)
 
@@ -88,13 +89,12 @@ def times_ready(log: Path) -> int:
 
 
 async def until_said(log: Path, times: int) -> None:
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(SOON):
         while times_ready(log) < times:
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_a_rolling_restart_of_ingest_refuses_and_resets_nobody(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ async def test_a_rolling_restart_of_ingest_refuses_and_resets_nobody(
     for restarts in (2, 3):
         successor = await ingest(port, dsn, log)
         await until_said(log, restarts)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SOON):
             assert await process.wait() == 0, log.read_text()
         await clients.more(200)
         process = successor
@@ -120,7 +120,6 @@ async def test_a_rolling_restart_of_ingest_refuses_and_resets_nobody(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_a_restart_of_up_on_its_own_database_lets_clients_wait(tmp_path: Path) -> None:
     """Two cannot run on one data folder: what arrives in between waits in the socket."""
     first = Dangol(tmp_path / "data", arguments=("--take-over",))
@@ -130,7 +129,7 @@ async def test_a_restart_of_up_on_its_own_database_lets_clients_wait(tmp_path: P
     second = Dangol(tmp_path / "data", port=first.port, arguments=("--take-over",))
     await second.spawn()
     assert first.process is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SOON):
         assert await first.process.wait() == 0, first.log.read_text()
     await clients.more(100)
     await clients.end()

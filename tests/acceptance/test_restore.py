@@ -12,6 +12,7 @@ import httpx
 from shared.db.embedded import connect_or_start
 from shared.db.pgdata import program
 from tests.acceptance.test_up import SIGN_UP, decided, write_workspace
+from tests.patience import SOON
 from tests.processes import ADMIN_TOKEN, Dangol
 
 _HEADERS = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -26,7 +27,7 @@ async def run(*command: str | Path) -> str:
 
 
 async def erased(client: httpx.AsyncClient, url: str) -> dict[str, object]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         while True:
             receipt: dict[str, object] = (await client.get(url)).json()
             if receipt.get("state") == "erased":
@@ -46,7 +47,7 @@ def restore(data: Path, dump: Path) -> None:
 async def test_whom_a_restored_backup_brings_back_is_erased_at_the_start(tmp_path: Path) -> None:
     dangol = Dangol(tmp_path / "data", write_workspace(tmp_path / "workspace"))
     await dangol.start()
-    async with httpx.AsyncClient(base_url=dangol.url, headers=_HEADERS) as client:
+    async with httpx.AsyncClient(base_url=dangol.url, headers=_HEADERS, timeout=SOON) as client:
         await dangol.post(client, *SIGN_UP)
         await decided(dangol, client)
         dump = tmp_path / "dangol.dump"

@@ -17,6 +17,7 @@ from shared.db.pgdata import program
 from tests.acceptance.test_restore import run
 from tests.acceptance.test_up import write_workspace
 from tests.conftest import empty_database
+from tests.patience import SOON
 from tests.processes import WRITE_KEY, Service
 
 PARTS = ("ingest", "journey", "dispatch")
@@ -39,7 +40,7 @@ async def post(ingest: Service, kind: str, *customers: str) -> None:
             {"type": "identify", "messageId": f"i-{kind}-{who}", "userId": who, "traits": traits},
             {"type": "track", "messageId": f"t-{kind}-{who}", "userId": who, "event": kind},
         ]
-    async with httpx.AsyncClient(auth=(WRITE_KEY, "")) as client:
+    async with httpx.AsyncClient(auth=(WRITE_KEY, ""), timeout=SOON) as client:
         answer = await client.post(f"{ingest.url}/v1/batch", json={"batch": batch})
     assert answer.status_code == 200, answer.text
 
@@ -50,7 +51,7 @@ async def reached(connection: Connection, events: int, sent: int) -> None:
         "SELECT (SELECT count(*) FROM history),"
         " (SELECT count(*) FROM messages WHERE decision = 'sent')"
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SOON):
         while tuple(await connection.fetchrow(counts) or ()) != (events, sent):
             await asyncio.sleep(0.05)
     assert await connection.fetchval("SELECT count(DISTINCT id) FROM history") == events
@@ -74,7 +75,6 @@ async def ids(connection: Connection) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_what_came_after_the_backup_is_taken_in_again_from_kafka(
     postgres: str, dsn: str, pool: Pool, kafka_url: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

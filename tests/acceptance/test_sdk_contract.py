@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from services.cli.web import KEEP_ALIVE
+from tests.patience import SOON, in_time
 from tests.processes import WRITE_KEY
 from tests.sdks.house import House, open_house
 
@@ -39,7 +40,7 @@ async def house(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 @pytest.fixture
 async def http(house: House) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=house.dangol.url, limits=limits, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=house.dangol.url, limits=limits, timeout=SOON) as client:
         yield client
 
 
@@ -60,7 +61,7 @@ def body(path: str, user: str, *, n: int = 0) -> dict[str, Any]:
 
 async def arrived(house: House, user: str, count: int) -> list[int]:
     """The customer's events, as soon as they are all in the history."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         while len(set(await house.sent(user))) < count:
             await asyncio.sleep(0.05)
     return await house.sent(user)
@@ -206,7 +207,7 @@ async def test_11_over_a_restart_the_socket_listens_and_nobody_is_refused(
 
     async def send() -> int:
         n = 0
-        async with httpx.AsyncClient(base_url=house.dangol.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=house.dangol.url, timeout=SOON) as client:
             while not over.is_set():  # one request after the other; none is tried again
                 answer = await client.post("/v1/batch", json=body("/v1/batch", "eleven", n=n))
                 assert answer.status_code == 200
@@ -217,7 +218,7 @@ async def test_11_over_a_restart_the_socket_listens_and_nobody_is_refused(
     task = asyncio.create_task(send())
     await sending.wait()
     assert await house.dangol.stop() == 0
-    await house.dangol.start(within=60)
+    await house.dangol.start()
     over.set()
     count = await task
     assert await arrived(house, "eleven", count) == list(range(count))
@@ -230,6 +231,6 @@ async def test_12_two_hundred_connections_at_once_are_answered_in_time(
         *(http.post("/v1/batch", json=body("/v1/batch", "twelve", n=n)) for n in range(200))
     )
     assert {answer.status_code for answer in answers} == {200}
-    assert max(answer.elapsed.total_seconds() for answer in answers) < 10
+    assert in_time(max(answer.elapsed.total_seconds() for answer in answers), 10)
     assert await arrived(house, "twelve", 200) == list(range(200))
     assert KEEP_ALIVE >= 65

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import SOON, stretched
 from tests.processes import WRITE_KEY
 from tests.sdks.house import House, open_house
 from tests.sdks.running import SDKS, VARIANTS, Program, Sdk
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 
 COUNT = 20
 
@@ -55,12 +56,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[[list[str]], Awaitable
 Start = Callable[[list[str]], Awaitable[Program]]
 
 
-async def until(
-    program: Program, true: Callable[[], Awaitable[object]], within: float = 40
-) -> None:
+async def until(program: Program, true: Callable[[], Awaitable[object]]) -> None:
     """Await a condition while the program is at work or over; its words if it never comes true."""
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(SOON):
             while not await true():
                 await asyncio.sleep(0.05)
     except TimeoutError:
@@ -81,7 +80,7 @@ async def test_the_program_of_its_page_works(
         ))  # fmt: skip
 
     await until(program, arrived)
-    assert await program.leave(within=20) == 0, program.said
+    assert await program.leave() == 0, program.said
     rows = await house.pool.fetch(
         "SELECT kind, event FROM history WHERE customer = $1 AND kind = 'track'", user
     )
@@ -104,7 +103,7 @@ async def test_each_kind_of_call_is_understood(house: House, sdk: Sdk, start: St
         return {event.kind for event in await house.events(user)} == sdk.kinds
 
     await until(program, said)
-    assert await program.leave(within=20) == 0, program.said
+    assert await program.leave() == 0, program.said
     if sdk in VARIANTS and sdk.runtime == "browser":
         assert await house.batches() > batches
     events = {event.kind: event for event in await house.events(user)}
@@ -146,7 +145,7 @@ async def test_over_a_restart_every_event_arrives_once(
     house: House, sdk: Sdk, start: Start
 ) -> None:
     user = f"restart-{sdk.name}"
-    program = await start(command(sdk, house, user, pause=150))
+    program = await start(command(sdk, house, user, pause=round(stretched(150))))
 
     async def under_way() -> bool:
         return bool(await house.sent(user))
@@ -154,7 +153,7 @@ async def test_over_a_restart_every_event_arrives_once(
     await until(program, under_way)
     assert len(await house.sent(user)) < COUNT
     assert await house.dangol.stop() == 0
-    await house.dangol.start(within=60)
+    await house.dangol.start()
     await all_arrive_once(house, program, user)
 
 
@@ -167,5 +166,5 @@ async def all_arrive_once(house: House, program: Program, user: str) -> None:
         return set(await house.sent(user)) == set(range(COUNT))
 
     await until(program, there)
-    assert await program.leave(within=30) == 0, program.said
+    assert await program.leave() == 0, program.said
     assert await house.sent(user) == list(range(COUNT))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.patience import SOON
 from tests.processes import ADMIN_TOKEN, Dangol
 from tests.receiving import SECRET, Receiver, hang, receiver
 
@@ -24,7 +25,7 @@ def _workspace(folder: Path, at: Receiver) -> Path:
 
 
 async def test_a_receipt_survives_a_kill_and_bears_the_same_webhook_id(tmp_path: Path) -> None:
-    async with receiver() as at, httpx.AsyncClient() as client:
+    async with receiver() as at, httpx.AsyncClient(timeout=SOON) as client:
         at.script = [hang]
         dangol = Dangol(
             tmp_path / "data",
@@ -32,13 +33,13 @@ async def test_a_receipt_survives_a_kill_and_bears_the_same_webhook_id(tmp_path:
             environment={"DANGOL_WEBHOOK_SECRET": SECRET, "DANGOL_PRIVATE_HOSTS": at.host},
             arguments=("--speed", "20"),  # the first retry is 5 s away
         )
-        await dangol.start(within=60)
+        await dangol.start()
         try:
             known = {"type": "identify", "messageId": "i1", "userId": "u1",
                      "traits": {"email": "u1@shop.example"}}  # fmt: skip
             await dangol.post(client, known)
             token = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SOON):
                 customer = f"{dangol.url}/api/customers/u1"
                 while (await client.get(customer, headers=token)).status_code != 200:
                     await asyncio.sleep(0.05)
@@ -49,10 +50,10 @@ async def test_a_receipt_survives_a_kill_and_bears_the_same_webhook_id(tmp_path:
                 headers={**token, "Idempotency-Key": "k1"},
             )  # fmt: skip
             assert asked.status_code == 202
-            await asyncio.wait_for(at.came.wait(), 20)
+            await asyncio.wait_for(at.came.wait(), SOON)
             await dangol.kill()
-            await dangol.start(within=60)
-            async with asyncio.timeout(30):
+            await dangol.start()
+            async with asyncio.timeout(SOON):
                 while len(at.requests) < 2:
                     await asyncio.sleep(0.02)
         finally:

@@ -17,6 +17,7 @@ from services.console.publish import apply
 from shared.clock import REAL
 from shared.db.connect import Pool
 from tests.acceptance.test_up import SIGN_UP, write_workspace
+from tests.patience import SOON, in_time
 from tests.processes import WRITE_KEY, Dangol, Service
 
 WITHIN = 10.0
@@ -79,7 +80,7 @@ class Shop:
         await asyncio.gather(*self._tasks)
 
     async def _post(self, number: int) -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=SOON) as client:
             sent = 0
             while not self._over.is_set():
                 name = f"c{number}-{sent}"
@@ -113,7 +114,6 @@ async def stopped(service: Service) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_each_service_is_stopped_and_started_under_load(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
@@ -132,7 +132,7 @@ async def test_each_service_is_stopped_and_started_under_load(
         try:
             for name in ("ingest", "journey", "dispatch"):
                 service, before = services[name], len(shop.posted)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(SOON):
                     while len(shop.posted) < before + 20 or not mail.under_way:
                         await asyncio.sleep(0.005)
                 took[name] = await stopped(service)
@@ -140,12 +140,12 @@ async def test_each_service_is_stopped_and_started_under_load(
                 await service.ready()
         finally:
             await shop.end()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(SOON):
             while len(mail.mails) < len(shop.posted):
                 await asyncio.sleep(0.05)
         for service in services.values():
             took[f"{service.part}, idle"] = await stopped(service)
-    assert max(took.values()) < WITHIN, took
+    assert in_time(max(took.values()), WITHIN), took
     assert mail.mails == Counter({f"{name}@shop.example": 1 for name in shop.posted})
     rows = await pool.fetch("SELECT decision, count(*) AS n FROM messages GROUP BY 1")
     assert {row["decision"]: row["n"] for row in rows} == {"sent": len(shop.posted)}
@@ -153,12 +153,11 @@ async def test_each_service_is_stopped_and_started_under_load(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_neither_a_client_nor_a_provider_that_hangs_holds_up_a_stop(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
     """Both at once, in one process; the message's fate is unknown then, and it goes out no more."""
-    async with slow_mail(3600) as mail, httpx.AsyncClient() as client:
+    async with slow_mail(3600) as mail, httpx.AsyncClient(timeout=SOON) as client:
         dangol = Dangol(
             tmp_path / "data",
             write_workspace(tmp_path / "w", "smtp"),
@@ -169,7 +168,7 @@ async def test_neither_a_client_nor_a_provider_that_hangs_holds_up_a_stop(
         )
         await dangol.start()
         await dangol.post(client, *SIGN_UP)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while not mail.under_way:
                 await asyncio.sleep(0.01)
         _reader, writer = await asyncio.open_connection("127.0.0.1", dangol.port)
@@ -179,7 +178,7 @@ async def test_neither_a_client_nor_a_provider_that_hangs_holds_up_a_stop(
         assert await dangol.stop() == 0
         took = time.monotonic() - began
         writer.close()
-        assert took < WITHIN, took
+        assert in_time(took, WITHIN), took
         (row,) = await pool.fetch("SELECT decision FROM messages")
         assert row["decision"] == "unknown"
         mail.takes = 0

@@ -16,6 +16,7 @@ from services.console.publish import apply
 from shared.clock import REAL
 from shared.db.connect import Pool
 from tests.acceptance.test_up import SIGN_UP, fails, write_workspace
+from tests.patience import SOON
 from tests.processes import WRITE_KEY, Service
 from tests.receiving import Receiver, receiver
 
@@ -44,11 +45,10 @@ def attributes(span: Span) -> dict[str, str | int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 async def test_one_trace_leads_from_the_request_to_the_mail_server(
     dsn: str, pool: Pool, tmp_path: Path
 ) -> None:
-    async with Sink() as sink, receiver() as collector, httpx.AsyncClient() as client:
+    async with Sink() as sink, receiver() as collector, httpx.AsyncClient(timeout=SOON) as client:
         environment = {
             "DANGOL_DATABASE_URL": dsn,
             "DANGOL_SMTP_URL": f"smtp://127.0.0.1:{sink.port}",
@@ -70,7 +70,7 @@ async def test_one_trace_leads_from_the_request_to_the_mail_server(
         )
         assert answer.status_code == 200
         await sink.arrival("u1@shop.example")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while "provider call" not in spans(collector):
                 await asyncio.sleep(0.05)
         assert [await service.end() for service in services] == [0, 0, 0]

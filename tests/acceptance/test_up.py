@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from bench.smtp_sink import Sink
+from tests.patience import SOON
 from tests.processes import ADMIN_TOKEN, Dangol, free_port
 
 SETTINGS = """
@@ -48,7 +49,7 @@ SIGN_UP = (
 async def decided(
     dangol: Dangol, client: httpx.AsyncClient, count: int = 1
 ) -> list[dict[str, object]]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         while True:
             rows = [m for m in await dangol.messages(client) if m["decision"] is not None]
             if len(rows) >= count:
@@ -63,7 +64,7 @@ async def fails(*arguments: str, **environment: str) -> str:
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(SOON):
         output, _ = await process.communicate()
     said = output.decode()
     assert process.returncode == 1, said
@@ -73,7 +74,7 @@ async def fails(*arguments: str, **environment: str) -> str:
 
 async def test_an_event_becomes_a_message_and_survives_a_restart(tmp_path: Path) -> None:
     dangol = Dangol(tmp_path / "data", write_workspace(tmp_path / "workspace"))
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SOON) as client:
         await dangol.start()
         assert (await dangol.post(client, *SIGN_UP)).json() == {
             "success": True, "ok": True, "status": 1,
@@ -101,7 +102,7 @@ async def test_a_call_to_the_api_starts_a_journey_once(tmp_path: Path) -> None:
     dangol = Dangol(tmp_path / "data", folder)
     await dangol.start()
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Idempotency-Key": "winter"}
-    async with httpx.AsyncClient(base_url=dangol.url, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=dangol.url, headers=headers, timeout=SOON) as client:
         await dangol.post(client, SIGN_UP[0])
         body = {"customers": [{"id": "u1", "properties": {"why": "sale"}}, {"id": "u2"}]}
         for _ in range(2):
@@ -122,7 +123,7 @@ async def test_a_call_to_the_api_starts_a_journey_once(tmp_path: Path) -> None:
 
 
 async def test_a_real_mail_arrives(tmp_path: Path) -> None:
-    async with Sink() as sink, httpx.AsyncClient() as client:
+    async with Sink() as sink, httpx.AsyncClient(timeout=SOON) as client:
         dangol = Dangol(
             tmp_path / "data",
             write_workspace(tmp_path / "workspace", "smtp"),
@@ -130,7 +131,7 @@ async def test_a_real_mail_arrives(tmp_path: Path) -> None:
         )
         await dangol.start()
         await dangol.post(client, *SIGN_UP)
-        await sink.arrival("u1@shop.example")
+        await sink.arrival("u1@shop.example", timeout=SOON)
         await decided(dangol, client)
         assert sink.mails == 1
         assert await dangol.stop() == 0
@@ -138,7 +139,7 @@ async def test_a_real_mail_arrives(tmp_path: Path) -> None:
 
 async def test_a_mail_server_that_is_down_loses_nothing(tmp_path: Path) -> None:
     port = free_port()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SOON) as client:
         dangol = Dangol(
             tmp_path / "data",
             write_workspace(tmp_path / "workspace", "smtp"),
@@ -146,11 +147,11 @@ async def test_a_mail_server_that_is_down_loses_nothing(tmp_path: Path) -> None:
         )
         await dangol.start()
         await dangol.post(client, *SIGN_UP)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while not any(m["attempts"] for m in await dangol.messages(client)):
                 await asyncio.sleep(0.05)
         async with Sink(port) as sink:
-            await sink.arrival("u1@shop.example", timeout=45)
+            await sink.arrival("u1@shop.example", timeout=SOON)
             [row] = await decided(dangol, client)
             assert row["decision"] == "sent"
             assert sink.mails == 1
@@ -221,7 +222,7 @@ async def test_a_file_where_the_data_folder_should_be(tmp_path: Path) -> None:
 async def test_health_metrics_and_api_answer(tmp_path: Path) -> None:
     dangol = Dangol(tmp_path / "data", write_workspace(tmp_path / "workspace"))
     await dangol.start()
-    async with httpx.AsyncClient(base_url=dangol.url) as client:
+    async with httpx.AsyncClient(base_url=dangol.url, timeout=SOON) as client:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         assert "dangol_journey_events_total" in (await client.get("/metrics")).text
         assert (await client.get("/docs")).status_code == 200

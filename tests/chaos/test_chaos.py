@@ -36,7 +36,7 @@ async def broken_by(options: Options, *faults: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_chaos_on_the_log_in_postgres(tmp_path: Path) -> None:
     await broken_by(
         Options(tmp_path, seed=184, events=4000, seconds=27, pace=3),
@@ -55,7 +55,7 @@ async def a_false_record_is_found(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_chaos_on_the_log_in_kafka(tmp_path: Path) -> None:
     await broken_by(
         Options(tmp_path, seed=208, events=4000, seconds=26, pace=3, kafka=True),

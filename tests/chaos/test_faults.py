@@ -22,13 +22,13 @@ from tests.chaos.house import CONCURRENCY, Kept, Shape
 from tests.chaos.running import Options, Scenario, Stage, run
 from tests.chaos.test_chaos import told
 from tests.chaos.traffic import traits_of
+from tests.patience import SOON, in_time
 from tests.processes import WRITE_KEY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OUTAGE = float(os.environ.get("FAULTS_OUTAGE_SECONDS", "7"))
 """How long PostgreSQL stays away: past every lease; a minute where time does not matter."""
-_SOON = 40.0
 _FAILOVER = 25.0
 """Seconds: Kafka misses a broker after 9; its client has to learn who leads instead."""
 _ORDER = "Order Completed"
@@ -57,7 +57,7 @@ async def survived(
 
 async def until(true: Callable[[], Awaitable[bool]], stage: Stage | None = None) -> None:
     """With a stage, somebody buys all the while, should the visitors be through."""
-    async with asyncio.timeout(_SOON):
+    async with asyncio.timeout(SOON):
         while not await true():
             if stage is not None:
                 await post(stage)
@@ -93,7 +93,7 @@ async def post(stage: Stage) -> httpx.Response:
         {"type": "identify", "traits": traits_of(_BUYER)} | whose,
         {"type": "track", "event": _ORDER, "properties": {"order_id": token_hex(8)}} | whose,
     ]
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=SOON) as client:
         url = stage.house.urls["ingest"][0]
         return await client.post(f"{url}/v1/batch", json={"batch": events}, auth=(WRITE_KEY, ""))
 
@@ -275,7 +275,7 @@ async def test_one_kafka_broker_is_lost_and_then_the_quorum(tmp_path: Path) -> N
         for _ in range(4):
             await until(lambda: taken(stage))
         print(f"went on {time.monotonic() - began:.1f} s after a broker was killed")
-        assert time.monotonic() - began < _FAILOVER
+        assert in_time(time.monotonic() - began, _FAILOVER)
         await kafka.restart(0)
         await until(lambda: in_sync(settings, 3))
         await asyncio.gather(*(asyncio.to_thread(kafka.kill, n) for n in (1, 2)))

@@ -16,6 +16,7 @@ from shared.db.connect import Pool
 from tests.chaos.house import Kept, Shape
 from tests.chaos.running import Options, Stage, run
 from tests.chaos.test_chaos import told
+from tests.patience import SOON, in_time
 
 MOVED_WITHIN = 10.0
 MISSED_WITHIN = 30.0
@@ -33,7 +34,7 @@ async def owned_by(pool: Pool, *workers: Kept, within: float = MOVED_WITHIN) -> 
         owners = {None if row["owner"] is None else row["owner"].split("-")[-2] for row in rows}
         if owners == wanted:
             return time.monotonic() - began
-        assert time.monotonic() - began < within, f"{owners} own, not {wanted}"
+        assert in_time(time.monotonic() - began, within), f"{owners} own, not {wanted}"
         await asyncio.sleep(0.05)
 
 
@@ -44,14 +45,14 @@ def pid_of(kept: Kept) -> str:
 
 
 async def ready(kept: Kept) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SOON):
         while not kept.was_ready:
             await asyncio.sleep(0.05)
 
 
 async def lost(kept: Kept) -> float:
     """How often it has found out, by the epoch, that a partition is another's."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=SOON) as client:
         text = (await client.get(f"{kept.service.url}/metrics")).text
     found = re.search(r'^dangol_\w*restarts\w*\{[^}]*"lost"[^}]*\} (\S+)$', text, re.MULTILINE)
     return float(found[1]) if found else 0.0
@@ -78,14 +79,14 @@ async def come_and_go(stage: Stage, pool: Pool) -> None:
     await asyncio.sleep(max(0.0, STOPPED - hung))
     house.wake(two)
     await owned_by(pool, one, two, three)
-    async with asyncio.timeout(MOVED_WITHIN):
+    async with asyncio.timeout(SOON):
         while not await lost(two):
             await asyncio.sleep(0.1)
     print(f"moved in {stopped:.1f} s (stop), {added:.1f} (added), {killed:.1f} (kill), {hung:.1f}")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("log", ["postgres", "kafka"])
 async def test_partitions_follow_their_workers_and_merges_hold(log: str, tmp_path: Path) -> None:
     options = Options(

@@ -23,8 +23,7 @@ from shared.log.kafka_settings import read_url
 from shared.log.port import EventLog, LogEnds, LogReader, Record
 from shared.log.postgres import CHANNEL, PostgresLog, PostgresLogReader
 from tests.conftest import PARTITIONS
-
-pytestmark = pytest.mark.timeout(120)  # the first test on Kafka also starts the broker
+from tests.patience import SOON
 
 AT = datetime(2026, 4, 6, 12, 0, tzinfo=UTC)
 
@@ -101,7 +100,7 @@ async def test_concurrent_appenders_leave_no_gap_and_stamps_never_decrease(
 
     reading = asyncio.create_task(_follow(reader, PARTITIONS, 8 * 20 * 10))
     await asyncio.gather(*(appender(str(n)) for n in range(8)))
-    followed = await asyncio.wait_for(reading, 20)
+    followed = await asyncio.wait_for(reading, SOON)
     for partition in range(PARTITIONS):
         records = await everything(reader, partition)
         assert [record.offset for record in records] == list(range(1, len(records) + 1))
@@ -161,9 +160,9 @@ async def test_a_reader_is_woken_by_an_append_to_its_partition(
 ) -> None:
     partition = partition_of("u1", PARTITIONS)
     await reader.wait(partition, 0.2)
-    waiting = asyncio.create_task(reader.wait(partition, 30))
+    waiting = asyncio.create_task(reader.wait(partition, 10 * SOON))
     await log.append([event("a")])
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, SOON)
 
 
 async def test_workers_share_the_partitions(house: House) -> None:
@@ -173,7 +172,7 @@ async def test_workers_share_the_partitions(house: House) -> None:
     async def shares() -> list[frozenset[int]]:
         return [await settled_assignment(reader) for reader in readers]
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SOON):
         while True:
             found = await shares()
             if sorted(p for share in found for p in share) == list(range(PARTITIONS)):

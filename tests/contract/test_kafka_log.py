@@ -23,9 +23,8 @@ from shared.log.kafka_settings import KafkaSettings, read_url
 from shared.log.postgres import PostgresLog
 from tests.conftest import PARTITIONS
 from tests.kafka.broker import PASSWORD, USER, Broker
+from tests.patience import SOON
 from tests.processes import free_port
-
-pytestmark = pytest.mark.timeout(120)  # the first test also starts the broker
 
 AT = datetime(2026, 4, 6, 12, 0, tzinfo=UTC)
 U1 = partition_of("u1", PARTITIONS)
@@ -199,7 +198,7 @@ async def test_who_was_asleep_waits_for_what_the_group_says(
     reader = KafkaLogReader(settings, pool, monotonic=lambda: time.monotonic() + slept[0])
 
     async def proposed() -> frozenset[int]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SOON):
             while True:
                 with contextlib.suppress(Unavailable):
                     return await reader.assignment()
@@ -320,7 +319,7 @@ async def test_a_broker_that_is_killed_and_comes_back(
     finally:
         await asyncio.to_thread(broker.start)
     payloads: list[bytes] = []
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(SOON):
         await until_taken(log, event("c"))
         while not payloads or b'"c"' not in payloads[-1]:
             with contextlib.suppress(Unavailable):

@@ -71,7 +71,7 @@ async def test_a_sped_up_clock_stamps_its_own_time(pool: Pool, wakeups: Wakeups)
     await log.append([event("a")])
     after = clock.now()
     [record] = (await reader.read(partition_of("u1", PARTITIONS), 0, 10)).records
-    slack = timedelta(hours=1)  # a real second: the two clocks are read apart
+    slack = timedelta(days=1)  # 24 real seconds: the two clocks are read apart
     assert before - slack <= record.received_at <= after + slack
 
 

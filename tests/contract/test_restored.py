@@ -15,8 +15,6 @@ from shared.log.postgres import PostgresLog
 from tests.conftest import PARTITIONS
 from tests.contract.test_kafka_log import U1, event
 
-pytestmark = pytest.mark.timeout(120)  # the first test also starts the broker
-
 
 def test_a_gap_is_what_lies_outside_of_the_log() -> None:
     ends = {0: 9, 1: 9, 2: 9, 3: 0}

@@ -28,6 +28,7 @@ from tests.conftest import PARTITIONS
 from tests.imap import ImapServer, imap_server
 from tests.integration.dispatching import NOON, House, until
 from tests.integration.test_dispatch_smtp import Postbox
+from tests.patience import SOON
 
 DOMAIN = "bounces.shop.example"
 ANN = next(f"ann-{n}" for n in range(100) if partition_of(f"ann-{n}", PARTITIONS) == 0)
@@ -88,7 +89,7 @@ async def door(house: House, room: Mailroom | None = None, **fields: int) -> Asy
 
 async def bring(found: Door, to: str, raw: bytes, by: str = "") -> tuple[int, str]:
     """As a mail server does; the answer that ended it."""
-    client = aiosmtplib.SMTP(hostname="127.0.0.1", port=found.port, start_tls=False, timeout=10)
+    client = aiosmtplib.SMTP(hostname="127.0.0.1", port=found.port, start_tls=False, timeout=SOON)
     async with client:
         await client.mail(by)
         try:
@@ -327,7 +328,7 @@ async def test_a_mailbox_is_watched_until_the_end(
     await asyncio.to_thread(
         server.put, NOT_QUITE.replace(b"b@bounces", sender[:62].encode() + b"@bounces")
     )
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(SOON):
         while not await closed(house):
             await asyncio.sleep(0.05)
     stopping.set()

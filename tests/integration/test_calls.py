@@ -21,11 +21,12 @@ from shared.db.wakeups import Wakeups
 from shared.event import Event, answer_event, decode_unstamped
 from shared.standard_webhooks import read_secrets
 from tests.conftest import PARTITIONS
-from tests.integration.dispatching import NOON, WITHIN, HandClock
+from tests.integration.dispatching import NOON, HandClock
 from tests.integration.test_identity import USER, elsewhere, guest, identify, relaying, settled
 from tests.integration.test_journey_worker import House as EngineHouse
 from tests.integration.test_journey_worker import house as engine
 from tests.integration.test_journey_worker import track
+from tests.patience import SOON, stretched
 from tests.receiving import (
     SECRET,
     Act,
@@ -95,7 +96,7 @@ class House:
             await task
 
     async def until(self, condition: str, *arguments: Any) -> None:
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(SOON):
             while not await self.pool.fetchval(f"SELECT {condition}", *arguments):
                 await asyncio.sleep(0.01)
 
@@ -175,9 +176,10 @@ async def test_what_trying_again_would_not_mend_fails_at_once(
 async def test_what_may_mend_itself_is_tried_again_under_the_same_id(
     house: House, act: Act
 ) -> None:
+    silent = act in (hang, drip)
     async with receiver() as at:
         at.script = [act]
-        await house.call(at.url(), timeout=timedelta(seconds=0.3))
+        await house.call(at.url(), timeout=timedelta(seconds=stretched(0.5) if silent else SOON))
         async with house.calling(house.caller(at)):
             assert LADDER[0] <= await house.queued_again() <= LADDER[0] * 1.25
             assert await house.told() == []
@@ -241,7 +243,7 @@ async def test_calls_wait_without_a_secret_and_for_a_paused_journey(house: House
     async with receiver() as at:
         await house.call(at.url())
         with capture_logs() as said:
-            async with house.calling(house.caller(at, secrets=())), asyncio.timeout(WITHIN):
+            async with house.calling(house.caller(at, secrets=())), asyncio.timeout(SOON):
                 while not said:
                     await asyncio.sleep(0.01)
         assert said[0]["action"] == "calls_unsigned"
@@ -400,7 +402,7 @@ async def test_while_the_log_is_behind_a_call_is_not_offered(engine: EngineHouse
     await engine.log.append(events)
     seen: set[str] = set()
     async with engine.running(engine.worker(batch=1)):
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(SOON):
             while "decided" not in seen:
                 seen |= {r["status"] for r in await engine.pool.fetch("SELECT status FROM calls")}
     assert "queued" not in seen

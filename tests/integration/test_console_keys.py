@@ -10,6 +10,7 @@ from shared.db.connect import Pool, open_pool
 from shared.db.wakeups import Wakeups
 from shared.errors import NotFound, Unavailable
 from shared.keys import CHANNEL, KeyRing, Source
+from tests.patience import SOON
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -68,7 +69,7 @@ async def test_every_process_hears_of_a_revocation_at_once(pool: Pool, dsn: str)
     tasks = [asyncio.create_task(wakeups.run(stopping))]
     tasks += [asyncio.create_task(r.watch(wakeups.listen(CHANNEL), stopping)) for r in rings]
     key_id, secret = await made(pool)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON):
         while not all([await ring.source_of(secret) for ring in rings]):
             await asyncio.sleep(0.01)
         await revoke(pool, key_id)

@@ -12,6 +12,7 @@ from shared import workspace_store
 from shared.clock import REAL, Clock, wall_clock
 from shared.db.connect import Pool
 from shared.errors import BadInput, Conflict, NotFound
+from tests.patience import SOON
 
 SETTINGS = b"channels:\n  email: {adapter: log}\n"
 TEMPLATE = b'---\nsubject: "Hello"\n---\n<p>Hello {{ profile.name }}</p>\n'
@@ -232,10 +233,10 @@ async def test_an_apply_wakes_whoever_waits_for_workspaces(pool: Pool) -> None:
 
         await connection.add_listener(workspace_store.CHANNEL, hear)
         await published(pool, workspace("welcome"))
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(heard.wait(), SOON)
         heard.clear()
         await set_status(pool, "welcome", "paused")
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(heard.wait(), SOON)
         await connection.remove_listener(workspace_store.CHANNEL, hear)
 
 

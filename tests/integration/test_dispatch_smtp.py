@@ -21,6 +21,7 @@ from services.dispatch.channels.smtp import SmtpAdapter
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
 from tests.integration.dispatching import NOON, House, passed_over
+from tests.patience import stretched
 
 CLOSE, HANG = "close", "hang"
 
@@ -217,7 +218,7 @@ async def test_a_connection_lost_behind_the_final_dot_leaves_the_outcome_unknown
 
 async def test_silence_behind_the_final_dot_leaves_the_outcome_unknown(postbox: Postbox) -> None:
     postbox.at_dot["ann@shop.example"] = [HANG]
-    async with smtp(postbox.url, timeout=0.3) as adapter:
+    async with smtp(postbox.url, timeout=stretched(0.3)) as adapter:
         result = await adapter.send(mail())
         assert result.outcome is Outcome.UNKNOWN
         assert (await adapter.send(mail("bob@shop.example"))).outcome is Outcome.ACCEPTED
@@ -227,7 +228,7 @@ async def test_silence_behind_the_final_dot_leaves_the_outcome_unknown(postbox: 
 @pytest.mark.parametrize("trouble", [CLOSE, HANG])
 async def test_trouble_before_the_content_is_tried_again(postbox: Postbox, trouble: str) -> None:
     postbox.at_rcpt["ann@shop.example"] = [trouble]
-    async with smtp(postbox.url, timeout=0.3) as adapter:
+    async with smtp(postbox.url, timeout=stretched(0.3)) as adapter:
         assert (await adapter.send(mail())).outcome is Outcome.RETRYABLE
     assert postbox.mails == []
 
@@ -290,7 +291,7 @@ async def test_a_server_that_says_nothing_breaks_the_connection() -> None:
         lambda _reader, writer: silent.append(writer), "127.0.0.1", 0
     )
     port = server.sockets[0].getsockname()[1]
-    async with smtp(f"smtp://127.0.0.1:{port}", timeout=0.3) as adapter:
+    async with smtp(f"smtp://127.0.0.1:{port}", timeout=stretched(0.3)) as adapter:
         assert (await adapter.send(mail())).outcome is Outcome.BROKEN_CONNECTION
     server.close()
     for writer in silent:

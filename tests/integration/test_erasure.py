@@ -28,6 +28,7 @@ from shared.log.outbox import Relay
 from shared.log.postgres import CHANNEL, PostgresLog, PostgresLogReader
 from tests.conftest import PARTITIONS
 from tests.integration.consoling import client, zipped
+from tests.patience import SOON
 
 JOURNEY = """
 journey: cart
@@ -73,7 +74,7 @@ class House:
                 group.create_task(part.run(stopping))
 
     async def until(self, query: str, *arguments: Any) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while not await self.pool.fetchval(query, *arguments):
                 await asyncio.sleep(0.02)
 

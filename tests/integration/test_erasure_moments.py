@@ -31,6 +31,7 @@ from tests.integration.consoling import client, zipped
 from tests.integration.dispatching import Provider
 from tests.integration.test_erasure import FILES, House, house, said
 from tests.integration.test_firings import MONDAY, journey
+from tests.patience import SOON
 
 __all__ = ["house"]
 
@@ -98,7 +99,7 @@ async def test_the_provider_is_being_called(
     provider = Provider(otherwise=slowly)
     async with dispatching(house, provider):
         await a_message(house)
-        await asyncio.wait_for(called.wait(), 20)
+        await asyncio.wait_for(called.wait(), SOON)
         await house.until(CALLED)
         receipt = await house.erase()
         answering.set()
@@ -284,13 +285,13 @@ async def test_a_fan_out_runs_over_the_audience_that_she_is_in(
     await shop.library.refresh()
     streaming = asyncio.create_task(shop.fanout.turn())  # nobody reads: it stops at the first chunk
     reached: Any = "SELECT count(*) FROM log_outbox"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         while await shop.pool.fetchval(reached) < 3:
             await asyncio.sleep(0.01)
     for name in (first, last):
         await erasures.ask(shop.pool, name, "kim", shop.clock)
     async with shop.running():
-        await asyncio.wait_for(streaming, 30)
+        await asyncio.wait_for(streaming, SOON)
         await shop.caught_up()
     assert await shop.entered() == names[1:-1]
     assert await shop.counted("entered") == 19, "the first had entered, and was ended"

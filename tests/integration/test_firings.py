@@ -25,6 +25,7 @@ from shared.event import Event, catalog_event, partition_of
 from shared.log import outbox
 from shared.log.postgres import CHANNEL, PostgresLog, PostgresLogReader
 from tests.conftest import PARTITIONS
+from tests.patience import SOON
 
 SETTINGS = "timezone: Asia/Seoul\nchannels:\n  email: {adapter: log}\n"
 VIP = "segment: vip\nwhere: profile.tier == 'vip'\n"
@@ -95,7 +96,7 @@ class House:
         await self.caught_up()
 
     async def caught_up(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while not await self.pool.fetchval(
                 "SELECT bool_and(p.log_offset = h.next_offset - 1)"
                 " AND NOT EXISTS (SELECT FROM log_outbox)"
@@ -375,10 +376,14 @@ async def test_no_more_is_under_way_than_a_partition_has_room_for(
     await house.library.refresh()
     await house.planner.turn()
     stuck = asyncio.create_task(house.fanout.turn())
-    await asyncio.sleep(0.5)
+    under_way = "SELECT partition, count(*) AS n FROM log_outbox GROUP BY 1"
+    async with asyncio.timeout(SOON):
+        while sum(row["n"] for row in await house.pool.fetch(under_way)) < 30 * PARTITIONS:
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)  # were there room, more would come
     stuck.cancel()
     await asyncio.gather(stuck, return_exceptions=True)
-    rows = await house.pool.fetch("SELECT partition, count(*) AS n FROM log_outbox GROUP BY 1")
+    rows = await house.pool.fetch(under_way)
     assert {row["partition"]: row["n"] for row in rows} == dict.fromkeys(range(PARTITIONS), 30)
 
 

@@ -14,6 +14,7 @@ from shared import leader as leading
 from shared.db import hung
 from shared.db.connect import LOST, UNLESS_HUNG, Connection, Pool
 from shared.leader import JOURNEY, Leader
+from tests.patience import SOON
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +44,9 @@ async def test_a_partition_is_taken_from_who_hangs_within_a_copy(dsn: str, pool:
     began = asyncio.Event()
     stuck = asyncio.create_task(hang_in_copy(victim, began))
     try:
-        await asyncio.wait_for(began.wait(), 30)
+        await asyncio.wait_for(began.wait(), SOON)
         taking = asyncio.create_task(Store(pool).take(0, "another"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SOON):
             while not taking.done():
                 await hung.free(looking)
                 await asyncio.sleep(0.05)
@@ -63,7 +64,7 @@ async def test_who_works_and_who_is_not_ours_is_left_alone(dsn: str, pool: Pool)
     began = asyncio.Event()
     stuck = asyncio.create_task(hang_in_copy(foreign, began))
     try:
-        await asyncio.wait_for(began.wait(), 30)
+        await asyncio.wait_for(began.wait(), SOON)
         async with pool.acquire() as idle, pool.acquire() as busy:
             working = asyncio.create_task(busy.fetchval("SELECT pg_sleep(1)"))
             await idle.fetchval("SELECT 1")
@@ -90,7 +91,7 @@ async def test_the_lead_is_taken_from_a_leader_that_hangs(
     leader, stopping = Leader(dsn, JOURNEY, leads), asyncio.Event()
     task = asyncio.create_task(leader.run(stopping))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SOON):
             while not leader.leading:
                 await asyncio.sleep(0.05)
         with pytest.raises(LOST):

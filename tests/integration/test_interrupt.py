@@ -16,6 +16,7 @@ import pytest
 
 from services.console.publish import _LOCK as APPLYING
 from shared.db.connect import Pool
+from tests.patience import SOON
 
 # The command with nobody at its usual address, whatever else runs on this machine.
 _COMMAND = """
@@ -26,7 +27,6 @@ from services.cli.app import main
 sys.argv[0] = "dangol"
 main()
 """
-_SOON = 30.0
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def command(
 async def interrupted(process: asyncio.subprocess.Process) -> tuple[str, str]:
     """Ctrl-C; what it has said by its end."""
     process.send_signal(signal.SIGINT)
-    out, err = await asyncio.wait_for(process.communicate(), _SOON)
+    out, err = await asyncio.wait_for(process.communicate(), SOON)
     assert process.returncode == 130, err.decode()
     assert "Traceback" not in err.decode()
     return out.decode(), err.decode()
@@ -73,7 +73,7 @@ async def test_an_apply_is_whole_or_not_at_all(folder: Path, dsn: str, pool: Poo
         await other.execute("SELECT pg_advisory_xact_lock($1)", APPLYING)
         here = {"DANGOL_DATABASE_URL": dsn}
         async with command(folder, "apply", "workspace", **here) as process:
-            async with asyncio.timeout(_SOON):
+            async with asyncio.timeout(SOON):
                 while not await pool.fetchval(
                     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
                     " AND database = (SELECT oid FROM pg_database WHERE datname = "
@@ -85,7 +85,7 @@ async def test_an_apply_is_whole_or_not_at_all(folder: Path, dsn: str, pool: Poo
     assert await pool.fetchval("SELECT count(*) FROM workspaces") == 0
     assert await pool.fetchval("SELECT count(*) FROM journey_versions") == 0
     async with command(folder, "apply", "workspace", **here) as process:
-        out, err = await asyncio.wait_for(process.communicate(), _SOON)
+        out, err = await asyncio.wait_for(process.communicate(), SOON)
     assert b"Published as revision 1" in out, err.decode()
 
 
@@ -138,13 +138,13 @@ async def test_an_import_goes_on_where_it_was(folder: Path, ingest: Ingest) -> N
     url = f"http://127.0.0.1:{ingest.server_address[1]}"
     call = ("import", str(file), "--server", url, "--key", "k", "--rate", "1000000/s")
     async with command(folder, *call) as process:
-        assert await asyncio.to_thread(ingest.waiting.wait, _SOON)
+        assert await asyncio.to_thread(ingest.waiting.wait, SOON)
         await interrupted(process)
     first = len(ingest.ids)
     assert 0 < first < 500
     ingest.patient = True
     async with command(folder, *call) as process:
-        out, err = await asyncio.wait_for(process.communicate(), _SOON)
+        out, err = await asyncio.wait_for(process.communicate(), SOON)
     assert process.returncode == 0, err.decode()
     assert ingest.ids == [f"m{n}" for n in range(500)]
     assert b"500 events taken in" in out
@@ -183,7 +183,7 @@ async def shown(seconds: str, *, terminal: bool, environment: Mapping[str, str])
         stderr=theirs,
     )
     os.close(theirs)
-    out, _ = await asyncio.wait_for(process.communicate(), _SOON)
+    out, _ = await asyncio.wait_for(process.communicate(), SOON)
     said = b""
     try:
         while chunk := os.read(ours, 65536):
@@ -197,10 +197,10 @@ async def shown(seconds: str, *, terminal: bool, environment: Mapping[str, str])
 
 async def test_what_takes_long_is_shown_to_people_only() -> None:
     nobody: dict[str, str] = {}
-    out, err = await shown("1.4", terminal=True, environment=nobody)
+    out, err = await shown("3", terminal=True, environment=nobody)
     assert out == "done\n"
     assert "counting sheep" in err
-    assert await shown("0.2", terminal=True, environment=nobody) == ("done\n", "")
+    assert await shown("0", terminal=True, environment=nobody) == ("done\n", "")
     assert await shown("1.4", terminal=False, environment=nobody) == ("done\n", "")
     assert await shown("1.4", terminal=True, environment={"TERM": "dumb"}) == ("done\n", "")
 
@@ -210,7 +210,7 @@ async def test_a_backtest_just_ends_and_leaves_nothing(folder: Path, dsn: str, p
     async with pool.acquire() as other, other.transaction():
         await other.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
         async with command(folder, "backtest", "workspace", **here) as process:
-            async with asyncio.timeout(_SOON):
+            async with asyncio.timeout(SOON):
                 while not await pool.fetchval(
                     "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation ="
                     " 'customers'::regclass"
@@ -219,7 +219,7 @@ async def test_a_backtest_just_ends_and_leaves_nothing(folder: Path, dsn: str, p
                     await asyncio.sleep(0.02)
             out, err = await interrupted(process)
     assert (out, err) == ("", "")
-    async with asyncio.timeout(_SOON):
+    async with asyncio.timeout(SOON):
         while await pool.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND application_name LIKE '%command%'"
@@ -227,6 +227,6 @@ async def test_a_backtest_just_ends_and_leaves_nothing(folder: Path, dsn: str, p
             await asyncio.sleep(0.02)
     assert not await pool.fetchval("SELECT EXISTS (SELECT FROM messages)")
     async with command(folder, "backtest", "workspace", "--json", **here) as process:
-        out_, err_ = await asyncio.wait_for(process.communicate(), _SOON)
+        out_, err_ = await asyncio.wait_for(process.communicate(), SOON)
     assert process.returncode == 0, err_.decode()
     assert json.loads(out_.splitlines()[0])["journey"] == "welcome"

@@ -4,14 +4,17 @@ What the log has a part in is held on both logs.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from math import ceil
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from services.console import publish
 from services.console.publish import apply, set_status
 from services.journey import partition
 from services.journey.batch import Batch
@@ -35,6 +38,7 @@ from shared.log.outbox import Relay
 from shared.log.port import LogReader
 from shared.log.postgres import CHANNEL, PostgresLog, PostgresLogReader
 from tests.conftest import PARTITIONS
+from tests.patience import SOON, in_time, stretched
 
 SETTINGS = """
 timezone: UTC
@@ -137,7 +141,7 @@ class House:
 
     async def until(self, query: str, *arguments: Any) -> None:
         """Poll until the query's value is true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while not await self.pool.fetchval(query, *arguments):
                 await asyncio.sleep(0.02)
 
@@ -229,12 +233,13 @@ async def test_an_exit_leaves_a_message_alone_whose_attempt_is_recorded(house: H
 @on_both_logs
 async def test_a_purchase_that_waits_in_the_log_prevents_its_reminder(house: House) -> None:
     """After an outage the timer has been due for long; the purchase behind it comes first."""
-    await house.publish(reminder=REMINDER)
+    pause = ceil(stretched(1))  # not over before the outage begins
+    await house.publish(reminder=REMINDER.replace("wait: 1s", f"wait: {pause}s"))
     async with house.running():
         await house.log.append([track("Added", cart="a")])
         await house.caught_up()
     await house.log.append([track("Bought", cart="a")])
-    await asyncio.sleep(1.1)  # the outage itself: the due time must pass
+    await asyncio.sleep(pause + 0.1)  # the outage itself: the due time must pass
     async with house.running():
         await house.caught_up()
     assert await house.messages() == []
@@ -313,8 +318,9 @@ async def test_an_owner_that_hangs_in_its_commit_does_not_keep_its_partition(poo
     async with pool.acquire() as connection:
         await connection.execute("BEGIN")
         await _fence(connection, batch)
-        async with asyncio.timeout(9):
-            assert (await store.take(0, "another")).offset == 0
+        began = time.monotonic()
+        assert (await store.take(0, "another")).offset == 0
+        assert in_time(time.monotonic() - began, 9)
         with pytest.raises(LOST):  # when it wakes
             await connection.execute("COMMIT")
 
@@ -344,14 +350,17 @@ async def test_a_small_cache_changes_nothing(house: House) -> None:
     assert await house.counted("ended:restart") == 120
 
 
-async def test_a_new_revision_is_used_from_its_moment_on(house: House) -> None:
+async def test_a_new_revision_is_used_from_its_moment_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_AHEAD", timedelta(seconds=stretched(1)))
     await house.publish(reminder=REMINDER)
     async with house.running():
         await house.log.append([track("Started")])
         await house.caught_up()
         other = REMINDER.replace("event: Added", "event: Started")
         await house.publish(reminder=other)
-        await house.log.append([track("Started")])  # within the second before it is in force
+        await house.log.append([track("Started")])  # before it is in force
         await house.until("SELECT max(active_from) < clock_timestamp() FROM workspaces")
         await house.log.append([track("Started", cart="late")])
         await house.caught_up()

@@ -18,6 +18,7 @@ import pytest
 
 from bench.smtp_sink import Sink
 from shared.db import embedded
+from tests.patience import SOON
 from tests.processes import Dangol
 
 KILLS = 20
@@ -124,7 +125,6 @@ class Shop:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 async def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     rng = random.Random(20_26)
     async with SubjectSink() as sink:
@@ -170,7 +170,7 @@ class SubjectSink(Sink):
 async def _all_decided(dangol: Dangol, expected: int) -> None:
     with embedded.connect_or_start(dangol.data) as server:
         connection = await asyncpg.connect(server.dsn)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(SOON):
             while True:
                 decided = await connection.fetchval(
                     "SELECT count(*) FROM messages WHERE status = 'decided'"

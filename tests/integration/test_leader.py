@@ -11,6 +11,7 @@ from shared import leader as leading
 from shared.db.connect import Pool
 from shared.errors import Unavailable
 from shared.leader import JOURNEY, Leader
+from tests.patience import SOON
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -73,7 +74,7 @@ async def test_a_turn_ends_with_the_lead(dsn: str) -> None:
     leader, stopping = Leader(dsn, JOURNEY, leads), asyncio.Event()
     leader.every(0.05, "long", work)
     task = asyncio.create_task(leader.run(stopping))
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), SOON)
     stopping.set()
     await task
     assert ended.is_set()
@@ -92,7 +93,7 @@ async def test_trouble_is_tried_again_and_a_defect_is_raised(dsn: str) -> None:
     leader = Leader(dsn, JOURNEY, leads)
     leader.every(0.05, "weak", work)
     with pytest.raises(AssertionError, match="a defect"):
-        await asyncio.wait_for(leader.run(asyncio.Event()), 10)
+        await asyncio.wait_for(leader.run(asyncio.Event()), SOON)
     assert turns >= 3
 
 
@@ -116,7 +117,7 @@ async def test_a_database_that_is_away_is_waited_for(
     leader, stopping = Leader(dsn, JOURNEY, leads), asyncio.Event()
     leader.every(1, "any", work)
     task = asyncio.create_task(leader.run(stopping))
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), SOON)
     stopping.set()
     await task
     assert tries == 2

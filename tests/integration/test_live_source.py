@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -11,7 +13,9 @@ from services.cli.checkup import check_database
 from services.dispatch.worker import Dispatcher
 from shared.db.connect import Pool
 from shared.message import MessageContext
+from shared.templates import live
 from tests.integration.dispatching import House, until
+from tests.patience import stretched
 from tests.receiving import SECRET, Receiver, answer, hang, hang_up, receiver
 
 pytestmark = pytest.mark.usefixtures("pool")
@@ -38,6 +42,13 @@ def asking(source: Receiver, **fields: str) -> dict[str, bytes]:
     )
     body = f"---\n{front}---\nOnly {{{{ live.stock }}}} left"
     return {"templates/hello/sms.liquid": body.encode()}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A time-out during which something may be seen, however slow the machine is."""
+    monkeypatch.setitem(live._LONGEST, "timeout", timedelta(minutes=1))
+    return f"{ceil(stretched(5))}s"
 
 
 def dispatcher(house: House, source: Receiver, **fields: Any) -> Dispatcher:
@@ -84,7 +95,7 @@ async def test_what_is_no_longer_true_is_dropped_without_an_attempt_or_a_place(
 
 async def test_one_question_stands_for_all_who_have_it(house: House, source: Receiver) -> None:
     source.otherwise = TRUE
-    await house.publish(templates=asking(source))
+    await house.publish(templates=asking(source, cache="60s"))
     names = [f"m{n}" for n in range(40)]
     for number, name in enumerate(names):
         await house.customer(name)
@@ -156,7 +167,7 @@ async def test_an_answer_is_used_no_longer_than_the_template_says(
 
 
 async def test_a_slow_source_holds_nobody_else_up_and_keeps_her_order(
-    house: House, source: Receiver
+    house: House, source: Receiver, patient: str
 ) -> None:
     """The message behind hers waits, since it may need her place under the cap; others do not."""
     go = asyncio.Event()
@@ -167,7 +178,7 @@ async def test_a_slow_source_holds_nobody_else_up_and_keeps_her_order(
 
     source.otherwise = slowly
     await house.publish(
-        templates=asking(source, timeout="5s"),
+        templates=asking(source, timeout=patient),
         policies={"frequency_caps": [{"limit": 1, "per": "24h"}]},
     )
     await house.customer("ben")
@@ -189,10 +200,10 @@ async def _waits(house: House, name: str) -> bool:
 
 
 async def test_an_exit_reaches_a_message_that_waits_for_an_answer(
-    house: House, source: Receiver
+    house: House, source: Receiver, patient: str
 ) -> None:
     source.otherwise = hang
-    await house.publish(templates=asking(source, timeout="5s"))
+    await house.publish(templates=asking(source, timeout=patient))
     await message(house)
     async with house.dispatching(dispatcher(house, source)):
         await until(lambda: _waits(house, "m1"))
@@ -207,7 +218,7 @@ async def test_an_exit_reaches_a_message_that_waits_for_an_answer(
 
 async def test_two_dispatchers_send_each_message_once(house: House, source: Receiver) -> None:
     source.otherwise = TRUE
-    await house.publish(templates=asking(source))
+    await house.publish(templates=asking(source, cache="60s"))
     names = [f"m{n}" for n in range(60)]
     for number, name in enumerate(names):
         await house.customer(name)

@@ -20,6 +20,7 @@ from services.dispatch.channels.ses import meaning_of as meaning_for_ses
 from shared.errors import ConfigurationError
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
+from tests.patience import SOON
 from tests.receiving import answer, hang, receiver
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -155,7 +156,7 @@ def ses_environment(url: str) -> dict[str, str]:
 
 
 async def test_ses_takes_a_signed_mail(amazon: str) -> None:
-    async with httpx.AsyncClient(base_url=amazon) as client:
+    async with httpx.AsyncClient(base_url=amazon, timeout=SOON) as client:
         signed = {"authorization": "AWS4-HMAC-SHA256 Credential=A/20260302/ap-northeast-2/ses/x"}
         identity = {"EmailIdentity": "hello@shop.example"}
         (

@@ -15,6 +15,7 @@ from shared.db.migrate import HEAD, SERVES, migrate, schema
 from shared.db.tables import metadata
 from shared.errors import ConfigurationError, DatabaseUnreachable, Unavailable
 from tests.conftest import PARTITIONS, database_url, empty_database
+from tests.patience import SOON
 
 
 def _differences(connection: Connection) -> list[object]:
@@ -105,15 +106,15 @@ async def test_a_migration_lets_others_pass_while_it_waits_for_a_table(postgres:
         await busy.execute("SELECT count(*) FROM messages")
         migrating = asyncio.create_task(migrate(dsn, PARTITIONS))
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SOON):
             while not await other.fetchval(waiting):
                 await asyncio.sleep(0.01)
         # Behind the migration, but not for longer than it waits.
-        await asyncio.wait_for(other.execute("DELETE FROM messages WHERE attempts < 0"), 5)
+        await asyncio.wait_for(other.execute("DELETE FROM messages WHERE attempts < 0"), SOON)
         assert not migrating.done()
         assert (await schema(dsn)).revision == "0013"
         await transaction.commit()
-        assert await asyncio.wait_for(migrating, 10) == ("0013", HEAD)
+        assert await asyncio.wait_for(migrating, SOON) == ("0013", HEAD)
         await asyncio.gather(busy.close(), other.close())
 
 

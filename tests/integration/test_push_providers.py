@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from shared.errors import ConfigurationError
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
 from tests.integration.dispatching import House
+from tests.patience import SOON
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CONTENT = Rendered(
@@ -97,7 +99,8 @@ async def http2(fake: Fake, app: Any) -> AsyncIterator[str]:
     config.graceful_timeout = 0.1
     config.loglevel = "CRITICAL"
     task = asyncio.create_task(serve_http2(app, config, shutdown_trigger=over.wait))
-    for _ in range(500):
+    until = time.monotonic() + SOON
+    while time.monotonic() < until:
         try:
             _reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()

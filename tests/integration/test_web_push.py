@@ -17,6 +17,7 @@ import pytest
 from services.dispatch.channels import registry
 from services.dispatch.channels.web_push import vapid_of
 from tests.integration.dispatching import House
+from tests.patience import SOON
 from tests.processes import free_port
 from tests.sdks.running import HERE, missing_node
 
@@ -68,10 +69,10 @@ async def service() -> AsyncIterator[PushService]:
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SOON):
             assert b"running" in await process.stdout.readline()
         host = f"localhost:{port}"
-        async with httpx.AsyncClient(base_url=f"http://{host}") as client:
+        async with httpx.AsyncClient(base_url=f"http://{host}", timeout=SOON) as client:
             yield PushService(client, host)
     finally:
         process.terminate()

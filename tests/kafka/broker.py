@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.tls import write_pem_stores
+from tests.patience import SOON
 from tests.processes import free_port
 
 _CLUSTER = "ZGFuZ29sLXRlc3RzLTAwMQ"
@@ -71,14 +72,14 @@ class Broker:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def start(self, *, within: float = 60) -> None:
+    def start(self) -> None:
         if not self._config.exists():
             self.format()
         with (self.folder / "broker.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self._java("kafka.Kafka", str(self._config)), stdout=log, stderr=log
             )
-        until = time.monotonic() + within
+        until = time.monotonic() + SOON
         while not self._answers():
             said = (self.folder / "broker.log").read_text(errors="replace")[-3000:]
             assert self.process.poll() is None, said
@@ -94,7 +95,7 @@ class Broker:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(20)
+                self.process.wait(SOON)
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -33,6 +33,7 @@ from shared.log.postgres import CHANNEL
 from shared.message import MessageContext
 from shared.message import pack as pack_context
 from tests.conftest import PARTITIONS
+from tests.patience import SOON
 from tests.property.engine_house import (
     CODES,
     House,
@@ -227,7 +228,7 @@ class Driver:
         last = await self._house.node("last", batch=3, cache=100)
         for partition in range(PARTITIONS):
             last.own(partition)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while await self._house.tell(self._chance, 1.0) or not await self._house.is_settled():
                 await self._house.relay.step()
                 await last.reap()
@@ -349,7 +350,7 @@ async def test_no_journey_stops_its_partition(house: House, step: str) -> None:
     await house.log.append([Input(MINUTE, "Added", "a", 1, MINUTE).event(1, now)])
     for partition in range(PARTITIONS):
         node.own(partition)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON):
         while not await house.is_settled():
             await node.reap()
             await asyncio.sleep(0.02)

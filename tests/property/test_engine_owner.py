@@ -19,6 +19,7 @@ from services.journey.store import Taken, WorkspaceChanged
 from shared.clock import Clock
 from shared.errors import PartitionLost
 from shared.log.port import Fetch
+from tests.patience import SOON
 from tests.property.engine_journeys import START, Input, book_of, compiled, inputs, profile
 from tests.property.engine_journeys import sources as some_sources
 from tests.property.engine_model import (
@@ -192,7 +193,7 @@ async def owned(
         "owner", cast(Any, log), cast(Any, Door(database)), cast(Any, Shelf(book)),
         cast(Clock, hands), 1, *sizes,
     )  # fmt: skip
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON):
         while not log.stopping.is_set():
             await PartitionOwner(0, engine).run(log.stopping)
     assert database.offset == len(life.log)

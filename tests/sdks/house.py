@@ -11,6 +11,7 @@ import httpx
 from shared.db.connect import Pool, open_pool
 from shared.event import Event, decode
 from tests.conftest import fresh_database
+from tests.patience import SOON
 from tests.processes import Dangol
 
 _BREAK = """
@@ -64,7 +65,7 @@ class House:
         return await self._metric("dangol_ingest_requests_total", 'route="batch",status="200"')
 
     async def _metric(self, name: str, labels: str = "") -> float:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=SOON) as client:
             text = (await client.get(f"{self.dangol.url}/metrics")).text
         return sum(
             float(line.rpartition(" ")[2])
@@ -86,6 +87,6 @@ async def open_house(postgres: str, folder: Path) -> AsyncIterator[House]:
             port=sock.getsockname()[1],
             passed=sock,
         )
-        await dangol.start(within=60)
+        await dangol.start()
         stack.push_async_callback(dangol.stop)
         yield House(dangol, pool)

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from tests.patience import SOON
+
 HERE = Path(__file__).parent
 DRIVERS = HERE / "drivers"
 PAGES = HERE.parents[1] / "docs" / "sdks"
@@ -142,12 +144,12 @@ class Program:
     def said(self) -> str:
         return self._log.read_text(errors="replace")
 
-    async def leave(self, *, within: float) -> int:
+    async def leave(self) -> int:
         """The exit status, after standard input has ended: for a page, its visitor leaves."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(SOON):
             return await self._process.wait()
 
     async def end(self) -> None:

@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from services.cli import guard
 from services.cli.guard import Header, Reply
 from services.cli.web import serve
+from tests.patience import SOON, stretched
 
 _LENGTH = (b"content-length", b"2")
 
@@ -47,7 +48,7 @@ async def connected(
 async def all_of(reader: asyncio.StreamReader) -> bytes:
     """What comes until the connection is closed."""
     parts = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):  # less than an idle connection is kept
         try:
             while part := await reader.read(65536):
                 parts.append(part)
@@ -86,13 +87,14 @@ async def test_a_long_head_is_told_so() -> None:
 async def test_a_head_that_does_not_come_in_time_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, words: bytes
 ) -> None:
+    within = stretched(0.1)
     monkeypatch.setattr(
-        "services.cli.web.watch_heads", lambda state: guard.watch_heads(state, 0.1, 0.02)
+        "services.cli.web.watch_heads", lambda state: guard.watch_heads(state, within, 0.02)
     )
     async with connected() as (reader, writer):
         writer.write(b"GET /read HTTP/1.1\r\nHost: x\r\n\r\n")  # a good request before it
         assert b"200" in await reader.readuntil(b"ok")
-        await asyncio.sleep(0.3)  # an idle connection that has had its answer is let be
+        await asyncio.sleep(2 * within)  # an idle connection that has had its answer is let be
         writer.write(words or b"G")
         assert await all_of(reader) == b""
     async with connected() as (reader, writer):
@@ -147,7 +149,7 @@ class Quick:
         return True
 
     async def next(self) -> Callable[[bytes], None]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             await self.came.wait()
         self.came.clear()
         reply = self.replies.pop()

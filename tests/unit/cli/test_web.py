@@ -11,6 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from services.cli.web import listen, serve
+from tests.patience import SOON
 
 _TAKE = """
 import os, sys
@@ -65,11 +66,11 @@ async def test_a_client_is_told_before_its_connection_ends(
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     stopping = asyncio.Event()
     serving = asyncio.create_task(serve(hello, sock, stopping))
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=SOON) as client:
         assert "connection" not in (await client.get("/")).headers
         stopping.set()
         await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             while (await client.get("/")).headers.get("connection") != "close":
                 pass
     await serving

@@ -13,6 +13,7 @@ from services.dispatch.receipts.bounces.verdict import is_hard
 from services.dispatch.receipts.bounces.verp import make_return_paths
 from shared.ids import derived_id
 from tests.bounces import WHO, about, complaint, report, text
+from tests.patience import in_time
 
 KEY = b"k" * 32
 PATHS = make_return_paths("Bounces.Shop.Example", KEY)
@@ -253,7 +254,7 @@ def nested(depth: int) -> bytes:
 def test_what_is_made_to_be_slow_is_not(raw: bytes) -> None:
     began = time.process_time()
     read_notice(raw)
-    assert time.process_time() - began < 5
+    assert in_time(time.process_time() - began, 5)
 
 
 def test_a_long_mail_is_read_from_its_beginning() -> None:
@@ -265,7 +266,7 @@ def test_a_reason_is_looked_for_in_bounded_time() -> None:
     began = time.process_time()
     for words in ("account ", "user ", "550 ", "mailbox unknown "):
         is_hard("5.0.0", words * 100_000)
-    assert time.process_time() - began < 2
+    assert in_time(time.process_time() - began, 2)
 
 
 def test_the_samples_are_what_they_say() -> None:

@@ -82,7 +82,7 @@ async def client(
 async def tight_client(context: IngestContext) -> AsyncIterator[httpx.AsyncClient]:
     """The same app with bounds that a test can reach."""
     limits = Limits(
-        body=100_000, bodies=150_000, read_within=0.05, thread_from=1_000,
+        body=100_000, bodies=150_000, thread_from=1_000,
         one_chance_held=0.02, one_chance_pause=0.001,
     )  # fmt: skip
     async with _client(replace(context, limits=limits)) as client:

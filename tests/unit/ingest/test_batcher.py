@@ -9,6 +9,7 @@ from services.ingest.batcher import BatchingLog
 from services.ingest.metrics import IngestMetrics
 from shared.errors import Unavailable
 from shared.event import Event
+from tests.patience import SOON
 from tests.unit.ingest.doubles import RecordingLog
 
 AT = datetime(2026, 4, 6, 12, 0, tzinfo=UTC)
@@ -20,7 +21,7 @@ def event(ident: object) -> Event:
 
 @pytest.fixture
 def batching(log: RecordingLog, metrics: IngestMetrics) -> BatchingLog:
-    return BatchingLog(log, metrics, most_waiting=10, most_together=6, timeout=0.05)
+    return BatchingLog(log, metrics, most_waiting=10, most_together=6, timeout=SOON)
 
 
 def appending(batching: BatchingLog, *idents: object) -> asyncio.Task[None]:
@@ -158,8 +159,9 @@ async def test_an_event_that_no_log_takes_fails_its_own_request_only(
 
 
 async def test_a_log_that_does_not_answer_fails_all_that_wait(
-    batching: BatchingLog, log: RecordingLog
+    log: RecordingLog, metrics: IngestMetrics
 ) -> None:
+    batching = BatchingLog(log, metrics, timeout=0.05)
     first = await under_way(log, batching)
     assert await settled(first, appending(batching, "a")) == ["Unavailable", "Unavailable"]
     log.open.set()

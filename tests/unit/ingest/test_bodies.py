@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from services.ingest.app import IngestContext, create_app
+from tests.patience import SOON
 from tests.unit.ingest.doubles import RecordingLog
 from tests.unit.ingest.sending import TRACK, WK, is_error
 
@@ -133,16 +134,18 @@ class TestBodies:
         assert (await tight_client.post("/v1/t", json=TRACK, headers=WK)).status_code == 200
 
     async def test_a_body_that_does_not_come_is_given_up(self, context: IngestContext) -> None:
-        answer = await _raw(context, [])
+        answer = await _raw(context, [], within=0.01)
         assert answer[0]["status"] == 408
 
     async def test_a_client_that_leaves_is_not_answered(self, context: IngestContext) -> None:
         assert await _raw(context, [{"type": "http.disconnect"}]) == []
 
 
-async def _raw(context: IngestContext, messages: list[dict[str, Any]]) -> list[Any]:
+async def _raw(
+    context: IngestContext, messages: list[dict[str, Any]], within: float = SOON
+) -> list[Any]:
     """What the edge sends to a client that sends these messages and then nothing."""
-    limits = replace(context.limits, read_within=0.01)
+    limits = replace(context.limits, read_within=within)
     sent: list[Any] = []
 
     async def receive() -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from shared.templates import TemplateFailed, effort, parse_template, render
 from shared.templates.effort import Effort, RenderTimeLimitError
+from tests.patience import in_time
 
 _LARGE = "x" * 900_000
 _IF = "{% if profile.text contains 'zz' %}{% endif %}"
@@ -39,7 +40,7 @@ def _seconds_to_fail(source: str, subject: str = "s") -> float:
 @pytest.mark.parametrize("source", _HOSTILE.values(), ids=_HOSTILE)
 def test_rendering_ends_in_about_its_time(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effort, "MOST_SECONDS", 0.1)
-    assert _seconds_to_fail(source) < 1.5  # a slow machine, and the longest piece of work
+    assert in_time(_seconds_to_fail(source), 1.5)  # the longest piece of work counts, too
 
 
 def test_the_texts_of_one_message_share_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
