@@ -21,7 +21,8 @@ from shared.event import scored_event
 from shared.local_time import next_moment
 from shared.log import outbox
 from shared.rfm import score_of
-from shared.workspace import RfmSettings, WorkspaceSettings
+from shared.workspace import RfmSettings
+from shared.workspace_store import newest_settings
 
 logger = structlog.get_logger()
 
@@ -160,21 +161,13 @@ async def last_scored(connection: Connection) -> datetime | None:
 async def score_now(pool: Pool, clock: Clock, patience: float = PATIENCE) -> Scored:
     """On demand. Raises NotConfigured, Conflict, Unavailable."""
     async with unavailable_when_lost(), pool.acquire() as connection:
-        settings = await _settings(connection)
+        settings = await newest_settings(connection)
         partitions = await connection.fetchval("SELECT count(*) FROM partitions")
     if settings.rfm is None:
         raise NotConfigured(
             hint="add to dangol.yaml, for example  rfm: {event: Order Completed, value: total}"
         )
     return await score(pool, settings.rfm, clock.now(), partitions, patience)
-
-
-async def _settings(connection: Connection) -> WorkspaceSettings:
-    """Those in force; the defaults where nothing has been published."""
-    stored = await connection.fetchval(
-        "SELECT settings FROM workspaces ORDER BY revision DESC LIMIT 1"
-    )
-    return WorkspaceSettings.model_validate(stored or {})
 
 
 def is_due(settings: RfmSettings, zone: ZoneInfo, last: datetime | None, now: datetime) -> bool:
@@ -197,7 +190,7 @@ class Nightly:
     async def run(self) -> None:
         """Raises Unavailable."""
         async with unavailable_when_lost(), self._pool.acquire() as connection:
-            settings = await _settings(connection)
+            settings = await newest_settings(connection)
             last = await last_scored(connection)
         now = self._clock.now()
         if settings.rfm is not None and is_due(settings.rfm, settings.zone(), last, now):

@@ -74,6 +74,14 @@ async def newest_revision(connection: Connection) -> int:
     return value
 
 
+async def newest_settings(connection: Connection) -> WorkspaceSettings:
+    """Those in force; the defaults where nothing has been published."""
+    stored = await connection.fetchval(
+        "SELECT settings FROM workspaces ORDER BY revision DESC LIMIT 1"
+    )
+    return WorkspaceSettings.model_validate(stored or {})
+
+
 async def newest(connection: Connection) -> Published | None:
     row = await connection.fetchrow("SELECT * FROM workspaces ORDER BY revision DESC LIMIT 1")
     if row is None:

@@ -17,6 +17,7 @@ from services.cli.erasure_checkup import check_erasures
 from services.cli.findings import Finding, Verdict
 from services.cli.kakao_checkup import check_kakao
 from services.cli.log_checkup import check_log
+from services.cli.notices_checkup import check_notices
 from services.cli.receipts_checkup import receipts_lost
 from services.console.erasure_ledger import Ledger
 from services.dispatch.channels import registry, smtp_pool
@@ -28,6 +29,7 @@ from services.dispatch.receipts.texts.refusals import open_lists
 from services.dispatch.workspace import Templates
 from services.ingest import webhook
 from services.journey.language.workspace import load_workspace
+from shared.db.clock import log_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
 from shared.db.migrate import HEAD, schema_on
@@ -121,6 +123,7 @@ async def check_database(
             for finding in await _unsigned(pool):
                 yield finding
         told = (*await _pauses(pool), *await _refusal_lists(pool), *await receipts_lost(pool))
+        told += tuple(await check_notices(pool, await log_clock(pool)))
         for finding in told:
             yield finding
         async with pool.acquire() as connection:

@@ -56,6 +56,7 @@ from services.journey.firings.fanout import Fanout
 from services.journey.firings.planner import Planner
 from services.journey.library import Library
 from services.journey.maintenance import Maintenance
+from services.journey.notices import NoticeWatch
 from services.journey.partition import Engine
 from services.journey.store import Store
 from services.journey.sweeps import Sweeps
@@ -266,6 +267,7 @@ class House:
         )
         leader.every(sweeps.every, "sweep", sweeps.run)
         leader.every(Watch.EVERY, "watch", Watch(found.pool, found.log, found.clock).turn)
+        leader.every(NoticeWatch.EVERY, "notices", NoticeWatch(found.pool, found.clock).turn)
         nightly = Nightly(found.pool, found.clock, found.partitions)
         leader.every(nightly.every, "rfm", nightly.run)
         planner = Planner(found.pool, engine.library, found.clock)

@@ -17,7 +17,8 @@ _PREFETCH = 200
 _TABLES = {
     "consents": "SELECT channel, granted, stated_at FROM consents {of} ORDER BY channel",
     "consent_ledger": (
-        "SELECT channel, granted, stated_at, source, wording, recorded_at, event_id"
+        "SELECT channel, granted, stated_at, source, wording, recorded_at, event_id,"
+        " imported"
         " FROM consent_ledger {of} ORDER BY stated_at, event_id"
     ),
     "messages": (

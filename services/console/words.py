@@ -128,6 +128,28 @@ ENDS: Mapping[str, Words] = {
 """Why a run was ended from outside; `exit` and what the journey says itself need no words."""
 
 
+NOTICES_UNGIVEN: Mapping[str, Words] = {
+    "no_journey": Words(
+        "No published journey gives this notice.",
+        "이 통지를 보내는 여정이 게시되어 있지 않습니다.",
+    ),
+    "journey_paused": Words(
+        "The journey that gives it is paused.",
+        "통지를 보내는 여정이 일시 중지되어 있습니다.",
+    ),
+    "not_made": Words(
+        "The journey that gives it has made no message for the customer.",
+        "통지를 보내는 여정이 이 고객에게 보낼 메시지를 만들지 않았습니다.",
+    ),
+    "waiting": Words("Its message is still waiting.", "통지 메시지가 아직 대기 중입니다."),
+    "unknown": Words(
+        "Its message may have been sent, which proves nothing.",
+        "통지 메시지의 발송 여부가 확인되지 않아 통지한 것으로 볼 수 없습니다.",
+    ),
+}
+"""Why a notice that a law asks for was not given, beside the reasons of messages."""
+
+
 def sentences(language: Language) -> dict[str, str]:
     """Reason or refusal → its sentence."""
     table: dict[str, Words] = {str(key): words for key, words in REASONS.items()}

@@ -1,5 +1,7 @@
 """The engine's metrics: what an operator asks of it."""
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 # Events that partitions have taken in; `result` is new, repeated, forwarded or set_aside.
@@ -72,6 +74,21 @@ FIRING_LATE = Gauge("dangol_journey_firing_late_seconds", "Lateness of the last 
 FANNED_OUT = Counter("dangol_journey_fanned_out", "Customers reached by firings", ["journey"])
 # Firings that have not come to everybody yet.
 FIRINGS_OPEN = Gauge("dangol_journey_firings_open", "Firings under way")
+# Customers to whom a notice that a law asks for is overdue, and for how long it has been to the
+# first of them; `notice` as in `met_elsewhere`. From the leader.
+NOTICES_OVERDUE = Gauge("dangol_journey_notices_overdue", "Notices overdue", ["notice"])
+NOTICES_OVERDUE_SECONDS = Gauge(
+    "dangol_journey_notices_overdue_seconds", "For how long a notice has been overdue", ["notice"]
+)
+
+
+def notices_overdue(found: Mapping[str, tuple[int, float]]) -> None:
+    """Notice → customers, and seconds; one that is no longer asked for is told no more."""
+    for gauge in (NOTICES_OVERDUE, NOTICES_OVERDUE_SECONDS):
+        gauge.clear()
+    for notice, (customers, seconds) in found.items():
+        NOTICES_OVERDUE.labels(notice).set(customers)
+        NOTICES_OVERDUE_SECONDS.labels(notice).set(seconds)
 
 
 def leads(now: bool) -> None:
@@ -81,6 +98,7 @@ def leads(now: bool) -> None:
         return
     OUTBOX.set(0)
     FIRINGS_OPEN.set(0)
+    notices_overdue({})
     for gauge in (LAG_EVENTS, LAG_SECONDS, TIMERS_OVERDUE):
         gauge.clear()
 

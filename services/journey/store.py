@@ -99,9 +99,9 @@ ON CONFLICT (partition, customer, channel) DO UPDATE
 """
 _LEDGER = """
 INSERT INTO consent_ledger
-  (partition, customer, channel, granted, stated_at, source, event_id, recorded_at)
-SELECT $1, *, $8::timestamptz FROM unnest(
-  $2::text[], $3::text[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[])
+  (partition, customer, channel, granted, stated_at, source, event_id, imported, recorded_at)
+SELECT $1, *, $9::timestamptz FROM unnest(
+  $2::text[], $3::text[], $4::bool[], $5::timestamptz[], $6::text[], $7::text[], $8::bool[])
 ON CONFLICT DO NOTHING
 """
 _CONVERT = """
@@ -325,7 +325,10 @@ async def _store_rest(connection: Connection, batch: Batch) -> None:
             _COUNT, batch.partition, *columns, [batch.counts[key] for key in keys]
         )
     if batch.consents:
-        rows = [(c, s.channel, s.granted, s.at, s.source, s.event_id) for c, s in batch.consents]
+        rows = [
+            (c, s.channel, s.granted, s.at, s.source, s.event_id, s.imported)
+            for c, s in batch.consents
+        ]
         columns = [list(column) for column in zip(*rows, strict=True)]
         counting = [row[:4] for row, (_, s) in zip(rows, batch.consents, strict=True) if s.counts]
         if counting:

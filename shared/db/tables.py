@@ -324,6 +324,7 @@ consent_ledger = Table(
     Column("wording", Text),
     Column("recorded_at", Instant, nullable=False),
     Column("event_id", Text, primary_key=True),
+    Column("imported", Boolean),
 )
 
 suppressions = Table(

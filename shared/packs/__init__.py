@@ -8,6 +8,7 @@ theirs, an exception (`never: true`) is none from the law, and where it asks for
 from shared.packs.data import PACKS
 from shared.packs.footer import with_address
 from shared.packs.rules import (
+    Duty,
     Exemption,
     LabelRule,
     NightRule,
@@ -21,6 +22,7 @@ from shared.packs.rules import (
 
 __all__ = [
     "PACKS",
+    "Duty",
     "Exemption",
     "LabelRule",
     "NightRule",

@@ -67,15 +67,22 @@ KR = Pack(
     duties=(
         Duty(
             "consent-result",
+            "the result of a consent, a refusal or a withdrawal",
+            "수신동의 처리결과 통지",
             "whoever agrees, refuses or withdraws has to be told the result within 14 days",
             f"{_ADD} {_ELSEWHERE}".format("consent-result"),
             f"{_ACT} Art. 50(7), Decree Art. 62-2",
+            days=14,
         ),
         Duty(
             "consent-renewal",
+            "the confirmation every two years of what was agreed to",
+            "2년 주기 수신동의 확인",
             "whoever has agreed has to be told so again every two years",
             f"{_ADD} {_ELSEWHERE}".format("consent-renewal"),
-            f"{_ACT} Art. 50(8), Decree Art. 62-3",
+            f"{_ACT} Art. 50(8), Decree Art. 62-3: before the same day of the second year",
+            years=2,
+            zone="Asia/Seoul",
         ),
     ),
     certificates=(

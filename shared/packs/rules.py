@@ -83,9 +83,17 @@ class Duty:
     """A notice that has to be given, by a journey of this id, or by another system."""
 
     id: str
+    title: str
+    title_ko: str
     message: str
     hint: str
     source: str
+    days: int = 0
+    """So many days behind each statement that changes a consent..."""
+    years: int = 0
+    """...or before so many years of a consent that stands are over: either."""
+    zone: str = "UTC"
+    """In which the days of the years are counted."""
     read_on: date = READ_ON
 
 

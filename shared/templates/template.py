@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 from liquid.exceptions import LiquidError
 from liquid.static_analysis import TemplateAnalysis
@@ -18,6 +18,8 @@ from shared.templates.live import LiveCall, read_call
 from shared.templates.plain_text import plain_text
 from shared.templates.problems import TemplateFailed, TemplateInvalid, TemplateProblem
 from shared.templates.sandbox import HTML, TEXT, Sandbox, SandboxTemplate
+
+T = TypeVar("T")
 
 MOST_CHARACTERS = 300_000
 
@@ -98,10 +100,9 @@ def key(name: str, channel: str, locale: str | None) -> str:
     return f"{name}/{channel}" + (f".{locale.lower()}" if locale else "")
 
 
-def choose(
-    templates: Mapping[str, Template], name: str, channel: str, locale: str | None
-) -> Template | None:
-    """The file for a customer's locale: `email.ko-KR`, then `email.ko`, then `email`."""
+def choose(templates: Mapping[str, T], name: str, channel: str, locale: str | None) -> T | None:
+    """Of templates by key, or what stands for them: the one for a customer's locale, that is
+    `email.ko-KR`, then `email.ko`, then `email`."""
     wanted = (locale or "").replace("_", "-")
     while wanted:
         found = templates.get(key(name, channel, wanted))

@@ -172,6 +172,10 @@ PHRASES: Mapping[str, Words] = {
         "Consent to {channel} was withdrawn (from {source}).",
         "{channel} 수신 동의를 철회했습니다(출처: {source}).",
     ),
+    "notice_overdue": Words(
+        "A notice that the law asks for was overdue from here on: {title} (since {since}).",
+        "여기서 법정 통지 기한이 지났습니다: {title}(통지 사유 발생 {since}).",
+    ),
     "called": Words(
         "{step} asks another system.", "{step} 단계가 외부 시스템의 응답을 기다립니다."
     ),

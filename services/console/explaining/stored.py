@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from services.console.erasures import belongs_to, linked_ids
+from services.console.notices import owed_to
 from services.console.simulation.record import Known, KnownCall, OnRecord
 from services.dispatch.policy import PassedOver
 from services.journey import published
@@ -17,10 +18,13 @@ from shared.db.installation import partition_count
 from shared.decisions import Reason
 from shared.errors import NotFound
 from shared.event import Event, partition_of
+from shared.notices import Owed
+from shared.workspace_store import newest_settings
 
 MOST_EVENTS = 5_000
 """The newest events of a customer that are replayed."""
 MOST_MESSAGES = 5_000
+_EVER = datetime(9000, 1, 1, tzinfo=UTC)
 MOST_FIRINGS = 30
 """The newest occasions of the journey that are shown to the customer."""
 
@@ -76,6 +80,8 @@ class Stored:
     consents: Mapping[str, tuple[datetime, bool]]
     firings: tuple[Mapping[str, Any], ...]
     rows: published.Rows
+    owed: tuple[Owed, ...]
+    """Notices that a law asks for and that were not given, due at any time. Of a timeline alone."""
     status: str
     """The journey's."""
     since: datetime | None
@@ -145,9 +151,15 @@ async def _read(
         consents={c["channel"]: (c["stated_at"], c["granted"]) for c in consents},
         firings=tuple(dict(r) for r in await connection.fetch(_FIRINGS, journey, MOST_FIRINGS)),
         rows=await rows_of(connection),
+        owed=() if journey else await _owed(connection, (owner, *linked), partitions),
         status=status,
         since=since,
     )
+
+
+async def _owed(connection: Connection, names: Sequence[str], partitions: int) -> tuple[Owed, ...]:
+    ids = [(partition_of(name, partitions), name) for name in names]
+    return await owed_to(connection, await newest_settings(connection), _EVER, ids)
 
 
 async def rows_of(connection: Connection) -> published.Rows:

@@ -18,6 +18,8 @@ from services.journey.core.effects import Convert, Count
 from services.journey.core.firing import is_by_firing
 from shared.clock import EPOCH
 from shared.event import Event
+from shared.notices import Owed
+from shared.packs import PACKS
 
 _TOLD = frozenset({"reached", "variant", "migrated"})
 
@@ -97,6 +99,7 @@ def timeline(stored: Stored, now: datetime) -> list[Item]:
     found += map(_message, stored.messages)
     found += map(_call, stored.calls)
     found += map(_consent, stored.ledger)
+    found += [_overdue(owed) for owed in stored.owed if owed.due_at <= now]
     found.sort(key=lambda pair: pair[0].at)
     if found:
         first = found[0][0].at
@@ -154,3 +157,17 @@ def _consent(row: Mapping[str, Any]) -> tuple[Fact, str]:
         "wording": row["wording"],
     }
     return Fact(row["stated_at"], "consent", detail=detail), ""
+
+
+def _overdue(owed: Owed) -> tuple[Fact, str]:
+    """From the instant at which it was due."""
+    pack, _, name = owed.notice.partition("/")
+    duty = next(duty for duty in PACKS[pack].duties if duty.id == name)
+    detail = {
+        "notice": owed.notice,
+        "title": duty.title,
+        "title_ko": duty.title_ko,
+        "since": plain(owed.since),
+        "reason": owed.why,
+    }
+    return Fact(owed.due_at, "notice_overdue", detail=detail), owed.journey

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from services.console.explaining.checks import Check, Seen
 from services.console.explaining.facts import Fact
 from services.console.explaining.phrases import CHANNELS, NOTES, PHRASES, ROOTS, Phrases
-from services.console.words import Language, sentences
+from services.console.words import NOTICES_UNGIVEN, Language, sentences
 from shared.templates.korean import with_particle
 
 _PLAIN = re.compile(r"\w+(\.\w+)*")
@@ -39,6 +39,7 @@ class Teller:
         self._roots = {root: words[self._ko] for root, words in ROOTS.items()}
         self._channels = {name: words[self._ko] for name, words in CHANNELS.items()}
         self._reasons = sentences(language)
+        self._ungiven = {why: words[self._ko] for why, words in NOTICES_UNGIVEN.items()}
         self._zone = zone
 
     def time(self, at: datetime) -> str:
@@ -61,6 +62,10 @@ class Teller:
         sentences = [said]
         if fact.kind in ("refused", "message", "held", "message_waits", "answered"):
             sentences.append(self.reason(fact.detail.get("reason")))
+        if fact.kind == "notice_overdue":
+            sentences.append(
+                self._ungiven.get(fact.detail["reason"]) or self.reason(fact.detail["reason"])
+            )
         if fact.kind == "refused":
             sentences.append(self._behind(fact.detail))
         if fact.kind == "message":
@@ -102,6 +107,8 @@ class Teller:
             if name in detail:
                 given = detail[name] if isinstance(detail[name], list) else [detail[name]]
                 said[name] = _Word(", ".join(self._channels.get(each, each) for each in given))
+        if self._ko and "title_ko" in said:
+            said["title"] = said["title_ko"]
         if "kind" in said:
             said["kind"] = _Word(self._phrases.get(f"kind_{said['kind']}", said["kind"]))
         return said

@@ -66,6 +66,8 @@ class StateConsent(msgspec.Struct, frozen=True, gc=False):
     event_id: str
     counts: bool = True
     """False for one that is only kept in the ledger, since a known one of its instant stays."""
+    imported: bool = False
+    """An import carries it over: whoever stated it was told of it by another system."""
 
 
 class SpillSeen(msgspec.Struct, frozen=True, gc=False):

@@ -125,7 +125,9 @@ def _consent_statements(event: Event) -> Iterator[StateConsent]:
     source = _consent_source(event)
     for channel, granted in stated.items():
         if isinstance(granted, bool):
-            yield StateConsent(channel, granted, event.timestamp, source, event.id)
+            yield StateConsent(
+                *(channel, granted, event.timestamp, source, event.id), imported=event.historical
+            )
 
 
 def _consent_source(event: Event) -> str:

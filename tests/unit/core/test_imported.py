@@ -68,6 +68,7 @@ def test_an_imported_consent_tells_where_it_was_given() -> None:
         person.take(imported(identify({"consent_source": source}, consent={"email": True})))
         (consent,) = (e for e in person.effects if isinstance(e, StateConsent))
         assert (consent.source, consent.at) == (told, NOON - YEAR)
+        assert consent.imported
 
 
 def test_an_event_that_is_not_imported_cannot_name_another_source_of_consent() -> None:
@@ -75,3 +76,4 @@ def test_an_event_that_is_not_imported_cannot_name_another_source_of_consent() -
     person.take(identify({"consent_source": "court order"}, consent={"email": True}))
     (consent,) = (e for e in person.effects if isinstance(e, StateConsent))
     assert consent.source == "backend"
+    assert not consent.imported
