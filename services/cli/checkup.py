@@ -15,6 +15,7 @@ from aiosmtplib.errors import SMTPException
 from services.cli.environment import read_settings
 from services.cli.erasure_checkup import check_erasures
 from services.cli.findings import Finding, Verdict
+from services.cli.journey_checkup import check_journeys
 from services.cli.kakao_checkup import check_kakao
 from services.cli.log_checkup import check_log
 from services.cli.notices_checkup import check_notices
@@ -115,7 +116,7 @@ async def check_database(
             return
         async for finding in check_log(pool, kafka_settings(read_settings())):
             yield finding
-        for finding in await _put_aside(pool):
+        for finding in (*await check_journeys(pool), *await _put_aside(pool)):
             yield finding
         for finding in await check_erasures(pool, ledger):
             yield finding

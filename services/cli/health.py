@@ -12,7 +12,13 @@ Check = Callable[[], Awaitable[str | None]]
 BUILD = Gauge("dangol_build_info", "1; which release runs, and as what", ["version", "part"])
 
 
-def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> APIRouter:
+Impaired = Callable[[], str | None]
+"""What rests while everything else works; it takes nobody out of service."""
+
+
+def health_routes(
+    checks: Mapping[str, Check], impaired: Mapping[str, Impaired], registry: CollectorRegistry
+) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", summary="Alive: the process answers")
@@ -22,8 +28,10 @@ def health_routes(checks: Mapping[str, Check], registry: CollectorRegistry) -> A
     @router.get("/readyz", summary="Ready: every part can do its work now")
     async def readyz() -> JSONResponse:
         missing = {name: said for name, check in checks.items() if (said := await check())}
+        rests = {name: said for name, look in impaired.items() if (said := look())}
         if not missing:
-            return JSONResponse({"status": "ready"})
+            told = {"impaired": rests} if rests else {}
+            return JSONResponse({"status": "ready", **told})
         body = {"code": "not_ready", "message": "; ".join(missing.values()), "missing": missing}
         return JSONResponse(body, status_code=503, headers={"Retry-After": "1"})
 

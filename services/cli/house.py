@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from services.cli.foundation import Foundation, calm_garbage_collection
 from services.cli.guard import Shortcut
-from services.cli.health import BUILD, Check, health_routes
+from services.cli.health import BUILD, Check, Impaired, health_routes
 from services.cli.telemetry import traced
 from services.cli.web import behind_proxies, serve
 from services.console import erasing_again
@@ -141,6 +141,7 @@ class House:
         )
         self._engine = engine_for(found.dsn)
         self._checks: dict[str, Check] = {"database": self._check_database}
+        self._impaired: dict[str, Impaired] = {}
         changes = found.wakeups.listen(keys.CHANNEL)
         self._services: dict[str, Service] = {
             "wakeups": found.wakeups.run,
@@ -173,7 +174,7 @@ class House:
             app = FastAPI(title="Dangol", docs_url=None, redoc_url=None, redirect_slashes=False)
             install_error_handlers(app)
         BUILD.labels(version("dangol"), _name_of(parts)).set(1)
-        app.include_router(health_routes(self._checks, REGISTRY))
+        app.include_router(health_routes(self._checks, self._impaired, REGISTRY))
         if "dispatch" in parts and self._public_url:
             reception = make_reception(found.pool, found.clock, found.partitions, self._public_url)
             app.include_router(door_routes(reception))
@@ -235,6 +236,7 @@ class House:
             return None if worker.ready else "partitions are still being taken over"
 
         self._checks["journey"] = check
+        self._impaired["journey"] = lambda: worker.impaired
 
         async def run(stopping: asyncio.Event) -> None:
             try:

@@ -124,6 +124,12 @@ ENDS: Mapping[str, Words] = {
         "A new version was published, and the runs of older ones were ended with it.",
         "새 버전을 게시하면서 이전 버전으로 진행 중이던 여정을 종료했습니다.",
     ),
+    "unreadable": Words(
+        "The journey's version could not be read for a while, and the customer had done too much"
+        " meanwhile to go on rightly.",
+        "여정의 이 버전을 한동안 읽을 수 없었고, 그사이 고객의 활동이 너무 많아"
+        " 올바르게 이어 갈 수 없었습니다.",
+    ),
 }
 """Why a run was ended from outside; `exit` and what the journey says itself need no words."""
 

@@ -232,8 +232,8 @@ class Deciding:
         if customer.id not in self._dues and not gone:
             return customer
         armed_at = customer.state.armed_at
-        if armed_at in gone:
-            armed_at = None
+        if armed_at is not None and gone and armed_at <= max(gone):
+            armed_at = None  # they fire in order; a later one is left where the first was held
         due = None if customer.id in self._broken else self._next_look(customer)
         if due is not None and (armed_at is None or due < armed_at):
             self._batch.timers.append((due, customer.id))

@@ -1,7 +1,8 @@
 """What has been published, compiled: the `Book` the core decides by, kept current.
 
-Versions are compiled when they are first needed, since old ones may have no runs left. A stored
-version always compiles: apply refused it otherwise.
+Apply refuses what does not compile. Still, a stored version may be found that does not: another
+release wrote it, or its row is damaged. It starts nobody and its runs rest (`core/resting.py`);
+everything else goes on, and it is tried again until it can be read.
 """
 
 from collections.abc import Mapping
@@ -9,12 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
+import structlog
 
-from services.journey import published
+from services.journey import metrics, published
 from services.journey.core.book import EMPTY, Book
 from services.journey.core.flow import Flow, Segment
-from services.journey.language.compile_segments import SegmentSource, read_sources
+from services.journey.language.compile_segments import SegmentSource, sound_sources
 from shared.db.connect import Connection, Pool, unavailable_when_lost
+
+logger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class Current:
     """The newest revision with a rule for runs in flight, and when it came into force."""
     segments: Mapping[str, SegmentSource] = field(default_factory=dict)
     """The newest revision's."""
+    unreadable: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Journey and version → why it can be used no more."""
 
 
 class Library:
@@ -44,8 +50,29 @@ class Library:
             self._pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            self.current = await self._read(connection)
-        return self.current
+            found = await self._read(connection)
+        self._tell(found.unreadable)
+        self.current = found
+        return found
+
+    def _tell(self, unreadable: Mapping[tuple[str, int], str]) -> None:
+        before = self.current.unreadable
+        for key in unreadable.keys() - before.keys():
+            logger.error(
+                "a journey cannot be read: it starts nobody, and its runs rest",
+                action="journey_unreadable",
+                journey=key[0],
+                version=key[1],
+                why=unreadable[key],
+            )
+        for key in before.keys() - unreadable.keys():
+            logger.info(
+                "a journey can be read again",
+                action="journey_readable",
+                journey=key[0],
+                version=key[1],
+            )
+        metrics.unreadable(unreadable)
 
     async def _read(self, connection: Connection) -> Current:
         editions = await connection.fetch(published.EDITIONS)
@@ -63,7 +90,11 @@ class Library:
         ruled = [(row["revision"], row["active_from"]) for row in editions if row["in_flight"]]
         stamp = editions[-1]["revision"] + (rows.changes[-1]["place"] if rows.changes else 0)
         return Current(
-            stamp, book, ruled[-1] if ruled else None, read_sources(editions[-1]["segments"])
+            stamp,
+            book,
+            ruled[-1] if ruled else None,
+            sound_sources(editions[-1]["segments"]),
+            versions.unreadable,
         )
 
     def _segments(self, stored: Mapping[str, Mapping[str, str]]) -> Mapping[str, Segment]:

@@ -1,11 +1,20 @@
 """The engine's metrics: what an operator asks of it."""
 
-from collections.abc import Mapping
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.journey.batch import Batch
+
 # Events that partitions have taken in; `result` is new, repeated, forwarded or set_aside.
 EVENTS = Counter("dangol_journey_events", "Events taken from the log", ["result"])
+# Times a batch met a customer whose state cannot be read (docs/runbook.md).
+HELD = Counter("dangol_journey_customers_held", "Customers met whose state cannot be read")
+# 1 for each stored version of a journey that this process cannot read.
+UNREADABLE = Gauge(
+    "dangol_journey_unreadable", "Whether a stored version cannot be read", ["journey", "version"]
+)
 # How many events one transaction carried.
 BATCH_EVENTS = Histogram(
     "dangol_journey_batch_events", "Events per batch", buckets=(1, 10, 50, 100, 250, 500, 1000)
@@ -108,3 +117,30 @@ def took(new: int, repeated: int, forwarded: int) -> None:
     EVENTS.labels("new").inc(new)
     EVENTS.labels("repeated").inc(repeated)
     EVENTS.labels("forwarded").inc(forwarded)
+
+
+def unreadable(versions: Iterable[tuple[str, int]]) -> None:
+    UNREADABLE.clear()
+    for journey, version in versions:
+        UNREADABLE.labels(journey, str(version)).set(1)
+
+
+def fired(lateness: Iterable[float]) -> None:
+    """Timers, each with how late it fired, in seconds."""
+    for seconds in lateness:
+        TIMERS.inc()
+        TIMER_LATENESS.observe(max(0.0, seconds))
+
+
+def stored(batch: Batch) -> None:
+    """Count what a batch has come to, once it is stored."""
+    EVENTS.labels("set_aside").inc(len(batch.set_aside))
+    for (journey, _version, _step, what), n in batch.counts.items():
+        if what != "reached":
+            RUNS.labels(journey, what).inc(n)
+    for _customer, reached in batch.conversions:
+        group = "held_out" if reached.held_out else "sent"
+        CONVERSIONS.labels(reached.journey, group).inc()
+    made = Tally((message.journey, message.channels[0]) for message in batch.messages)
+    for (journey, channel), n in made.items():
+        MESSAGES.labels(journey, channel).inc(n)

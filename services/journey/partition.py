@@ -10,7 +10,6 @@ at the end of the log the reader asks the log for it, but only when something is
 
 import asyncio
 import time
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +23,7 @@ from services.journey.core.book import Book
 from services.journey.core.state import Customer
 from services.journey.deciding import Deciding, Given, readable
 from services.journey.firings import rows as firing_rows
+from services.journey.held import Held
 from services.journey.library import Current, Library
 from services.journey.store import Store, Unstorable, WorkspaceChanged
 from shared.clock import EPOCH, Clock
@@ -83,6 +83,7 @@ class PartitionOwner:
         self._next_due: datetime | None = None
         self._next_due_known = False
         self._settled = Settled(0)
+        self._held = Held(self._number)
         self._behind = False
         """Whether the last fetch was a full one: then commits overlap the deciding."""
         self._staged = True
@@ -180,9 +181,10 @@ class PartitionOwner:
             release=fetch.at_end and self._staged,
         )
         events, batch.set_aside = self._readable(fetch)
-        metrics.EVENTS.labels("set_aside").inc(len(batch.set_aside))
+        self._held = Held(self._number)
         names = list(dict.fromkeys(g.customer for g in events if g.event.kind != "catalog"))
         customers = await self._load(names, current.book, now)
+        events = self._held.events(events, customers, batch, current.book.needs.id)
         events = await self._unspilled(events, customers)
         deciding = Deciding(current.book, batch, customers)
         witnessed = await self._witnessed(events, customers)
@@ -236,7 +238,9 @@ class PartitionOwner:
         if missing:
             # The cache lost them, so an uncommitted batch may still hold their newest state.
             await self._settle()
-            found |= await self._engine.store.load(self._number, missing)
+            loaded, unreadable = await self._engine.store.load(self._number, missing)
+            found |= loaded
+            self._held.add(unreadable)
         bare = [row for row in found.values() if history.is_missing(row, book.needs)]
         if bare and book.needs:
             await self._settle()
@@ -298,7 +302,8 @@ class PartitionOwner:
         unknown = [name for name in names if not deciding.knows(name)]
         deciding.add(await self._load(unknown, current.book, now))
         for name in names:
-            deciding.tick(name, batch.log_time, looks=False)
+            if name not in self._held:
+                deciding.tick(name, batch.log_time, looks=False)
         done = Settled(revision) if last is None else Settled(before.revision, revision, last)
         self._settled = batch.settled = done
 
@@ -329,11 +334,11 @@ class PartitionOwner:
             deciding.add(await self._load(unknown, book, now))
             self._watermark = rows[-1].due_at if rows else self._watermark
             self._next_due_known = False
-            for row in rows:
-                metrics.TIMER_LATENESS.observe(max(0.0, (now - row.due_at).total_seconds()))
-            metrics.TIMERS.inc(len(rows))
+            self._held.timers(rows, batch, now)
+            metrics.fired([(now - row.due_at).total_seconds() for row in rows])
         for name in dict.fromkeys([*(row.customer for row in rows), *deciding.due_now(reached)]):
-            deciding.tick(name, reached)
+            if name not in self._held:
+                deciding.tick(name, reached)
         return rows
 
     async def _commit(self, batch: Batch, fetch: Fetch) -> None:
@@ -363,16 +368,8 @@ class PartitionOwner:
         if fetch.records:
             age = self._engine.clock.now() - fetch.records[-1].received_at
             metrics.EVENT_AGE.observe(max(0.0, age.total_seconds()))
-        for (journey, _version, _step, what), n in batch.counts.items():
-            if what != "reached":
-                metrics.RUNS.labels(journey, what).inc(n)
         firing_rows.told(batch.firings)
-        for _customer, reached in batch.conversions:
-            group = "held_out" if reached.held_out else "sent"
-            metrics.CONVERSIONS.labels(reached.journey, group).inc()
-        made = Counter((message.journey, message.channels[0]) for message in batch.messages)
-        for (journey, channel), n in made.items():
-            metrics.MESSAGES.labels(journey, channel).inc(n)
+        metrics.stored(batch)
 
     async def _settle(self) -> None:
         """Wait for the commit under way; raises what it raised."""

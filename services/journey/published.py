@@ -15,7 +15,7 @@ from services.journey.language.compile import JourneyRefused, compile_journey
 from services.journey.language.compile_segments import (
     compile_segments,
     needs_of_all,
-    read_sources,
+    sound_sources,
 )
 from shared.errors import ConfigurationError
 from shared.workspace import WorkspaceSettings, parse_share
@@ -46,6 +46,8 @@ class Versions(Mapping[tuple[str, int], Flow]):
         self._sources = sources
         self._compile = compiled
         self.compiled = dict(known)
+        self.unreadable: dict[tuple[str, int], str] = {}
+        """Those of which `read` found that they cannot be used, and why."""
 
     def __getitem__(self, key: tuple[str, int]) -> Flow:
         flow = self.compiled.get(key)
@@ -53,19 +55,34 @@ class Versions(Mapping[tuple[str, int], Flow]):
             name, version = key
             try:
                 flow = self._compile(self._sources[key], version)
+            except KeyError as error:
+                raise _unusable(name, version, "is not in journey_versions") from error
             except JourneyRefused as error:
-                raise ConfigurationError(
-                    f"version {version} of `{name}` was stored and does not compile: {error}",
-                    hint="apply a mended workspace",
-                ) from error
+                raise _unusable(name, version, f"does not compile: {error}") from error
+            except Exception as error:
+                raise _unusable(name, version, f"does not compile: {error!r}") from error
             self.compiled[key] = flow
         return flow
+
+    def read(self, key: tuple[str, int]) -> Flow | None:
+        """None for a version that cannot be used, which stops nothing but itself."""
+        try:
+            return self[key]
+        except ConfigurationError as error:
+            self.unreadable[key] = str(error)
+            return None
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return iter(self._sources)
 
     def __len__(self) -> int:
         return len(self._sources)
+
+
+def _unusable(name: str, version: int, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"version {version} of `{name}` was stored and {why}", hint="apply a mended workspace"
+    )
 
 
 def transfers_of(rows: Iterable[Any]) -> dict[str, tuple[Transfer, ...]]:
@@ -106,7 +123,8 @@ class Rows:
 
 
 def segments_of(stored: Mapping[str, Mapping[str, str]]) -> Mapping[str, Segment]:
-    return compile_segments(read_sources(stored))
+    """Those that compile; one that does not takes along those that refer to it."""
+    return compile_segments(sound_sources(stored))
 
 
 def book_of(rows: Rows, versions: Versions, segments_of: Segments = segments_of) -> Book:
@@ -115,25 +133,46 @@ def book_of(rows: Rows, versions: Versions, segments_of: Segments = segments_of)
         return EMPTY
     editions: list[Edition] = []
     for row in rows.editions:
+        segments = segments_of(row["segments"])
         edition = Edition.of(
             row["active_from"],
-            [versions[journey, version] for journey, version in row["journeys"].items()],
-            segments_of(row["segments"]),
+            _flows(versions, row, segments),
+            segments,
             editions[-1] if editions else None,
             parse_share(row["holdout"] or "0%"),
         )
         editions.append(edition)
     # A segment whose file is gone keeps its last content for the versions that still ask it.
-    segments = {name: s for edition in editions for name, s in edition.segments.items()}
+    newest = {name: s for edition in editions for name, s in edition.segments.items()}
     settings = WorkspaceSettings.model_validate(rows.settings)
     return Book(
         editions,
         versions,
         spans_of(rows.changes, "paused"),
         settings.zone(),
-        Needs(needs_of_all(versions.compiled.values(), segments)),
-        segments,
+        Needs(needs_of_all(versions.compiled.values(), newest)),
+        newest,
         archived=spans_of(rows.changes, "archived"),
         transfers=transfers_of(rows.editions),
         country=settings.country,
+        unreadable=frozenset(versions.unreadable),
     )
+
+
+def _flows(versions: Versions, row: Any, segments: Mapping[str, Segment]) -> list[Flow]:
+    """What a revision publishes, as far as it can be read, with all that it asks of."""
+    found: list[Flow] = []
+    for journey, version in row["journeys"].items():
+        flow = versions.read((journey, version))
+        if flow is None:
+            continue
+        asked = (*flow.segments, *([] if flow.watches is None else [flow.watches.segment]))
+        lost = [name for name in asked if name not in segments and name in row["segments"]]
+        if lost:
+            said = (
+                f"version {version} of `{journey}` asks the segment `{lost[0]}`, which was stored"
+            )
+            versions.unreadable[journey, version] = f"{said} and does not compile"
+            continue
+        found.append(flow)
+    return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
+import msgspec
 
 from services.journey import erasing, moving, queues, settling
 from services.journey.batch import Batch, Settled, TimerRow
@@ -140,16 +141,26 @@ class Store:
                 "UPDATE partitions SET owner = NULL WHERE id = $1 AND epoch = $2", partition, epoch
             )
 
-    async def load(self, partition: int, ids: Sequence[str]) -> dict[str, Customer]:
+    async def load(
+        self, partition: int, ids: Sequence[str]
+    ) -> tuple[dict[str, Customer], list[str]]:
+        """Those of them that there are; and the ids of those whose state cannot be read."""
         if not ids:
-            return {}
+            return {}, []
         async with unavailable_when_lost(), self._pool.acquire() as connection:
             rows = await connection.fetch(
                 "SELECT id, traits, state FROM customers WHERE partition = $1 AND id = ANY($2)",
                 partition,
                 ids,
             )
-        return {r["id"]: Customer(r["id"], r["traits"], unpack(r["state"])) for r in rows}
+        found: dict[str, Customer] = {}
+        unreadable: list[str] = []
+        for row in rows:
+            try:
+                found[row["id"]] = Customer(row["id"], row["traits"], unpack(row["state"]))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                unreadable.append(row["id"])
+        return found, unreadable
 
     async def history(
         self, partition: int, ids: Sequence[str], needs: Needs, now: datetime

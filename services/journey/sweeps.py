@@ -220,7 +220,7 @@ class Sweeps:
         self, partition: int, ids: Sequence[str], book: Book, now: datetime
     ) -> list[str]:
         """Those of whom the conditions themselves say that something has changed."""
-        customers = await self._store.load(partition, ids)
+        customers, _unreadable = await self._store.load(partition, ids)
         back_to = {name: segments.horizon(book, row, now) for name, row in customers.items()}
         if not back_to:
             return []

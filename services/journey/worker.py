@@ -5,6 +5,7 @@ finished and let go; one that was lost is taken again only when it is assigned a
 """
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -16,6 +17,8 @@ from shared.lifecycle import pause
 logger = structlog.get_logger()
 
 _HEARTBEAT = 1.0
+_LOOK = 5.0
+"""Seconds after which a journey that cannot be read is tried again."""
 _STOP_LIMIT = 8.0
 
 
@@ -32,6 +35,16 @@ class Worker:
     def ready(self) -> bool:
         """Whether every partition that the log has assigned is in this worker's hands."""
         return self._assigned and all(owner.taken for owner in self._taken.values())
+
+    @property
+    def impaired(self) -> str | None:
+        """What does not work though everything else does, and whom to ask."""
+        broken = sorted(self._engine.library.current.unreadable)
+        if not broken:
+            return None
+        names = ", ".join(f"version {version} of {journey}" for journey, version in broken[:5])
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        return f"{names}{more} cannot be read: they rest; `dangol doctor` says why"
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping`; raises what an owner raised that it could not deal with."""
@@ -83,9 +96,14 @@ class Worker:
         self._taken.clear()
 
     async def _watch_workspace(self, stopping: asyncio.Event) -> None:
-        """A new revision is met by the fence in any case; this only meets it earlier."""
+        """A new revision is met by the fence in any case; this only meets it earlier.
+
+        A row that is mended in place makes no news: while one cannot be read, it is looked at.
+        """
         while not stopping.is_set():
-            await self._news.wait()
+            wait = _LOOK if self._engine.library.current.unreadable else None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), wait)
             self._news.clear()
             try:
                 await self._engine.library.refresh()

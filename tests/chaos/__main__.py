@@ -56,7 +56,7 @@ def main() -> int:
         folder, arguments.seed, arguments.events, arguments.minutes * 60,
         kafka=arguments.log == "kafka", brokers=arguments.brokers,
         pace=arguments.pace or max(4.0, arguments.minutes / 2),
-        rest=max(240.0, arguments.minutes * 30),
+        rest=max(240.0, arguments.minutes * 80),
     )  # fmt: skip
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

@@ -28,7 +28,7 @@ async def check_on(
         library = Library(pool)
         book = (await library.refresh()).book
         oracle = Oracle(book, watched)
-        batches = await recorded.batches(pool)
+        batches, aside = await recorded.batches(pool), await recorded.set_aside(pool)
         kept = folder / "log.kafka"
         stocks = recorded.kept_kafka(kept) if kept.exists() else None
         reached = {
@@ -43,7 +43,7 @@ async def check_on(
                 records = recorded.stamped(
                     stocks.get(number, []), batches.get(number, []), receipts
                 )
-            oracle.partition(number, records, until)
+            oracle.partition(number, recorded.decided(records, aside), until)
         settings = await _settings(pool)
         evidence = Evidence(
             oracle.expected, await read_tables(pool), received(folder / "mails"), batches,

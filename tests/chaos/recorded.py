@@ -1,7 +1,8 @@
 """What a run has left of its log: the records with their stamps, and what was stored when."""
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -110,6 +111,22 @@ async def from_postgres(pool: Pool, partition: int) -> AsyncIterator[Record]:
             prefetch=2000,
         ):
             yield Record(partition, row["log_offset"], row["received_at"], row["payload"])
+
+
+async def set_aside(pool: Pool) -> Counter[bytes]:
+    """Payload → how often the engine has set aside a record of the log with it."""
+    rows = await pool.fetch("SELECT payload FROM set_aside WHERE source = 'log'")
+    return Counter(row["payload"] for row in rows)
+
+
+def decided(records: Iterable[Record], aside: Counter[bytes]) -> Iterator[Record]:
+    """Without those that were set aside; what was replayed is another record, behind them."""
+    left = Counter(aside)
+    for record in records:
+        if left[record.payload] > 0:
+            left[record.payload] -= 1
+        else:
+            yield record
 
 
 async def told_receipts(pool: Pool, partition: int) -> Mapping[str, datetime]:

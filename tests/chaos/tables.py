@@ -73,7 +73,9 @@ async def read_tables(pool: Pool) -> Tables:
             history[row["customer"], row["id"]] += 1
     places = await pool.fetch("SELECT message_id, taken_at, channel FROM cap_places")
     conversions = await pool.fetch("SELECT customer, run_id, at FROM conversions")
-    aside = await pool.fetch("SELECT source, reason FROM set_aside ORDER BY id LIMIT 100")
+    aside = await pool.fetch(
+        "SELECT source, reason FROM set_aside WHERE replayed_at IS NULL ORDER BY id LIMIT 100"
+    )
     return Tables(
         messages,
         {row["message_id"]: (row["taken_at"], row["channel"]) for row in places},

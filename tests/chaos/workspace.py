@@ -107,6 +107,19 @@ steps:
       - otherwise:
           - {send: email, else: push, template: note, id: thanks}
 """,
+    # Nobody in the traffic asks for one: for scenarios, whose customers alone are in it.
+    "callback": """
+journey: callback
+category: transactional
+trigger: {event: Callback Asked}
+entry: {key: event.number}
+exit: [{event: Callback Cancelled, where: event.number == trigger.number}]
+steps:
+  - wait: 6s
+  - {send: email, template: note, id: soon}
+  - wait: 4s
+  - {send: email, template: note, id: later}
+""",
 }
 
 SECOND_TOUR = JOURNEYS["tour"].replace("every: 3s", "every: 2s")

@@ -86,7 +86,7 @@ async def server(pool: Pool, dsn: str) -> AsyncIterator[str]:
     """A running console's address."""
     engine = engine_for(dsn)
     app = create_app(Console(pool, engine, KeyRing(pool, admin_token=ADMIN), REAL))
-    app.include_router(health_routes({}, CollectorRegistry()))
+    app.include_router(health_routes({}, {}, CollectorRegistry()))
     stopping = asyncio.Event()
     with contextlib.closing(listen("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]

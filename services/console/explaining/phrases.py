@@ -157,6 +157,12 @@ PHRASES: Mapping[str, Words] = {
         "The journey ended at {step}: a new version was published, and ended the older ones' runs.",
         "새 버전을 게시하면서 {step} 단계에 있던 이전 버전의 진행이 끝났습니다.",
     ),
+    "ended_unreadable": Words(
+        "The journey ended at {step}: its version could not be read for a while, and too much had"
+        " happened meanwhile to go on rightly.",
+        "이 버전을 한동안 읽을 수 없었고 그사이 일어난 일이 너무 많아"
+        " {step} 단계에서 진행이 끝났습니다.",
+    ),
     "goal": Words("The goal was reached.", "목표를 달성했습니다."),
     "goal_value": Words(
         "The goal was reached, value {value}.",

@@ -136,6 +136,7 @@ class Book:
         archived: Mapping[str, Spans] | None = None,
         transfers: Mapping[str, tuple[Transfer, ...]] | None = None,
         country: str | None = None,
+        unreadable: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
         """`zone` is the workspace's, for customers whose own is unknown, `country` for numbers that
         name none; `segments` are the newest of each name, for `in_segment`."""
@@ -150,6 +151,9 @@ class Book:
         self.needs = needs
         self.zone = zone
         self.country = country
+        self.unreadable = unreadable
+        """Journeys and versions that were stored and cannot be read: they start nobody, and their
+        runs rest."""
         self.segments = segments or {}
         self._watching = any(edition.watches for edition in self._editions)
 
@@ -221,6 +225,8 @@ class Book:
 
     def fired(self, journey: str, version: int, received_at: datetime) -> Flow | None:
         """The version that fired, as long as the journey is still published and can fire."""
+        if (journey, version) in self.unreadable:
+            return None
         found = any(flow.journey == journey for flow in self.plans(received_at))
         return self.flow(journey, version) if found else None
 

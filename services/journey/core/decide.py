@@ -25,6 +25,7 @@ from services.journey.core import (
     identity,
     merging,
     receipts,
+    resting,
     scores,
     segments,
 )
@@ -33,7 +34,7 @@ from services.journey.core.devices import take_device
 from services.journey.core.effects import Effect, SpillSeen
 from services.journey.core.identity_effects import GiveBack
 from services.journey.core.merge import merge_of
-from services.journey.core.moves import enter, enter_meant, move
+from services.journey.core.moves import enter, enter_meant, move, testify
 from services.journey.core.profile import consent_changes, take_traits
 from services.journey.core.state import (
     AtTime,
@@ -92,6 +93,7 @@ def decide(
             erasure.forget(work, given.at, alone=True)
         if customer.state.forward:  # a timer from before it belonged to somebody else
             return Decision(work.finish(), tuple(work.effects))
+        _catch_up_if_behind(work, given.at)
         _fire(work, given.at, inclusive=True)
         if given.looks:
             segments.look(work, given.at)
@@ -122,14 +124,19 @@ def next_due(customer: Customer) -> datetime | None:
 def next_look(book: Book, customer: Customer, now: datetime) -> datetime | None:
     """When the customer must be looked at again, if no event comes before."""
     erased_at = customer.state.erased_at
-    if not book.pauses and erased_at is None:
+    if not book.pauses and not book.unreadable and erased_at is None:
         return next_due(customer)
     later = now + PAUSED_LOOKS_AGAIN * (1 + fraction("paused", customer.id))
-    looks = [
-        later if (fires := book.fires_at(run.journey, at, customer.id)) is None else fires
-        for run in customer.state.runs
-        if (at := due_of(run)) is not None
-    ]
+    looks: list[datetime] = []
+    for run in customer.state.runs:
+        due = due_of(run)
+        if due is None:
+            continue
+        if resting.rests(book, run):
+            looks.append(resting.looks_again(due, now, customer.id))
+        else:
+            fires = book.fires_at(run.journey, due, customer.id)
+            looks.append(later if fires is None else fires)
     if erased_at is not None:
         looks.append(erased_at + LOG_RETENTION)
     return min(looks, default=None)
@@ -151,6 +158,7 @@ def _decide_event(
     assert received_at is not None, "the log stamps every event"
     stamp = stamp or received_at
     work = Walk(book, customer)
+    _catch_up_if_behind(work, stamp)
     _fire(work, stamp, inclusive=False)
     taken_in = _erased(work, event, stamp)
     if taken_in is not None:
@@ -279,10 +287,13 @@ def _take_outcome(work: Walk, event: Event, stamp: datetime) -> None:
     for run in tuple(work.runs.values()):
         result = _result(run, event)
         if result is not None:
-            flow = work.book.flow(run.journey, run.version)
             told = msgspec.structs.replace(
                 run, steps={**run.steps, run.step: result}, waiting=AtTime(event.timestamp)
             )
+            if resting.rests(work.book, run):
+                work.put(told)
+                return
+            flow = work.book.flow(run.journey, run.version)
             if work.book.is_paused(run.journey, stamp):
                 come_behind(work, flow, told, stamp)
             else:
@@ -310,6 +321,17 @@ def _result(run: Run, event: Event) -> StepResult | None:
             return None
 
 
+def _catch_up_if_behind(work: Walk, stamp: datetime) -> None:
+    """Runs whose version could not be read live through what they have missed."""
+    if (work.runs or work.state.goals) and resting.is_behind(work):
+        resting.catch_up(
+            work,
+            stamp,
+            lambda before: _fire(work, before, inclusive=False),
+            lambda event, concerns: testify(work, event, stamp, concerns, concerns),
+        )
+
+
 def _fire(work: Walk, until: datetime, *, inclusive: bool) -> None:
     """Fire what is due, earliest first; what a firing makes due in time fires as well.
 
@@ -321,6 +343,8 @@ def _fire(work: Walk, until: datetime, *, inclusive: bool) -> None:
         due: list[tuple[tuple[datetime, int, str, str], Run, Transfer | None]] = []
         for run in work.runs.values():
             fires = due_of(run)
+            if book.unreadable and resting.rests(book, run):
+                fires = None
             if fires is not None and book.pauses:
                 fires = book.fires_at(run.journey, fires, work.id)
             if fires is not None and (fires < until or (inclusive and fires == until)):
@@ -333,6 +357,7 @@ def _fire(work: Walk, until: datetime, *, inclusive: bool) -> None:
         (at, *_), run, transfer = min(due, key=itemgetter(0))
         if transfer is not None:
             transferred(work, run, transfer)
+            _catch_up_if_behind(work, until)
         else:
             go_on(work, book.flow(run.journey, run.version), run, at)
         segments.follow(work, at)

@@ -18,6 +18,7 @@ from services.journey.core.entry import is_refused
 from services.journey.core.identity_effects import TakeRecord, TakeRow
 from services.journey.core.merge import AWAITED, Merge, group_of, merge_of, waits_for
 from services.journey.core.moves import testify
+from services.journey.core.resting import rests
 from services.journey.core.state import Customer, OpenGoal, Run, entry_name
 from services.journey.core.work import Walk
 from shared.event import HAPPENINGS, Event
@@ -179,6 +180,8 @@ def _why_not(work: Walk, run: Run) -> str | None:
     if (run.journey, run.key) in work.runs:
         return "merged"
     last = work.state.entries.get(entry_name(run.journey, run.key))
+    if rests(work.book, run):
+        return None
     entry = work.book.flow(run.journey, run.version).entry
     if last is not None and last != run.entered_at and is_refused(entry, last, run.entered_at):
         return "reentry"

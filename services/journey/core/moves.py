@@ -9,6 +9,7 @@ from datetime import datetime
 
 import msgspec
 
+from services.journey.core import resting
 from services.journey.core.book import Starter
 from services.journey.core.effects import Convert
 from services.journey.core.entry import Admission, admit, carry_out
@@ -74,6 +75,8 @@ def _move(
     """`late` says whom an event concerns, and who listens, that comes here after its receipt."""
     moment = Moment(event.name, event.properties, event.context)
     concerned: Iterable[Run] = work.runs.values()
+    if work.book.unreadable:
+        concerned = _able(work, moment, received_at, late)
     listening = concerned
     if late is not None:
         begun = [run for run in concerned if run.entered_at < received_at]
@@ -81,7 +84,9 @@ def _move(
     ended = {run.id for run in _ended(work, concerned, moment, received_at)}
     converted = _converted(work, moment, received_at, late)
     live = [run for run in work.runs.values() if run.id not in ended]
-    hearing = live if late is None else [run for run in listening if run.id not in ended]
+    hearing = live
+    if late is not None or work.book.unreadable:
+        hearing = [run for run in listening if run.id not in ended]
     woken = {run.id for run in hearing if _is_woken(work, run, moment, received_at, late)}
     starting = work.scope_of_start(moment, received_at)
     admissions = [
@@ -109,6 +114,18 @@ def _move(
             _keep_for_resume(work, moving, moment, received_at, stamp)
         else:
             wake(work, _flow(work, moving), moving, moment, received_at)
+
+
+def _able(work: Walk, moment: Moment, received_at: datetime, late: Late | None) -> list[Run]:
+    """The runs whose version can be read; the others keep what they would have been told."""
+
+    def concerns(kept: Run | OpenGoal) -> bool:
+        if late is None:
+            return True
+        listens = isinstance(kept, Run) and late[1](kept)
+        return kept.entered_at < received_at and (late[0](kept) or listens)
+
+    return resting.able(work, moment, received_at, concerns)
 
 
 def enter(work: Walk, event: Event, received_at: datetime) -> None:
@@ -179,6 +196,8 @@ def _goal_scope(work: Walk, goal: OpenGoal, moment: Moment, now: datetime) -> Sc
 def _converted(work: Walk, moment: Moment, now: datetime, late: Late | None) -> set[str]:
     found: set[str] = set()
     for open_goal in work.state.goals:
+        if work.book.unreadable and resting.rests(work.book, open_goal):
+            continue
         goal = _flow(work, open_goal).goal
         if goal is None or now > open_goal.until:
             continue
@@ -197,7 +216,7 @@ def _convert(work: Walk, converted: set[str], moment: Moment, now: datetime) -> 
     for open_goal in work.state.goals:
         if open_goal.run_id in converted:
             work.effects.append(_conversion(work, open_goal, moment, now))
-        elif now <= open_goal.until:
+        elif now <= open_goal.until or open_goal.missed:
             kept.append(open_goal)
     if len(kept) != len(work.state.goals):
         work.state = msgspec.structs.replace(work.state, goals=tuple(kept))

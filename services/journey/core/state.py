@@ -74,7 +74,8 @@ class Round(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Heard(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """An event received while a message was on its way, for the `wait_for` behind it."""
+    """An event received while a message was on its way, for the `wait_for` behind it; or while the
+    run's version could not be read."""
 
     received_at: datetime
     event: Trigger
@@ -104,6 +105,8 @@ class Run(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When the newest apply with a rule for runs in flight came into force that it has met."""
     held_by: str = ""
     """`workspace` or `journey`: whose holdout it belongs to; empty in rows of older releases."""
+    missed: tuple[Heard, ...] = ()
+    """What the customer did while its version could not be read; see `resting.py`."""
 
 
 class OpenGoal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -122,6 +125,7 @@ class OpenGoal(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     came_with: str = ""
     """As in `Run`."""
     held_by: str = ""
+    missed: tuple[Heard, ...] = ()
 
 
 class Member(msgspec.Struct, frozen=True, gc=False, array_like=True):

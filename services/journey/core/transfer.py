@@ -11,8 +11,9 @@ import msgspec
 
 from services.journey.core.book import Transfer
 from services.journey.core.effects import Count
-from services.journey.core.flow import Flow, Goal, Repeat, Wait, WaitUntil
-from services.journey.core.state import OpenGoal, Run
+from services.journey.core.flow import Call, Flow, Repeat, Send, Wait, WaitFor, WaitUntil
+from services.journey.core.resting import rests
+from services.journey.core.state import ForAnswer, ForEvent, ForOutcome, OpenGoal, Run
 from services.journey.core.work import Walk
 
 SUPERSEDED = "superseded"
@@ -24,12 +25,17 @@ def transfer_of(work: Walk, run: Run) -> Transfer | None:
     met = run.settled_at or run.entered_at
     for transfer in work.book.transfers.get(run.journey, ()):
         if transfer.at > met:
-            return transfer
+            leads_on = (run.journey, transfer.version) not in work.book.unreadable
+            return transfer if leads_on or transfer.ends else None
     return None
 
 
 def transferred(work: Walk, run: Run, transfer: Transfer) -> None:
-    """The run moves, stays or ends. What it has begun to wait for keeps its due time."""
+    """The run moves, stays or ends. What it has begun to wait for keeps its due time.
+
+    A run whose own version cannot be read moves where the new one has a step of its name that can
+    wait for the same.
+    """
     if run.version != transfer.version and transfer.ends:
         work.end(run, SUPERSEDED, transfer.at)
         return
@@ -37,14 +43,15 @@ def transferred(work: Walk, run: Run, transfer: Transfer) -> None:
     if transfer.version is None or run.version == transfer.version:
         work.put(settled)
         return
-    old = work.book.flow(run.journey, run.version)
+    old = None if rests(work.book, run) else work.book.flow(run.journey, run.version)
     new = work.book.flow(run.journey, transfer.version)
-    if not is_found(run.step, old, new):
+    if not (is_named(run, new) if old is None else is_found(run.step, old, new)):
         work.put(settled)
         return
     work.put(_moved(settled, old, new))
     work.effects.append(Count(run.journey, new.version, run.step, "migrated"))
-    _move_goal(work, run, old.goal, new, transfer.at)
+    had_none = old is not None and old.goal is None
+    _move_goal(work, run, new, transfer.at, had_none=had_none)
 
 
 def is_found(step: str, old: Flow, new: Flow) -> bool:
@@ -62,7 +69,23 @@ def is_found(step: str, old: Flow, new: Flow) -> bool:
     return type(before) is type(after) or (isinstance(before, timed) and isinstance(after, timed))
 
 
-def _moved(run: Run, old: Flow, new: Flow) -> Run:
+def is_named(run: Run, new: Flow) -> bool:
+    """Whether a run of which only the state is known can wait at the new version's step."""
+    after = new.steps.get(run.step)
+    if after is None or run.step not in new.named:
+        return False
+    match run.waiting:
+        case ForOutcome():
+            return isinstance(after, Send)
+        case ForAnswer():
+            return isinstance(after, Call)
+        case ForEvent():
+            return isinstance(after, WaitFor)
+        case _:
+            return not isinstance(after, WaitFor)
+
+
+def _moved(run: Run, old: Flow | None, new: Flow) -> Run:
     """What steps have left behind goes along, unless another step has their id now.
 
     Visits are kept whatever became of their step: message ids are made of them.
@@ -70,7 +93,7 @@ def _moved(run: Run, old: Flow, new: Flow) -> Run:
     steps = {
         step: result
         for step, result in run.steps.items()
-        if step not in new.steps or is_found(step, old, new)
+        if step not in new.steps or (step in new.named if old is None else is_found(step, old, new))
     }
     rounds = {
         step: done for step, done in run.rounds.items() if isinstance(new.steps.get(step), Repeat)
@@ -78,7 +101,7 @@ def _moved(run: Run, old: Flow, new: Flow) -> Run:
     return msgspec.structs.replace(run, version=new.version, steps=steps, rounds=rounds)
 
 
-def _move_goal(work: Walk, run: Run, before: Goal | None, new: Flow, at: datetime) -> None:
+def _move_goal(work: Walk, run: Run, new: Flow, at: datetime, *, had_none: bool) -> None:
     """The goal of a run that moves is the new version's, with its window from the entry.
 
     One that was reached, or whose window was over, stays so.
@@ -86,7 +109,7 @@ def _move_goal(work: Walk, run: Run, before: Goal | None, new: Flow, at: datetim
     goals = {goal.run_id: goal for goal in work.state.goals}
     was = goals.pop(run.id, None)
     goal = new.goal
-    if goal is not None and (was is not None or before is None):
+    if goal is not None and (was is not None or had_none):
         until = run.entered_at + goal.within
         if until >= at:
             goals[run.id] = OpenGoal(
@@ -99,6 +122,7 @@ def _move_goal(work: Walk, run: Run, before: Goal | None, new: Flow, at: datetim
                 trigger=run.trigger,
                 held_out=run.held_out,
                 held_by=run.held_by,
+                missed=() if was is None else was.missed,
             )
     kept = tuple(goals.values())
     if kept != work.state.goals:

@@ -107,6 +107,9 @@ class Fanout:
             await self._library.refresh()  # the workspace that it comes from may be new here
         streams: dict[str, _Stream] = {}
         for each in found:
+            key = each.firing.journey, each.firing.version
+            if key in self._library.current.book.unreadable:
+                continue  # it goes on once it can be read
             flow = self._flow(each)
             if flow is None:
                 await self._finish(each, _WITHDRAWN)

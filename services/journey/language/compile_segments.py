@@ -1,5 +1,6 @@
 """The sources of segments to what the engine asks: conditions, and what can change them."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -43,21 +44,45 @@ def parse_segments(sources: Mapping[str, SegmentSource]) -> dict[str, Node]:
 
     Raises ConfigurationError: what has been published is free of mistakes.
     """
-    context = contexts.of_segment().with_segments(frozenset(sources))
-    nodes: dict[str, Node] = {}
-    for name, source in sources.items():
-        node = parse(source.where)
-        mistakes = [node] if isinstance(node, Mistake) else check(node, context, "condition")
-        if isinstance(node, Mistake) or mistakes:
-            raise ConfigurationError(
-                f"the segment `{name}` was stored and does not compile: {mistakes[0].message}",
-                hint="apply a mended workspace",
-            )
-        nodes[name] = node
+    names = frozenset(sources)
+    nodes = {name: _parse(name, source, names) for name, source in sources.items()}
     ordered: dict[str, Node] = {}
     for name in nodes:
         _order(name, nodes, ordered)
     return ordered
+
+
+def _parse(name: str, source: SegmentSource, names: frozenset[str]) -> Node:
+    node = parse(source.where)
+    context = contexts.of_segment().with_segments(names)
+    mistakes = [node] if isinstance(node, Mistake) else check(node, context, "condition")
+    if isinstance(node, Mistake) or mistakes:
+        raise ConfigurationError(
+            f"the segment `{name}` was stored and does not compile: {mistakes[0].message}",
+            hint="apply a mended workspace",
+        )
+    return node
+
+
+def sound_sources(stored: Mapping[str, Mapping[str, str]]) -> dict[str, SegmentSource]:
+    """Those that can be compiled: neither damaged themselves nor referring to one that is."""
+    sound: dict[str, SegmentSource] = {}
+    for name, kept in stored.items():
+        with contextlib.suppress(TypeError):
+            sound[name] = SegmentSource(**kept)
+    while True:
+        left = {name: s for name, s in sound.items() if _is_sound(name, s, frozenset(sound))}
+        if len(left) == len(sound):
+            return sound
+        sound = left
+
+
+def _is_sound(name: str, source: SegmentSource, names: frozenset[str]) -> bool:
+    try:
+        _parse(name, source, names)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it is so with it alone
+        return False
+    return True
 
 
 def _order(name: str, nodes: Mapping[str, Node], ordered: dict[str, Node]) -> None:
