@@ -18,6 +18,7 @@ from services.cli.findings import Finding, Verdict
 from services.cli.journey_checkup import check_journeys
 from services.cli.kakao_checkup import check_kakao
 from services.cli.log_checkup import check_log
+from services.cli.mail_checkup import check_mail_domains
 from services.cli.notices_checkup import check_notices
 from services.cli.receipts_checkup import receipts_lost
 from services.console.erasure_ledger import Ledger
@@ -124,7 +125,8 @@ async def check_database(
             for finding in await _unsigned(pool):
                 yield finding
         told = (*await _pauses(pool), *await _refusal_lists(pool), *await receipts_lost(pool))
-        told += tuple(await check_notices(pool, await log_clock(pool)))
+        clock = await log_clock(pool)
+        told += (*await check_mail_domains(pool, clock), *await check_notices(pool, clock))
         for finding in told:
             yield finding
         async with pool.acquire() as connection:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp
 
+from services.cli import leaders
 from services.cli.foundation import Foundation, calm_garbage_collection
 from services.cli.guard import Shortcut
 from services.cli.health import BUILD, Check, Impaired, health_routes
@@ -26,7 +27,6 @@ from services.console import erasing_again
 from services.console.app import Console, create_app
 from services.console.erasure_ledger import Ledger
 from services.console.failures import install_error_handlers
-from services.dispatch import metrics as dispatch_metrics
 from services.dispatch.calls.caller import Caller
 from services.dispatch.channels.web_push import public_key
 from services.dispatch.database import open_dispatch_pool
@@ -39,7 +39,6 @@ from services.dispatch.receipts.bounces.mailbox import Mailbox
 from services.dispatch.receipts.bounces.mailroom import Mailroom
 from services.dispatch.receipts.bounces.settings import bounce_settings
 from services.dispatch.receipts.store import Receipts
-from services.dispatch.receipts.texts import polls, refusals
 from services.dispatch.receipts.texts.api import report_routes
 from services.dispatch.receipts.texts.store import Reports
 from services.dispatch.worker import Dispatcher
@@ -51,27 +50,19 @@ from services.ingest.quota import Quotas, StoredUsage
 from services.ingest.schema import describe
 from services.ingest.stored import StoredAside
 from services.ingest.violations import StoredViolations, Violations
-from services.journey import metrics as journey_metrics
-from services.journey.firings.fanout import Fanout
-from services.journey.firings.planner import Planner
 from services.journey.library import Library
 from services.journey.maintenance import Maintenance
-from services.journey.notices import NoticeWatch
 from services.journey.partition import Engine
 from services.journey.store import Store
-from services.journey.sweeps import Sweeps
-from services.journey.watch import Watch
 from services.journey.worker import Worker
 from shared import keys, tracing, workspace_store
 from shared.db.connect import Pool, engine_for, unavailable_when_lost
 from shared.errors import Unavailable
 from shared.keys import KeyRing
-from shared.leader import DISPATCH, JOURNEY, Leader
 from shared.lifecycle import pause, run_all
 from shared.log import outbox
 from shared.log.port import LogReader
 from shared.log.postgres import PostgresLogReader
-from shared.rfm_scoring import Nightly
 from shared.standard_webhooks import read_secrets
 
 Part = Literal["ingest", "journey", "dispatch", "console"]
@@ -246,7 +237,7 @@ class House:
 
         self._services["journey"] = run
         self._services["maintenance"] = Maintenance(found.pool, found.clock, found.log).run
-        self._services["leader"] = self._leader(engine).run
+        self._services["leader"] = leaders.of_journey(self._found, engine).run
 
     def _reader(self) -> tuple[LogReader, Callable[[], Awaitable[None]]]:
         """The log's reader, and what lets others know at once that it reads no more."""
@@ -260,23 +251,6 @@ class House:
 
         of_kafka = KafkaLogReader(found.kafka, found.pool)
         return of_kafka, of_kafka.close
-
-    def _leader(self, engine: Engine) -> Leader:
-        """What one process does for all; register jobs here."""
-        found, leader = self._found, Leader(self._found.dsn, JOURNEY, journey_metrics.leads)
-        sweeps = Sweeps(
-            found.pool, engine.library, engine.store, found.log, found.clock, found.partitions
-        )
-        leader.every(sweeps.every, "sweep", sweeps.run)
-        leader.every(Watch.EVERY, "watch", Watch(found.pool, found.log, found.clock).turn)
-        leader.every(NoticeWatch.EVERY, "notices", NoticeWatch(found.pool, found.clock).turn)
-        nightly = Nightly(found.pool, found.clock, found.partitions)
-        leader.every(nightly.every, "rfm", nightly.run)
-        planner = Planner(found.pool, engine.library, found.clock)
-        leader.every(Planner.EVERY, "firings", planner.turn)
-        fanout = Fanout(found.pool, engine.library, found.log, found.clock, found.partitions)
-        leader.every(Fanout.EVERY, "fan-out", fanout.turn)
-        return leader
 
     def _add_dispatch(self, pool: Pool) -> Dispatcher:
         found, settings = self._found, self._found.settings
@@ -292,7 +266,7 @@ class House:
             bounce_domain=self._add_bounces(),
         )
         self._services["dispatch"] = dispatcher.run
-        self._services["asking"] = self._asking_leader().run
+        self._services["asking"] = leaders.of_dispatch(self._found, os.environ).run
         self._caller = self._add_caller(pool)
         return dispatcher
 
@@ -307,16 +281,6 @@ class House:
         if bounces.mailbox is not None:
             self._services["bounce-mailbox"] = Mailbox(mailroom, bounces.mailbox).run
         return bounces.domain
-
-    def _asking_leader(self) -> Leader:
-        """What one dispatcher asks providers for, for all."""
-        found, leader = self._found, Leader(self._found.dsn, DISPATCH, dispatch_metrics.LEADING.set)
-        reports = Reports(found.pool, found.partitions)
-        asked = polls.Polls(found.pool, found.clock, reports, polls.sources_of(os.environ))
-        leader.every(polls.EVERY, "reports", asked.turn)
-        sync = refusals.RefusalSync(found.pool, found.clock, found.partitions, os.environ)
-        leader.every(refusals.EVERY, "refusals", sync.turn)
-        return leader
 
     def _add_caller(self, pool: Pool) -> Caller:
         found, settings = self._found, self._found.settings

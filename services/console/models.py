@@ -216,7 +216,8 @@ class MessageRow(Answer):
     reason: str | None = Field(examples=[None])
     detail: str | None = Field(examples=[None])
     """What stands behind `template_error`: the rule that the filled-in text breaks, such as
-    `kr-marketing/push-refusal`, or the kind of failure."""
+    `kr-marketing/push-refusal`, or the kind of failure; and behind `channel_paused`, where too many
+    have complained about the sender's mail."""
     id: str
     created_at: datetime
     provider_id: str | None

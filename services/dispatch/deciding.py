@@ -36,9 +36,7 @@ from services.dispatch.policy import (
     Message,
     PassedOver,
     Place,
-    Scope,
     SendBy,
-    contact_of,
     decide,
     order_key,
 )
@@ -46,10 +44,9 @@ from services.dispatch.rates import Gate
 from services.dispatch.receipts.bounces.verp import ReturnPaths
 from services.dispatch.render import Finished, Prepared, prepare
 from services.dispatch.workspace import Workspace
-from shared.address import address_hash
-from shared.channels import CHANNELS
 from shared.decisions import Reason
 from shared.images import Image, image_of
+from shared.mail_complaints import MailPause
 from shared.templates import RuleBroken, TemplateFailed, TemplateInvalid
 from shared.templates.live import UNASKED, Answer
 
@@ -69,35 +66,6 @@ def _always(_channel: str, _adapter: str, _at: datetime) -> datetime | None:
     return None
 
 
-def contacts(
-    workspace: Workspace, group: Iterable[Pending], key: bytes
-) -> dict[Key, tuple[Contact, dict[str, str]]]:
-    """Message → its customer on its channels, and channel → the hash of her address there."""
-    found = {}
-    for pending in group:
-        contact = contact_of(
-            pending.customer,
-            pending.traits,
-            channels=pending.message.channels,
-            zone=workspace.zone,
-            country=workspace.settings.country,
-            consents=pending.consents,
-        )
-        hashes = {
-            channel: address_hash(CHANNELS[channel].address, address, key)
-            for channel, address in contact.addresses.items()
-        }
-        found[pending.key] = (contact, hashes)
-    return found
-
-
-def with_suppressions(
-    contact: Contact, hashes: Mapping[str, str], closed: Mapping[str, Scope]
-) -> Contact:
-    suppressed = {channel: closed[h] for channel, h in hashes.items() if h in closed}
-    return replace(contact, suppressed=suppressed) if suppressed else contact
-
-
 @dataclass(frozen=True, slots=True)
 class Around:
     """What a group is decided in."""
@@ -114,6 +82,8 @@ class Around:
     answer: Callable[[str], Answer | None] = lambda _line: None
     """What a live source has said lately, by the question's line."""
     asks_until: AsksUntil = _always
+    stopped: MailPause | None = None
+    """Advertising mail waits, because too many complain about it."""
 
 
 def decide_group(group: Sequence[Pending], around: Around) -> Plan:
@@ -203,7 +173,11 @@ class _Customer:
                 self._hold(pending, hold)
 
     def _send(self, pending: Pending, verdict: SendBy) -> None:
-        channel = verdict.channel
+        channel, stopped = verdict.channel, self._around.stopped
+        if stopped is not None and channel == "email" and _is_marketing(pending.message):
+            hold = Hold(stopped.until, Reason.CHANNEL_PAUSED, channel, verdict.passed_over)
+            self._hold(pending, hold, stopped.why)
+            return
         adapter = self._choose(channel, pending.failed_on(channel), pending.bound_on(channel))
         if isinstance(adapter, datetime):
             hold = Hold(adapter, Reason.CHANNEL_PAUSED, channel, verdict.passed_over)
@@ -349,7 +323,7 @@ class _Customer:
         if pending.waits_for != line:
             self._plan.changes.append(in_line(pending, line))
 
-    def _hold(self, pending: Pending, hold: Hold) -> None:
+    def _hold(self, pending: Pending, hold: Hold, why: str | None = None) -> None:
         metrics.HELD.labels(hold.channel, hold.reason).inc()
         self._plan.changes.append(
             queued(
@@ -361,6 +335,7 @@ class _Customer:
                 held_reason=hold.reason,
                 passed_over=_with_failed(pending, hold.passed_over),
                 gives_back=hold.reason is not Reason.CHANNEL_PAUSED,
+                why=why,
             )
         )
 

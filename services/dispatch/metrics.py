@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.dispatch.pending import Change
 from shared.channels import CHANNELS
+from shared.mail_complaints import Standing
 
 # Messages decided; `reason` is empty for those that were sent, `channel` the one they ended on.
 DECISIONS = Counter(
@@ -88,6 +89,30 @@ REFUSALS = Counter("dangol_dispatch_refusals", "Numbers that refuse advertising"
 REFUSALS_SYNCED = Gauge(
     "dangol_dispatch_refusals_synced_seconds", "When refusals were last read", ["provider"]
 )
+# The higher of the last two days' shares of advertising mail that people complained about, by the
+# sender's domain; the complaints of that day; and 1 while such mail waits for it. From the leader.
+COMPLAINT_RATE = Gauge(
+    "dangol_dispatch_complaint_rate", "Share of mail complained about", ["domain"]
+)
+COMPLAINTS = Gauge("dangol_dispatch_complaints", "Complaints about a day's mail", ["domain"])
+MAIL_STOPPED = Gauge("dangol_dispatch_mail_stopped", "Advertising mail waits", ["domain"])
+
+
+def mail_domains(found: Iterable[Standing]) -> None:
+    """What the leader sees of the sending domains; those that send no more are forgotten."""
+    for gauge in (COMPLAINT_RATE, COMPLAINTS, MAIL_STOPPED):
+        gauge.clear()
+    for each in found:
+        COMPLAINT_RATE.labels(each.domain).set(each.rate.share)
+        COMPLAINTS.labels(each.domain).set(each.rate.complaints)
+        MAIL_STOPPED.labels(each.domain).set(each.pause is not None)
+
+
+def leads(now: bool) -> None:
+    """What only the leader knows is told by the next one from then on."""
+    LEADING.set(now)
+    if not now:
+        mail_domains(())
 
 
 def decided(changes: Iterable[Change]) -> None:

@@ -218,6 +218,7 @@ def queued(
     held_reason: Reason | None = None,
     passed_over: tuple[PassedOver | FailedAdapter, ...] | None = None,
     gives_back: bool = False,
+    why: str | None = None,
     call: Call | None = None,
 ) -> Change:
     return Change(
@@ -233,6 +234,7 @@ def queued(
         held_reason=held_reason,
         passed_over=passed_over,
         gives_back=gives_back,
+        why=why,
         call=call,
     )
 

@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from services.dispatch import metrics, store
 from services.dispatch.channel_lines import ChannelLines
 from services.dispatch.channels.port import Outcome, Result
+from services.dispatch.complaints import SentMail, Stopped
 from services.dispatch.connections import adapters_of, concurrency_line, domain_line, rate_line
-from services.dispatch.deciding import Around, contacts, decide_group, with_suppressions
+from services.dispatch.contacts import contacts, with_suppressions
+from services.dispatch.deciding import Around, decide_group
 from services.dispatch.doors.links import Leave, Links, make_links
 from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.live import Live
@@ -31,6 +33,7 @@ from shared.channels import CHANNELS
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.errors import Unavailable
+from shared.mail_complaints import MailPause
 
 Finished = tuple[Attempt, Result]
 
@@ -96,6 +99,10 @@ class Turns:
         self._bounce_domain = bounce_domain
         self._returns: ReturnPaths | None = None
         self.shared = Shared(dispatcher, lease)
+        self.sent = SentMail()
+        self._stopped = Stopped()
+        self._mail_domain: str | None = None
+        """Of the newest workspace's sender."""
         self._limits: Limits | None = None
         """None until the first workspace is there."""
         self._waited = True
@@ -125,6 +132,8 @@ class Turns:
             await store.tell_log(connection, turn.changes, self._partitions)
         self._live.served(turn.drained)
         self._live.ask(turn.asked)
+        if self._mail_domain is not None and turn.finished:
+            self.sent.count(turn.finished, turn.changes, self._mail_domain)
         await self._withdraw(turn.finished)
         _count(turn)
 
@@ -158,6 +167,7 @@ class Turns:
         now = self._clock.now()
         self._lines.follow(workspace)
         limits = self._limits = workspace.limits
+        self._mail_domain = workspace.mail_domain
         answered = self._live.ready(turn.room)
         places = await self._places(connection, limits, now)
         claimed = await store.claim(connection, now, turn.room, answered | places)
@@ -183,6 +193,7 @@ class Turns:
             *(workspace, people, hashes, now, lines.choose, self._links),
             *(self._returns, gate, answer),
             asks_until=lines.asks_until,
+            stopped=await self._mail_stopped(connection, now),
         )
         plan = decide_group(group, around)
         turn.attempts, turn.asked = plan.attempts, plan.asked
@@ -193,6 +204,11 @@ class Turns:
         turn.changes += decided
         turn.more = len(claimed) >= turn.room and bool(decided or plan.attempts)
         return True
+
+    async def _mail_stopped(self, connection: Connection, now: datetime) -> MailPause | None:
+        if self._mail_domain is None:
+            return None
+        return (await self._stopped.get(connection, now)).get(self._mail_domain)
 
     async def _places(
         self, connection: Connection, limits: Limits, now: datetime

@@ -279,6 +279,7 @@ class Dispatcher:
                 await self._follow_workspace()
                 await leases.refresh(self._pool, self.id, self._held, self._lease)
                 await self._turns.shared.keep(self._pool)
+                await self._turns.sent.add(self._pool)
                 now = self._clock.now()
                 if await leases.settle(
                     self._pool, now, self._partitions, self._lines.retries_unknown
@@ -294,6 +295,8 @@ class Dispatcher:
                 )
             await self._lines.close_retired()
             await pause(over, seconds / 3)
+        with contextlib.suppress(Unavailable):
+            await self._turns.sent.add(self._pool)
 
     async def _follow_workspace(self) -> bool:
         async with unavailable_when_lost(), self._pool.acquire() as connection:

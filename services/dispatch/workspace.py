@@ -11,6 +11,7 @@ from services.dispatch.rates import Limits
 from shared import images, kakao_templates
 from shared.db.connect import Connection
 from shared.kakao_templates import Approved
+from shared.mail_complaints import sending_domain
 from shared.packs import caps_of
 from shared.templates import (
     Template,
@@ -70,6 +71,9 @@ class Workspace:
             path: content for path, content in published.files.items() if images.is_file(path)
         }
         self.kakao = _approved(published)
+        mail = published.settings.channels.get("email")
+        self.mail_domain = sending_domain(mail.sender) if mail is not None else None
+        """Of the sender of mails."""
         self.window = max(
             (cap.per for cap in caps_of(published.settings.policies)), default=timedelta(0)
         )

@@ -484,6 +484,35 @@ plan_violations = Table(
     Column("last_at", Instant, nullable=False),
 )
 
+sent_mail = Table(
+    "sent_mail",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("since", Instant, primary_key=True),
+    Column("mails", BigInteger, nullable=False),
+)
+
+complaints = Table(
+    "complaints",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("domain", Text, nullable=False),
+    Column("sent_at", Instant, nullable=False),
+    Column("told_at", Instant, nullable=False),
+)
+
+mail_pauses = Table(
+    "mail_pauses",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("mails", BigInteger, nullable=False),
+    Column("complaints", BigInteger, nullable=False),
+    Column("ended_by", Text),
+)
+
 meta = Table(
     "meta",
     metadata,

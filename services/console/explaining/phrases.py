@@ -218,6 +218,7 @@ PHRASES: Mapping[str, Words] = {
         "{step} 단계의 메시지가 {until}까지 보류되어 있습니다({channel}).",
     ),
     "passed_over": Words("Not by {channel}:", "{channel:은/는} 건너뛰었습니다:"),
+    "waits_because": Words("Why: {why}.", "사유: {why}."),
     "why": Words("What failed: {why}.", "걸린 것: {why}."),
     "not_on_record": Words(
         "(This is the replay's decision; there is no such message on record.)",

@@ -211,6 +211,7 @@ def _unreplayed(row: Mapping[str, Any]) -> Fact:
     if row["decision"] is None:
         held = row["held_reason"]
         detail |= {"reason": held, "until": plain(row["not_before"]) if held else None}
+        detail["why"] = row["detail"]
         return Fact(row["created_at"], "message_waits", row["step"], detail)
     detail |= {
         "decision": row["decision"],

@@ -132,6 +132,7 @@ def _message(row: Mapping[str, Any]) -> tuple[Fact, str]:
     if row["decision"] is None:
         held = row["held_reason"]
         detail |= {"reason": held, "until": plain(row["not_before"]) if held else None}
+        detail["why"] = row["detail"]
         return Fact(row["created_at"], "message_waits", row["step"], detail), row["journey"]
     detail |= {
         "decision": row["decision"],

@@ -68,6 +68,8 @@ class Teller:
             )
         if fact.kind == "refused":
             sentences.append(self._behind(fact.detail))
+        if fact.kind == "message_waits" and fact.detail.get("why"):
+            sentences.append(self._phrases["waits_because"].format_map(self._said(fact.detail)))
         if fact.kind == "message":
             if fact.detail.get("why"):
                 sentences.append(self._phrases["why"].format_map(self._said(fact.detail)))

@@ -24,3 +24,6 @@ class Report:
     detail: str = ""
     address_hash: str | None = None
     """Instead of the address, where our own words have been given back (`bounces/verp.py`)."""
+    is_spam: bool = True
+    """Of `complained`: they called it spam. False: they unsubscribed at the provider, of which
+    mailbox providers hear nothing."""

@@ -72,7 +72,8 @@ def _report(event: Any) -> Report | None:
     address = address if isinstance(address, str) else None
     reason = str(event.get("reason", ""))
     if outcome == "complained":
-        return Report(message_id, outcome, address, "marketing")
+        is_spam = event.get("event") == "spamreport"
+        return Report(message_id, outcome, address, "marketing", is_spam=is_spam)
     if outcome == "bounced":
         return Report(message_id, outcome, address, _closed_by(event, reason.lower()), reason[:200])
     return Report(message_id, outcome)

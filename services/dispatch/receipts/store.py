@@ -5,6 +5,7 @@ from datetime import datetime
 
 from services.dispatch import metrics, store
 from services.dispatch.channels.provider import words
+from services.dispatch.complaints import complained
 from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.report import Report
 from services.dispatch.receipts.sent import receipt_of, sent_of
@@ -14,7 +15,7 @@ from shared.event import Event
 from shared.log import outbox
 
 _MESSAGE = """
-SELECT id, partition, customer, run_id, journey, step, channel, decided_at FROM messages
+SELECT id, partition, customer, run_id, journey, step, channel, category, decided_at FROM messages
 WHERE id = $1 AND partition = ANY (SELECT id FROM partitions) AND erased IS NOT TRUE
 """
 _CLOSE = """
@@ -57,6 +58,8 @@ class Receipts:
             told = (row["partition"], report.message_id, report.outcome, now)
             why = words(report.detail, report.address or "") or None
             await tell_callers(connection, [Telling(*told, message.channel, why)])
+        if report.outcome == "complained" and report.is_spam and row["category"] == "marketing":
+            await complained(connection, row["partition"], message, now)
         details = None
         if report.outcome == "bounced":
             details = {"bounce": "hard" if report.closes == "all" else "soft"}
