@@ -124,7 +124,7 @@ def address_of(
             return email_address(value)
         case "phone":
             return phone_number(value, country)
-        case "push_token":
+        case _:
             return push_token(value)
 
 

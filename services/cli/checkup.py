@@ -31,6 +31,7 @@ from services.dispatch.receipts.texts.refusals import open_lists
 from services.dispatch.workspace import Templates
 from services.ingest import webhook
 from services.journey.language.workspace import load_workspace
+from shared.channels import UNUSABLE
 from shared.db.clock import log_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
@@ -57,6 +58,13 @@ def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
     except DangolError as error:
         yield Finding.of("settings", error)
         return
+    for name, why in UNUSABLE.items():
+        yield Finding(
+            f"channel {name}",
+            "warn",
+            f"an installed package adds it, but it cannot be used: {why}",
+            "mend or remove the package; CONTRIBUTING.md says what it has to have",
+        )
     known = [f"DANGOL_{name.upper()}" for name in Settings.model_fields]
     for name in sorted(environment):
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import time, timedelta
 from zoneinfo import ZoneInfo
 
-from shared.channels import CHANNELS, INFORMATION_ONLY
+from shared.channels import CHANNELS, INFORMATION_ONLY, ruled_as
 from shared.packs.holidays import is_us_working_day
 from shared.packs.rules import (
     READ_ON,
@@ -24,9 +24,9 @@ from shared.workspace import FrequencyCap
 _ACT = "Act on Promotion of Information and Communications Network Utilization (정보통신망법)"
 _KISA = "KISA-GD-2025-0037, guide to commercial messages, 7th revision, December 2025"
 _DECREE = f"{_ACT}, Enforcement Decree Art. 61(3) and Table 6"
-_TEXTS = frozenset({"sms"})
-_PUSHES = frozenset({"push", "web_push"})
-_MAIL = frozenset({"email"})
+_TEXTS = ruled_as("sms")
+_PUSHES = ruled_as("push", "web_push")
+_MAIL = ruled_as("email")
 _ALL = frozenset(CHANNELS) - INFORMATION_ONLY
 _SEOUL = ZoneInfo("Asia/Seoul")
 _STATES = tuple(
@@ -106,7 +106,7 @@ KR = Pack(
             dials="+82",
         ),
         NightRule(
-            frozenset({"brand_message"}),
+            ruled_as("brand_message"),
             time(20, 50),
             time(8),
             unless_consent=None,

@@ -14,6 +14,7 @@ from services.console.explaining.checks import Check, Seen
 from services.console.explaining.facts import Fact
 from services.console.explaining.phrases import CHANNELS, NOTES, PHRASES, ROOTS, Phrases
 from services.console.words import NOTICES_UNGIVEN, Language, sentences
+from shared.channels import titles
 from shared.templates.korean import with_particle
 
 _PLAIN = re.compile(r"\w+(\.\w+)*")
@@ -37,7 +38,8 @@ class Teller:
         self._phrases: Phrases = {kind: words[self._ko] for kind, words in PHRASES.items()}
         self._notes: Phrases = {code: words[self._ko] for code, words in NOTES.items()}
         self._roots = {root: words[self._ko] for root, words in ROOTS.items()}
-        self._channels = {name: words[self._ko] for name, words in CHANNELS.items()}
+        own = {name: words[self._ko] for name, words in CHANNELS.items()}
+        self._channels = {**titles(language), **own}
         self._reasons = sentences(language)
         self._ungiven = {why: words[self._ko] for why, words in NOTICES_UNGIVEN.items()}
         self._zone = zone

@@ -56,7 +56,7 @@ def _asked_about(settings: WorkspaceSettings) -> tuple[str, ...]:
         for name in CHANNELS
         if name in settings.channels
         and name not in INFORMATION_ONLY
-        and name not in ("slack", "webhook")
+        and not CHANNELS[name].internal
     ]
     nights = {
         rule.unless_consent

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.channels import titles
+
 Language = Literal["en", "ko"]
 
 
@@ -48,7 +50,8 @@ WORDS: Mapping[Language, Words] = {
         away_title="잠시 후 다시 시도해 주세요",
         away="지금은 저장할 수 없어 아무것도 바꾸지 않았습니다.",
         never_asked="아직 동의하신 적이 없습니다",
-        channels={
+        channels=titles("ko")
+        | {
             "email": "이메일",
             "sms": "문자 메시지",
             "alimtalk": "카카오 알림톡",
@@ -77,7 +80,8 @@ WORDS: Mapping[Language, Words] = {
         away_title="Please try again in a moment",
         away="We could not save it just now, and nothing has been changed.",
         never_asked="You have not agreed to this yet",
-        channels={
+        channels=titles("en")
+        | {
             "email": "E-mail",
             "sms": "Text messages",
             "alimtalk": "Kakao AlimTalk",

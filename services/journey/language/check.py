@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.journey.language.expressions import Node, Path
 from services.journey.language.model import steps as model
 from services.journey.language.model.triggers import ScheduleTrigger, SegmentTrigger
-from services.journey.language.problems import Problems, nearest
+from services.journey.language.problems import Problems, channel_hint, nearest
 from services.journey.language.resolve import Resolved
 from services.journey.language.tree import Scalar
 from shared.channels import CHANNELS, INFORMATION_ONLY
@@ -84,7 +84,7 @@ def _channel(channel: Scalar, known: Known, problems: Problems) -> bool:
         problems.add(
             channel.spot,
             f"there is no channel `{name[:60]}`",
-            nearest(name, CHANNELS),
+            channel_hint(name),
             code="unknown_channel",
         )
         return False

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from shared.channels import CHANNELS, UNUSABLE
+
 _QUOTED = 160
 """Characters of a source line that a problem quotes."""
 _MOST_CHOICES = 16
@@ -115,6 +117,14 @@ class Problems:
                 length=min(length, max(1, len(quoted) - (column - 1 - begin))),
             )
         )
+
+
+def channel_hint(name: str) -> str:
+    """Of a name that no channel has."""
+    broken = UNUSABLE.get(name)
+    if broken is not None:
+        return f"an installed package has it, but it cannot be used: {broken}"
+    return nearest(name, CHANNELS)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

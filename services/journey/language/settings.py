@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from services.journey.language.model.reader import Places, add_errors
-from services.journey.language.problems import Problems, nearest
+from services.journey.language.problems import Problems, channel_hint, nearest
 from services.journey.language.reading import read_tree
 from services.journey.language.tree import Mapping, Node, Scalar, Sequence, data
 from shared.channels import CHANNELS, adapters_of
@@ -73,7 +73,7 @@ def _check_names(tree: Node, problems: Problems) -> None:
         for rule in _items(tree, ("policies", rules)):
             for channel in _texts(rule, ("channels",)):
                 if channel.text not in CHANNELS:
-                    _unknown(problems, channel, "channel", CHANNELS)
+                    _unknown_channel(problems, channel)
     channels = tree.get("channels") if isinstance(tree, Mapping) else None
     if isinstance(channels, Mapping):
         for name in channels:
@@ -95,7 +95,7 @@ def _check_consent(tree: Node, pack: str, problems: Problems) -> None:
 def _check_channel(name: str, channels: Mapping, problems: Problems) -> None:
     settings = channels[name]
     if name not in CHANNELS:
-        _unknown(problems, channels.keys_at[name], "channel", CHANNELS)
+        _unknown_channel(problems, channels.keys_at[name])
     elif isinstance(settings, Mapping):
         adapters = (settings.get("adapter"), *_texts(settings, ("failover",)))
         known = adapters_of(CHANNELS[name])
@@ -121,6 +121,15 @@ def _check_limits(adapter: str, group: Node | None, problems: Problems) -> None:
             ChannelSettings.model_validate({"adapter": adapter, **limits})
         except ValidationError as error:
             add_errors(error, group, problems)
+
+
+def _unknown_channel(problems: Problems, scalar: Scalar) -> None:
+    problems.add(
+        scalar.spot,
+        f"there is no channel called `{scalar.text[:60]}`",
+        channel_hint(scalar.text),
+        code="unknown_channel",
+    )
 
 
 def _unknown(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.journey.language.problems import Problem, Problems, Source, Spot, nearest
+from services.journey.language.problems import Problem, Problems, Source, Spot, channel_hint
 from services.journey.language.reading import decode
 from shared.channels import CHANNELS
 from shared.sms import hint_for, size_of
@@ -107,7 +107,7 @@ def _misnamed(file: str, found: list[Problem]) -> None:
         hint = f"templates/<name>/{channel}.liquid, or {channel}.ko.liquid for a language"
         _add(file, "a template's file is named by channel, and ends in .liquid", hint, found)
     elif len(folders) == 3 and file.endswith((".liquid", ".mjml")):
-        hint = nearest(channel, CHANNELS)
+        hint = channel_hint(channel)
         _add(file, f"there is no channel `{channel[:60]}`", hint, found, "unknown_channel")
 
 
