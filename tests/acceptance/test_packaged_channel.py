@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import SOON
 from tests.processes import Dangol
 
 KIND = """
@@ -123,7 +124,7 @@ async def dangol(*arguments: str, package: Path | None) -> tuple[int, str]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*path, *sys.path])},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(SOON):
         said, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode()
@@ -194,17 +195,16 @@ async def up(package: Path, workspace: Path, tmp_path: Path) -> AsyncIterator[Da
             "DANGOL_PIGEON_POST_LOFTS": str(tmp_path / "lofts"),
         },
     )
-    await made.start(within=90)
+    await made.start()
     yield made
     await made.stop()
 
 
-@pytest.mark.timeout(150)
 async def test_a_message_arrives_by_a_packages_channel(up: Dangol, tmp_path: Path) -> None:
     async with httpx.AsyncClient() as client:
         stamped = [event | {"messageId": f"e{n}"} for n, event in enumerate(EVENTS)]
         assert (await up.post(client, *stamped)).status_code == 200
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(SOON):
             while len(found := await up.messages(client)) < 3 or any(
                 message["decision"] is None for message in found
             ):
