@@ -1,18 +1,24 @@
 """The text part of an HTML mail, for readers that show none: blocks to lines, links kept.
 
 Every mail has one made of what it says, so this runs for each. A parser of HTML calls back for
-every tag and takes its attributes apart; a mail has hundreds, and two kinds of them matter.
+every tag and takes its attributes apart; a mail has hundreds, and two kinds of them matter. This
+takes time in proportion to the mail's length, whatever stands in it.
 """
 
 import re
+from bisect import bisect_left
 from html import unescape
 
-# A comment, a declaration, or a tag with its name and what follows it. Nothing is tried twice.
+_NAME = r"[A-Za-z][^\s/>]{0,63}+"
+# A comment, a declaration, a tag with its name and what follows it, or the beginning of one that
+# never ends. Nothing is tried twice.
 _MARKUP = re.compile(
     r"<(?:!--.*?(?:-->|\Z)|[!?][^>]*+(?:>|\Z)"
-    r"|(/?)([A-Za-z][^\s/>]*+)((?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+)>)",
+    rf"|(/?)({_NAME})((?:[^\"'>]++|\"[^\"]*+\"|'[^']*+')*+)>|(?P<endless>/?[A-Za-z]))",
     re.DOTALL,
 )
+_BEGINNING = re.compile(rf"<(?:[!?]|/?{_NAME})")
+_NUMBER_TOO_LONG = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 _ATTRIBUTE = r"(?<![^\s\"'/])%s\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))"
 _HREF = re.compile(_ATTRIBUTE % "href", re.IGNORECASE)
 _ALT = re.compile(_ATTRIBUTE % "alt", re.IGNORECASE)
@@ -33,12 +39,12 @@ _SHOWN_LINKS = ("http:", "https:", "mailto:", "tel:")
 
 
 def plain_text(html: str) -> str:
-    reader = _Reader()
+    reader, markups = _Reader(), _Markups(html)
     at = 0
-    while (markup := _MARKUP.search(html, at)) is not None:
+    while (markup := markups.after(at)) is not None:
         reader.text(html[at : markup.start()])
         at = markup.end()
-        end, name, attributes = markup.groups("")
+        end, name, attributes, _endless = markup.groups("")
         name = name.lower()
         if name not in _KNOWN:
             continue
@@ -52,8 +58,58 @@ def plain_text(html: str) -> str:
             closing = _RAW[name].search(html, at)
             at = closing.start() if closing else len(html)
     reader.text(html[at:])
-    text = re.sub(r"[ \t]*\n[ \t]*", "\n", "".join(reader.pieces))
+    text = "\n".join(line.strip(" \t") for line in "".join(reader.pieces).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+class _Markups:
+    """A text's markup, one after the other.
+
+    A `<` whose tag never ends is text. That shows only at the end of the text, so the first such
+    makes one look at the whole: it tells of every place whether a tag that goes on there ends.
+    """
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+        self._ends: _Ends | None = None
+
+    def after(self, at: int) -> re.Match[str] | None:
+        if self._ends is None:
+            found = _MARKUP.search(self._html, at)
+            if found is None or found.lastgroup != "endless":
+                return found
+            self._ends = _Ends(self._html)
+            at = found.start()
+        for beginning in _BEGINNING.finditer(self._html, at):
+            if beginning[0][1] in "!?" or self._ends.at(beginning.end()):
+                return _MARKUP.match(self._html, beginning.start())
+        return None
+
+
+class _Ends:
+    def __init__(self, html: str) -> None:
+        """From behind: at a `>` a tag ends; a quote leads on behind the next of its kind."""
+        self._marks = [mark.start() for mark in re.finditer("[\"'>]", html)]
+        self._good = bytearray(len(self._marks) + 1)
+        next_of: dict[str, int] = {}
+        for n in range(len(self._marks) - 1, -1, -1):
+            mark = html[self._marks[n]]
+            if mark == ">":
+                self._good[n] = True
+            else:
+                if mark in next_of:
+                    self._good[n] = self._good[next_of[mark] + 1]
+                next_of[mark] = n
+
+    def at(self, place: int) -> bool:
+        """Whether a tag that goes on at this place, outside of quotes, comes to its end."""
+        return bool(self._good[bisect_left(self._marks, place)])
+
+
+def _plain(written: str) -> str:
+    """Without character references. A number of so many digits is no character, and Python refuses
+    to read one of thousands."""
+    return unescape(_NUMBER_TOO_LONG.sub("\ufffd", written) if "&#" in written else written)
 
 
 class _Reader:
@@ -90,9 +146,9 @@ class _Reader:
 
     def text(self, written: str) -> None:
         if written and not self._hidden:
-            self.pieces.append(_SPACE.sub(" ", unescape(written)))
+            self.pieces.append(_SPACE.sub(" ", _plain(written)))
 
 
 def _value(attribute: re.Pattern[str], attributes: str) -> str:
     found = attribute.search(attributes)
-    return unescape(found[found.lastindex or 0]) if found else ""
+    return _plain(found[found.lastindex or 0]) if found else ""
