@@ -313,8 +313,10 @@ def _lines_of(people: Iterable[Contact], workspace: Workspace) -> set[str]:
 
 def _count(turn: Turn) -> None:
     metrics.decided(turn.changes)
+    stored = {change.key for change in turn.changes}
     for attempt, result in turn.finished:
-        if result.outcome is Outcome.UNKNOWN:
+        # What somebody else has settled meanwhile, he has counted.
+        if result.outcome is Outcome.UNKNOWN and attempt.pending.key in stored:
             metrics.UNKNOWN.labels(attempt.adapter).inc()
     for attempt in turn.attempts:
         if attempt.number == 1:

@@ -210,6 +210,62 @@ async def test_a_dispatcher_that_slept_past_its_lease_finds_its_message_settled(
     await until(lambda: told(house, ["sent", "unknown"]))
 
 
+async def test_with_on_unknown_retry_a_sleeper_makes_one_more_mail_and_no_third(
+    house: House, dispatchers: Dispatchers
+) -> None:
+    """What its operator chose: a mail of which nobody knows is sent again, once for each time. The
+    sleeper wakes in the middle of that, and its late word is nobody's: neither the message's nor
+    the counter's."""
+    await house.publish(channels={"email": {**SMTP_CHANNEL, "on_unknown": "retry"}})
+    await mail_for(house, "ann")
+    postbox = Postbox(at_dot={"ann@shop.example": [HANG, HANG]})
+    async with postbox.open():
+        sleeper = await dispatchers.start(postbox.url)
+
+        async def called(times: int) -> bool:
+            return len(postbox.mails) == times
+
+        await until(lambda: called(1))
+        assert sleeper.process is not None
+        sleeper.process.send_signal(signal.SIGSTOP)
+
+        async def lease_is_over() -> bool:
+            over = "SELECT count(*) FROM messages WHERE claim_until < clock_timestamp()"
+            return bool(await house.pool.fetchval(over) == 1)
+
+        await until(lease_is_over)
+        other = await dispatchers.start(postbox.url, lease=30)
+
+        async def waits_for_its_turn() -> bool:
+            row = await house.row("to ann")
+            return bool(row["status"] == "queued" and row["not_before"] > row["created_at"])
+
+        await until(waits_for_its_turn)
+        assert [a["outcome"] for a in await house.attempts("to ann")] == ["unknown"]
+        await house.pool.execute("UPDATE messages SET not_before = now()")  # not after five seconds
+        await house.pool.execute("SELECT pg_notify($1, '')", message.CHANNEL)
+        await until(lambda: called(2))
+        # Its own call has been away for longer than it may take: it ends as unknown, and in vain.
+        sleeper.process.send_signal(signal.SIGCONT)
+        under_way = "dangol_dispatch_calls_under_way"
+        await until(shown(sleeper, under_way, lambda value: value == 0))
+        row = await house.row("to ann")
+        assert (row["status"], row["attempts"]) == ("attempting", 2)
+        postbox.release.set()
+        await until(lambda: all_decided(house))
+        found = 'dangol_dispatch_unknown_total{adapter="smtp"}'
+        counted = [(await metrics_of(service))[found] for service in (sleeper, other)]
+        assert counted == [0, 1]
+        await mail_for(house, "bob")
+        await until(lambda: all_decided(house))
+    assert await decisions(house) == {"ann": "sent", "bob": "sent"}
+    assert taken(postbox) == Counter({"ann": 2, "bob": 1})
+    attempts = await house.attempts("to ann")
+    assert [attempt["outcome"] for attempt in attempts] == ["unknown", "accepted"]
+    assert len({attempt["dispatcher"] for attempt in attempts}) == 2
+    await until(lambda: told(house, ["sent", "sent"]))
+
+
 async def told(house: House, wanted: list[str]) -> bool:
     """Whether the log says just this of all messages: their runs hear of each once."""
     rows = await house.pool.fetch("SELECT payload FROM log")
