@@ -3,7 +3,8 @@
 python -m tests.chaos --events 1000000 --minutes 30 --seed 7 --log kafka --result docs/chaos.json
 
 Everything runs on this machine: a PostgreSQL, Apache Kafka if asked for, a mail server that writes
-down what it gets, and the services as processes of their own. With the same seed the same visitors
+down what it gets, and the services as processes of their own. With --database-url and --log-url the
+run is on servers of yours, which it does not stop. With the same seed the same visitors
 do the same things and the same faults come at the same moments; what falls together in between is
 the machine's affair. A run that finds something keeps its folder, and
 `python -m tests.chaos --check FOLDER --customer ID` tells that customer's story again.
@@ -15,6 +16,7 @@ import json
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ import uvloop
 
 from bench import machine
 from shared.clock import wall_clock
+from shared.errors import DangolError
 from tests.chaos.checking import check_folder
-from tests.chaos.running import Options, RestlessError, run
+from tests.chaos.given import DISCARD, Given, given_log
+from tests.chaos.running import Options, Outcome, RestlessError, run
 from tests.chaos.verdict import Verdict
 
 
@@ -38,6 +42,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log", choices=("postgres", "kafka"), default="postgres")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of Apache Kafka")
     parser.add_argument(
+        "--database-url", metavar="URL",
+        help="a database of yours, empty, instead of a server of the run's own",
+    )  # fmt: skip
+    parser.add_argument(
+        DISCARD, action="store_true", help="delete all that Dangol has in that database first"
+    )
+    parser.add_argument(
+        "--log-url", metavar="URL", help="a Kafka of yours; a topic is made unless one is named"
+    )
+    parser.add_argument(
         "--pace", type=float, help="mean seconds between two faults of a line; more in long runs"
     )
     parser.add_argument("--folder", type=Path, help="a new folder for data and logs, which is kept")
@@ -49,18 +63,25 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = _arguments()
-    if arguments.check:
-        return _check(arguments)
+    try:
+        return _check(arguments) if arguments.check else _run(arguments)
+    except DangolError as error:
+        print(f"error: {error}" + (f"\n  → {error.hint}" if error.hint else ""), file=sys.stderr)
+        return 2
+
+
+def _run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder or Path(tempfile.mkdtemp(prefix="dangol-chaos-"))
     options = Options(
         folder, arguments.seed, arguments.events, arguments.minutes * 60,
-        kafka=arguments.log == "kafka", brokers=arguments.brokers,
+        kafka=arguments.log == "kafka" or arguments.log_url is not None, brokers=arguments.brokers,
         pace=arguments.pace or max(4.0, arguments.minutes / 2),
-        rest=max(240.0, arguments.minutes * 80),
+        rest=max(240.0, arguments.minutes * 80), discard=arguments.discard_customers,
+        given=None if arguments.database_url is None else Given(arguments.database_url),
     )  # fmt: skip
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            outcome = runner.run(run(options, _say))
+            outcome = runner.run(_on_what_is_given(options, arguments.log_url))
         except RestlessError as error:
             print(f"\nSeed {options.seed}: it did not come to rest: {error}\nKept: {folder}")
             return 1
@@ -76,8 +97,15 @@ def main() -> int:
     return 1
 
 
+async def _on_what_is_given(options: Options, log: str | None) -> Outcome:
+    if log is not None:
+        options = replace(options, given_log=await given_log(log))
+        _say(f"the log is {options.given_log}")
+    return await run(options, _say)
+
+
 def _check(arguments: argparse.Namespace) -> int:
-    verdict = asyncio.run(check_folder(arguments.check, arguments.customer))
+    verdict = asyncio.run(check_folder(arguments.check, arguments.customer, arguments.database_url))
     print("\n".join(verdict.figures.pop("story")))
     _report(verdict, {"figures": verdict.figures})
     return 0 if verdict.is_good else 1

@@ -9,6 +9,7 @@ from services.journey.library import Library
 from shared import workspace_store
 from shared.db import embedded
 from shared.db.connect import Pool, open_pool
+from shared.errors import ConfigurationError
 from shared.log.port import Record
 from shared.workspace import WorkspaceSettings
 from tests.chaos import recorded
@@ -63,9 +64,15 @@ async def _settings(pool: Pool) -> WorkspaceSettings:
     return published.settings
 
 
-async def check_folder(folder: Path, customer: str | None) -> Verdict:
-    """The same for a folder that a run has kept."""
+async def check_folder(folder: Path, customer: str | None, dsn: str | None = None) -> Verdict:
+    """The same for a folder that a run has kept. `dsn`: of the database that it was given."""
     note: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    if "database" in note.get("given", ()):
+        if dsn is None:
+            raise ConfigurationError(
+                "this run was on a database that was given to it", hint="add its --database-url"
+            )
+        return await check_on(dsn, folder, frozenset(), note["most_unknown"], customer)
     with embedded.connect_or_start(folder / "data") as server:
         dsn = dsn_of(server, DATABASE)
         return await check_on(dsn, folder, frozenset(), note["most_unknown"], customer)

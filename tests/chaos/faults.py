@@ -43,6 +43,8 @@ _OF_SERVERS: _Kinds = (
     ("cut-broker", 2, (0.5, 4.0)),
     ("freeze-broker", 2, (1.0, 7.0)),
 )
+_OF_GIVEN_SERVERS: _Kinds = (("cut-postgres", 2, (0.2, 6.0)), ("freeze-postgres", 1, (2.0, 9.0)))
+"""All services' ways to a database whose server is not ours."""
 _LINES = (("engines", _OF_ENGINES, 1.0), ("others", _OF_OTHERS, 1.0), ("servers", _OF_SERVERS, 2.5))
 """Each with how seldom its faults come, in the run's pace."""
 _OTHERS = (("dispatch", 4), ("ingest", 2), ("console", 1))
@@ -63,12 +65,16 @@ class Fault:
     seconds: float
 
 
-def plan(seed: int, seconds: float, *, kafka: bool, pace: float) -> list[Fault]:
+def plan(
+    seed: int, seconds: float, *, kafka: bool, pace: float, given: bool = False
+) -> list[Fault]:
     """In order of time. `pace` is the mean time between two faults of a line, in seconds; a fault
-    of a server is more seldom."""
+    of a server is more seldom. `given`: the database's server is an operator's."""
     found: list[Fault] = []
     for line, kinds, seldom in _LINES:
         chance = random.Random(f"{seed}/faults/{line}")
+        if given and line == "servers":
+            kinds = (*_OF_GIVEN_SERVERS, *kinds[2:])
         usable = [kind for kind in kinds if kafka or not kind[0].endswith("broker")]
         mean = pace * seldom
         at = mean * chance.uniform(0.3, 1.0)
@@ -113,6 +119,9 @@ class Breaker:
             kept = self.house.of(fault.part)
             targets: list[object] = [*kept] if fault.what == "all-engines" else [_of(kept, fault)]
             await self._exclusively(fault, targets, lambda: self._of_service(fault, kept))
+        elif fault.what in ("cut-postgres", "freeze-postgres"):
+            links = [kept.database for kept in self.house.kept.values()]
+            await self._exclusively(fault, [self.house], lambda: self._of_links(fault, links))
         elif fault.what.endswith("postgres"):
             if self.postgres is not None:
                 await self._exclusively(fault, [self.postgres], lambda: self._of_postgres(fault))
@@ -162,6 +171,9 @@ class Breaker:
                 link = kept.smtp if fault.what.endswith("smtp") else kept.database
                 if link is not None:
                     await _break(link, fault)
+
+    async def _of_links(self, fault: Fault, links: Sequence[Link]) -> None:
+        await asyncio.gather(*(_break(link, fault) for link in links))
 
     async def _of_postgres(self, fault: Fault) -> None:
         assert self.postgres is not None

@@ -123,7 +123,7 @@ class House:
         servers = self._servers
         database = await self._stack.enter_async_context(Link(servers.postgres))
         environment = {
-            "DANGOL_DATABASE_URL": servers.database.format(port=database.port),
+            "DANGOL_DATABASE_URL": servers.database.replace("{port}", str(database.port)),
             "DANGOL_CONCURRENCY": str(CONCURRENCY),
             "DANGOL_LEASE": str(LEASE),
             "DANGOL_LOG_LEVEL": "info",

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from shared.settings import Settings
 from shared.workspace_store import pack_files
 from tests.chaos import checking
 from tests.chaos.faults import Breaker, Fault, plan
+from tests.chaos.given import Given
 from tests.chaos.house import CONCURRENCY, House, Servers, Shape
-from tests.chaos.links import Link
+from tests.chaos.links import Address, Link
 from tests.chaos.posting import Shop
 from tests.chaos.recorded import WATCH, keep_kafka
 from tests.chaos.servers import Kafka, Postgres
@@ -53,6 +54,16 @@ class Options:
     """Seconds that it may take to come to rest."""
     most_unknown: int = 0
     """What a scenario may leave besides what the faults of a plan may."""
+    given: Given | None = None
+    """The database of an operator; None: one of the run's own."""
+    given_log: str | None = None
+    """The URL of an operator's Kafka, with a topic that is new."""
+    discard: bool = False
+    """Whether what Dangol has in the given database may be deleted first."""
+
+    @property
+    def own_kafka(self) -> bool:
+        return self.kafka and self.given_log is None
 
 
 @dataclass
@@ -69,7 +80,10 @@ class RestlessError(Exception):
 @dataclass
 class Stage:
     options: Options
-    postgres: Postgres
+    dsn: str
+    """The database, past every link."""
+    own: Postgres | None
+    """Its server, where that is the run's own."""
     kafka: Kafka | None
     broker_links: list[Link]
     log: KafkaSettings | None
@@ -78,8 +92,9 @@ class Stage:
     say: Say
 
     @property
-    def log_url(self) -> str | None:
-        return log_url(self.broker_links)
+    def postgres(self) -> Postgres:
+        assert self.own is not None, "the run has a server of its own"
+        return self.own
 
 
 def log_url(links: list[Link]) -> str | None:
@@ -94,21 +109,25 @@ async def run(options: Options, say: Say, scenario: "Scenario | None" = None) ->
     async with _stage(options, say) as stage:
         ready = time.monotonic() - began
         shop = Shop(stage.house.urls["ingest"], options.seed)
-        faults = plan(options.seed, options.seconds, kafka=options.kafka, pace=options.pace)
-        breaker = Breaker(stage.house, stage.postgres, stage.kafka, stage.broker_links)
+        faults = plan(
+            options.seed, options.seconds, kafka=options.own_kafka, pace=options.pace,
+            given=options.given is not None,
+        )  # fmt: skip
+        breaker = Breaker(stage.house, stage.own, stage.kafka, stage.broker_links)
         await _trade(stage, shop, breaker, faults, scenario)
         await stage.house.heal()
         say(f"{shop.posted.events} events posted; coming to rest")
         rested = await _rest(stage)
         if stage.log is not None:
-            await keep_kafka(stage.log, options.partitions, options.folder / "log.kafka")
+            await keep_kafka(stage.log, stage.options.partitions, options.folder / "log.kafka")
         crashes = list(stage.house.crashes)
         most_unknown = options.most_unknown + _most_unknown(breaker.done)
         told: dict[str, Any] = {
             "seed": options.seed,
             "log": "kafka" if options.kafka else "postgres",
+            "given": [*(["database"] * (stage.own is None)), *(["log"] * bool(options.given_log))],
             "brokers": len(stage.broker_links),
-            "partitions": options.partitions,
+            "partitions": stage.options.partitions,
             "services": asdict(options.shape),
             "faults": dict(sorted(breaker.done.items())),
             "most_unknown": most_unknown,
@@ -122,7 +141,7 @@ async def run(options: Options, say: Say, scenario: "Scenario | None" = None) ->
         (options.folder / "run.json").write_text(json.dumps(note, indent=2))
         say("judging")
         verdict = await checking.check_on(
-            stage.postgres.dsn, options.folder, shop.posted.answered, most_unknown
+            stage.dsn, options.folder, shop.posted.answered, most_unknown
         )
         for refused in shop.posted.refused:
             verdict.find("refused by ingest", "-", "200, 429 or 503", refused)
@@ -136,35 +155,50 @@ async def run(options: Options, say: Say, scenario: "Scenario | None" = None) ->
 @asynccontextmanager
 async def _stage(options: Options, say: Say) -> AsyncIterator[Stage]:
     options.folder.mkdir(parents=True, exist_ok=True)
-    postgres, kafka = Postgres(options.folder / "data"), None
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(postgres.stop)
-        await postgres.start()
-        await postgres.create(options.partitions)
+        options, dsn, own, address, url = await _database(options, stack)
         sink = await stack.enter_async_context(RecordingSink(options.folder / "mails"))
-        links: list[Link] = []
-        if options.kafka:
-            kafka = Kafka(options.folder / "kafka", options.brokers)
-            for broker in kafka.brokers:
-                link = Link(("127.0.0.1", broker.port))
-                links.append(await stack.enter_async_context(link))
-            kafka.advertise([link.port for link in links])
-            stack.push_async_callback(kafka.stop)
-            await kafka.start()
-        await _publish(postgres.dsn)
-        url = log_url(links)
-        servers = Servers(
-            postgres.address,
-            "postgresql://postgres@127.0.0.1:{port}/chaos?sslmode=disable",
-            ("127.0.0.1", sink.port),
-            url,
-        )
+        kafka, links = None, list[Link]()
+        if options.own_kafka:
+            kafka, links = await _kafka(options, stack)
+        await _publish(dsn)
+        log = options.given_log or log_url(links)
+        servers = Servers(address, url, ("127.0.0.1", sink.port), log)
         say("starting the services")
         house = await stack.enter_async_context(
             House(options.shape, servers, options.folder / "logs")
         )
-        settings = kafka_settings(Settings(log_url=url)) if url is not None else None
-        yield Stage(options, postgres, kafka, links, settings, sink, house, say)
+        settings = kafka_settings(Settings(log_url=log)) if log is not None else None
+        yield Stage(options, dsn, own, kafka, links, settings, sink, house, say)
+
+
+async def _database(
+    options: Options, stack: AsyncExitStack
+) -> tuple[Options, str, Postgres | None, Address, str]:
+    """Options with its partitions, its URL, our own server if it is one, where links lead, and the
+    services' URL with `{port}` for their link's."""
+    if options.given is not None:
+        given = options.given
+        partitions = await given.prepare(options.partitions, discard=options.discard)
+        options = replace(options, partitions=partitions)
+        return options, given.dsn, None, given.address, given.through_link
+    own = Postgres(options.folder / "data")
+    stack.push_async_callback(own.stop)
+    await own.start()
+    await own.create(options.partitions)
+    url = "postgresql://postgres@127.0.0.1:{port}/chaos?sslmode=disable"
+    return options, own.dsn, own, own.address, url
+
+
+async def _kafka(options: Options, stack: AsyncExitStack) -> tuple[Kafka, list[Link]]:
+    kafka, links = Kafka(options.folder / "kafka", options.brokers), list[Link]()
+    for broker in kafka.brokers:
+        link = Link(("127.0.0.1", broker.port))
+        links.append(await stack.enter_async_context(link))
+    kafka.advertise([link.port for link in links])
+    stack.push_async_callback(kafka.stop)
+    await kafka.start()
+    return kafka, links
 
 
 async def _publish(dsn: str) -> None:
@@ -195,7 +229,7 @@ async def _trade(
 
 
 async def _act(stage: Stage, scenario: Scenario) -> None:
-    pool = await open_pool(stage.postgres.dsn, size=1, name="chaos")
+    pool = await open_pool(stage.dsn, size=1, name="chaos")
     try:
         await scenario(stage, pool)
     finally:
@@ -254,7 +288,7 @@ async def _rest(stage: Stage) -> float:
     """Seconds until nothing waits any more, twice in a row. Raises RestlessError."""
     began, calm, said = time.monotonic(), 0, ""
     log = None if stage.log is None else KafkaLog(stage.log, stage.options.partitions)
-    pool = await open_pool(stage.postgres.dsn, size=2, name="chaos")
+    pool = await open_pool(stage.dsn, size=2, name="chaos")
     try:
         while calm < 2:
             if time.monotonic() - began > stage.options.rest:

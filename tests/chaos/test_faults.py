@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OUTAGE = float(os.environ.get("FAULTS_OUTAGE_SECONDS", "7"))
 """How long PostgreSQL stays away: past every lease; a minute where time does not matter."""
+_BROKERS = int(os.environ.get("FAULTS_BROKERS", "0"))
+"""Of a Kafka beside that outage; none: the log goes away with PostgreSQL."""
 _FAILOVER = 25.0
 """Seconds: Kafka misses a broker after 9; its client has to learn who leads instead."""
 _ORDER = "Order Completed"
@@ -116,14 +118,17 @@ async def test_postgres_is_gone_for_a_while(tmp_path: Path) -> None:
     async def gone(stage: Stage, pool: Pool) -> None:
         await under_load(pool)
         await stage.postgres.stop()
-        await told_to_wait(stage)
+        await (goes_in(stage) if _BROKERS else told_to_wait(stage))
         await asyncio.sleep(OUTAGE)
-        await told_to_wait(stage)
+        await (goes_in(stage) if _BROKERS else told_to_wait(stage))
         await stage.postgres.restart()
         stage.house.point(stage.postgres.address)
         await until(lambda: taken(stage))
 
-    await survived(tmp_path, gone, 31, most_unknown=CONCURRENCY)
+    async def goes_in(stage: Stage) -> None:
+        assert await taken(stage)  # into Kafka, which is all that ingest needs
+
+    await survived(tmp_path, gone, 31, most_unknown=CONCURRENCY, brokers=_BROKERS)
 
 
 async def test_a_full_disk_is_an_outage_until_there_is_room(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ async def impaired(url: str) -> str:
 async def doctor(stage: Stage) -> list[dict[str, str]]:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).parent / "dangol"), "doctor", "--json",
-        env={**os.environ, "DANGOL_DATABASE_URL": stage.postgres.dsn},
+        env={**os.environ, "DANGOL_DATABASE_URL": stage.dsn},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     said, errors = await process.communicate()
