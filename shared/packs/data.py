@@ -61,7 +61,11 @@ KR = Pack(
         ),
     ),
     address=PostalAddress(
-        "mail-address", False, "an advertising mail names the sender's postal address", _DECREE
+        "mail-address",
+        True,
+        "an advertising mail names its sender with the postal address",
+        _DECREE,
+        names_sender=True,
     ),
     age=MinimumAge(14, _SEOUL, "개인정보 보호법 Art. 22-2: under 14 a guardian has to agree"),
     duties=(
@@ -148,7 +152,7 @@ KR = Pack(
             "text-label",
             _TEXTS,
             "body",
-            re.compile(r"\A\s*\(광고\)[^\n]*\d{2,4}-\d{3,4}(-\d{4})?"),
+            re.compile(r"\A\s*\(광고\)[^\n]*?[^\W\d_][^\n]*?\d{2,4}-\d{3,4}(-\d{4})?"),
             "an advertising text begins with `(광고)`, the sender's name and telephone number",
             "for example: (광고)[단골상점] 02-000-0000",
             _DECREE,

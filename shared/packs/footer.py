@@ -10,15 +10,17 @@ _STYLE = "font-size:12px;color:#666666;text-align:center"
 
 
 def with_address(policies: Policies, channel: str, html: str) -> str:
-    """The body of an advertisement, which names the sender's address once: where its template
-    writes it, however spaced, else at its end."""
+    """The body of an advertisement, which names the sender's address once (and the sender, where a
+    pack asks for it): where its template writes it, however spaced, else at its end."""
     sender = policies.sender
     if channel != "email" or sender is None:
         return html
-    if not any(pack.address is not None for pack in packs_of(policies.packs)):
+    rules = [pack.address for pack in packs_of(policies.packs) if pack.address is not None]
+    if not rules:
         return html
     said = _plain(re.sub(r"<[^<>]*>", " ", html))
-    if _plain(sender.address) in said:
+    named = _plain(sender.name) in said or not any(rule.names_sender for rule in rules)
+    if named and _plain(sender.address) in said:
         return html
     line = f'<p style="{_STYLE}">{escape(sender.name)} · {escape(sender.address)}</p>'
     end = html.lower().rfind("</body>")

@@ -119,6 +119,8 @@ class PostalAddress:
     """Whether a workspace that sends such mail has to state it; else it is shown where stated."""
     message: str
     source: str
+    names_sender: bool = False
+    """Whether the mail has to name the sender, too."""
     read_on: date = READ_ON
 
 

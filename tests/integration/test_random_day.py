@@ -26,6 +26,7 @@ timezone: Asia/Seoul
 country: KR
 policies:
   packs: [kr-marketing]
+  sender: {name: 상점, address: 서울시 예시구 보기로 1}
   met_elsewhere: [kr-marketing/consent-result, kr-marketing/consent-renewal]
   existing_customers: [{journeys: [c], goods: coffee, bought_at: profile.coffee_bought_at}]
   quiet_hours:

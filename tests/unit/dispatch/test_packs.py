@@ -331,6 +331,21 @@ def test_advertising_mail_names_the_postal_address_once(
     assert with_address(Policies(packs=(pack,)), channel, html) == html
 
 
+@pytest.mark.parametrize(
+    ("html", "ends"),
+    [
+        ("<p>1 Example Road, Exampletown</p>", True),
+        ("<p>Tea &amp; Co</p>", True),
+        ("<p>Tea &amp; Co, 1 Example Road, Exampletown</p>", False),
+    ],
+)
+def test_mail_to_korea_names_the_sender_too(html: str, ends: bool) -> None:
+    policies = Policies.model_validate({"packs": ["kr-marketing"], "sender": SENDER})
+    assert (with_address(policies, "email", html) != html) is ends
+    policies = Policies.model_validate({"packs": ["us-marketing"], "sender": SENDER})
+    assert (with_address(policies, "email", html) != html) is ("Example Road" not in html)
+
+
 LINK = "https://shop.example/u/t0ken"
 MAIL = f'<a href="{LINK}">수신거부</a> <a href="{LINK}">Unsubscribe</a> 02-000-0000 a@shop.example'
 

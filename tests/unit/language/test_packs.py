@@ -64,6 +64,7 @@ def test_a_lawful_template_passes(channel: str) -> None:
         ("email", "02-000-0000 · ", "", 4, "mail-sender"),
         ("sms", "(광고)", "", 1, "text-label"),
         ("sms", " 02-000-0000", "", 1, "text-label"),
+        ("sms", "[예시상점]", "", 1, "text-label"),
         ("sms", "무료수신거부 080-000-0000", "", 1, "text-refusal"),
         ("sms", "080-000-0000", "02-000-0000", 1, "text-refusal"),
         ("push", "(광고) ", "", 2, "push-label"),
@@ -101,10 +102,13 @@ def test_other_packs_ask_for_a_way_out(pack: str) -> None:
     assert problems("sms", "Spring. Reply STOP to opt out\n", pack=pack) == []
 
 
-@pytest.mark.parametrize("pack", ["us-marketing", "us-strict"])
-def test_mail_to_the_states_needs_a_postal_address(pack: str) -> None:
+@pytest.mark.parametrize("pack", ["us-marketing", "us-strict", "kr-marketing"])
+def test_mail_to_korea_and_the_states_needs_a_sender_with_a_postal_address(pack: str) -> None:
     settings = SETTINGS.replace("PACK", pack).replace("  sender", "  #")
     mail = '---\nsubject: Spring\n---\n<a href="{{ unsubscribe_url }}">Unsubscribe</a>\n'
+    text = "Spring. Reply STOP to opt out\n"
+    if pack == "kr-marketing":
+        mail, text = GOOD["email"], GOOD["sms"]
 
     def found(channel: str, text: str, category: str = "marketing") -> list[str]:
         journey = JOURNEY.replace("CHANNEL", channel).replace("CATEGORY", category)
@@ -116,7 +120,7 @@ def test_mail_to_the_states_needs_a_postal_address(pack: str) -> None:
 
     assert found("email", mail) == [f"dangol.yaml:3 {pack}/mail-address"]
     assert found("email", mail, "transactional") == []
-    assert found("sms", "Spring. Reply STOP to opt out\n") == []
+    assert found("sms", text) == []
 
 
 def test_consent_cannot_be_assumed_where_a_pack_asks_for_it() -> None:
