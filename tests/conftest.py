@@ -14,12 +14,36 @@ from hypothesis import settings
 from shared.db import embedded
 from shared.db.connect import Pool, open_pool
 from shared.db.migrate import migrate
+from tests.databases import lay_out, start_hasty
 from tests.kafka.broker import Broker, kafka_jars
 
 PARTITIONS = 4
 settings.load_profile("ci")  # the same examples everywhere, and no deadline for any of them
 _TEMPLATE = "dangol_template"
 _numbers = itertools.count(1)
+_LONG = ("chaos", "acceptance")
+"""The folders whose tests take longest, the longest first."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deal the long tests out evenly and let them begin, so that no worker ends with one.
+
+    xdist gives each worker a stretch of this order; short ones at its end level the workers out.
+    """
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    here = Path(__file__).parent
+    of = {folder: [i for i in items if i.path.is_relative_to(here / folder)] for folder in _LONG}
+    long = [item for folder in _LONG for item in of[folder]]
+    others = iter([item for item in items if item not in set(long)])
+    dealt: list[pytest.Item] = []
+    for worker in range(workers):
+        stretch = (len(items) - len(dealt)) // (workers - worker)
+        hand = long[worker::workers]
+        dealt += [*hand, *itertools.islice(others, max(0, stretch - len(hand)))]
+    items[:] = [*dealt, *others]
 
 
 def database_url(server: str, name: str) -> str:
@@ -39,7 +63,9 @@ def _clean_environment() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server that lives as long as the test session."""
-    server = embedded.start(Path(tmp_path_factory.mktemp("postgres")))
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    lay_out(folder)
+    server = start_hasty(folder)
     try:
         asyncio.run(_make_template(server.dsn))
         yield server.dsn

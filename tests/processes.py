@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.databases import lay_out
 from tests.patience import SOON
 
 WRITE_KEY = "c" + "0" * 24
@@ -72,6 +73,8 @@ class Dangol:
     arguments: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
+    for_the_first_time: bool = False
+    """On nothing at all; else a folder that is not there yet is laid out, to save the time."""
     passed: socket.socket | None = None
     """A listening socket that is passed to it, and goes on listening while it is not there."""
 
@@ -95,6 +98,9 @@ class Dangol:
             **self.environment,
         }
         self.data.parent.mkdir(parents=True, exist_ok=True)
+        is_its_own = "DANGOL_DATABASE_URL" not in self.environment
+        if is_its_own and not self.for_the_first_time and not self.data.exists():
+            await asyncio.to_thread(lay_out, self.data)
         with self.log.open("ab") as log:
             program = [str(Path(sys.executable).parent / "dangol"), *command]
             passed = [self.passed.fileno()] if self.passed else []

@@ -24,14 +24,14 @@ SPEED = 3600.0
 """A shop day in 25 seconds on a machine at rest; the demo itself takes its time."""
 
 
-async def start(folder: Path) -> asyncio.subprocess.Process:
+async def start(folder: Path, speed: float) -> asyncio.subprocess.Process:
     environment = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(folder),
     }
     return await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).parent / "dangol"), "demo", "--speed", f"{SPEED / slowness():.0f}",
+        str(Path(sys.executable).parent / "dangol"), "demo", "--speed", f"{speed:.0f}",
         env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
@@ -56,7 +56,18 @@ def row(printed: str, name: str) -> str:
 
 @pytest.mark.slow
 async def test_the_shops_day_ends_as_its_customers_made_it(tmp_path: Path) -> None:
-    process = await start(tmp_path)
+    """An hour passes in a second, which a busy machine may miss: then the day goes by slower."""
+    (tmp_path / "slower").mkdir()
+    try:
+        await the_day(tmp_path, SPEED / slowness())
+    except AssertionError:
+        if slowness() == 1:
+            raise
+        await the_day(tmp_path / "slower", SPEED / 4 / slowness())
+
+
+async def the_day(tmp_path: Path, speed: float) -> None:
+    process = await start(tmp_path, speed)
     out, err = await process.communicate()
     printed = out.decode()
     assert process.returncode == 0, printed + err.decode()
@@ -92,7 +103,7 @@ async def test_the_shops_day_ends_as_its_customers_made_it(tmp_path: Path) -> No
 
 @pytest.mark.slow
 async def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
-    process = await start(tmp_path)
+    process = await start(tmp_path, SPEED / slowness())
     assert process.stdout is not None
     async with asyncio.timeout(SOON):
         while line := await process.stdout.readline():

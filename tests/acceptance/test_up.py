@@ -73,7 +73,9 @@ async def fails(*arguments: str, **environment: str) -> str:
 
 
 async def test_an_event_becomes_a_message_and_survives_a_restart(tmp_path: Path) -> None:
-    dangol = Dangol(tmp_path / "data", write_workspace(tmp_path / "workspace"))
+    dangol = Dangol(
+        tmp_path / "data", write_workspace(tmp_path / "workspace"), for_the_first_time=True
+    )
     async with httpx.AsyncClient(timeout=SOON) as client:
         await dangol.start()
         assert (await dangol.post(client, *SIGN_UP)).json() == {

@@ -12,6 +12,7 @@ from shared.db import embedded
 from shared.db.embedded import EmbeddedServer
 from shared.db.migrate import migrate
 from tests.chaos.links import Address
+from tests.databases import PARTITIONS, lay_out
 from tests.kafka.broker import Broker, kafka_jars
 from tests.processes import free_port
 
@@ -28,7 +29,8 @@ class Postgres:
         self._server: EmbeddedServer | None = None
 
     async def start(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._folder.exists():
+            await asyncio.to_thread(lay_out, self._folder)
         embedded.SETTINGS["max_connections"] = _CONNECTIONS
         self._server = await asyncio.to_thread(embedded.start, self._folder)
 
@@ -47,8 +49,10 @@ class Postgres:
         return dsn_of(self.server, DATABASE)
 
     async def create(self, partitions: int) -> None:
-        connection = await asyncpg.connect(self.server.dsn)
-        await connection.execute(f"CREATE DATABASE {DATABASE}")
+        """From what has been laid out, if that has so many partitions."""
+        template = "postgres" if partitions == PARTITIONS else "template0"
+        connection = await asyncpg.connect(dsn_of(self.server, "template1"))
+        await connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {template}")
         await connection.close()
         await migrate(self.dsn, partitions)
 
