@@ -24,7 +24,7 @@ from tests.chaos import checking
 from tests.chaos.faults import Breaker, Fault, plan
 from tests.chaos.given import Given
 from tests.chaos.house import CONCURRENCY, House, Servers, Shape
-from tests.chaos.links import Address, Link
+from tests.chaos.links import Link
 from tests.chaos.posting import Shop
 from tests.chaos.recorded import WATCH, keep_kafka
 from tests.chaos.servers import Kafka, Postgres
@@ -80,16 +80,22 @@ class RestlessError(Exception):
 @dataclass
 class Stage:
     options: Options
-    dsn: str
-    """The database, past every link."""
-    own: Postgres | None
-    """Its server, where that is the run's own."""
+    database: Postgres | Given
     kafka: Kafka | None
     broker_links: list[Link]
     log: KafkaSettings | None
     sink: RecordingSink
     house: House
     say: Say
+
+    @property
+    def dsn(self) -> str:
+        """The database, past every link; another one once our own server has been restarted."""
+        return self.database.dsn
+
+    @property
+    def own(self) -> Postgres | None:
+        return self.database if isinstance(self.database, Postgres) else None
 
     @property
     def postgres(self) -> Postgres:
@@ -156,38 +162,38 @@ async def run(options: Options, say: Say, scenario: "Scenario | None" = None) ->
 async def _stage(options: Options, say: Say) -> AsyncIterator[Stage]:
     options.folder.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        options, dsn, own, address, url = await _database(options, stack)
+        options, database, url = await _database(options, stack)
         sink = await stack.enter_async_context(RecordingSink(options.folder / "mails"))
         kafka, links = None, list[Link]()
         if options.own_kafka:
             kafka, links = await _kafka(options, stack)
-        await _publish(dsn)
+        await _publish(database.dsn)
         log = options.given_log or log_url(links)
-        servers = Servers(address, url, ("127.0.0.1", sink.port), log)
+        servers = Servers(database.address, url, ("127.0.0.1", sink.port), log)
         say("starting the services")
         house = await stack.enter_async_context(
             House(options.shape, servers, options.folder / "logs")
         )
         settings = kafka_settings(Settings(log_url=log)) if log is not None else None
-        yield Stage(options, dsn, own, kafka, links, settings, sink, house, say)
+        yield Stage(options, database, kafka, links, settings, sink, house, say)
 
 
 async def _database(
     options: Options, stack: AsyncExitStack
-) -> tuple[Options, str, Postgres | None, Address, str]:
-    """Options with its partitions, its URL, our own server if it is one, where links lead, and the
-    services' URL with `{port}` for their link's."""
+) -> tuple[Options, Postgres | Given, str]:
+    """Options with its partitions, the database, and the services' URL with `{port}` for that of
+    their link."""
     if options.given is not None:
         given = options.given
         partitions = await given.prepare(options.partitions, discard=options.discard)
         options = replace(options, partitions=partitions)
-        return options, given.dsn, None, given.address, given.through_link
+        return options, given, given.through_link
     own = Postgres(options.folder / "data")
     stack.push_async_callback(own.stop)
     await own.start()
     await own.create(options.partitions)
     url = "postgresql://postgres@127.0.0.1:{port}/chaos?sslmode=disable"
-    return options, own.dsn, own, own.address, url
+    return options, own, url
 
 
 async def _kafka(options: Options, stack: AsyncExitStack) -> tuple[Kafka, list[Link]]:
