@@ -12,6 +12,7 @@ from hashlib import sha256
 WIDEST, HIGHEST = 1500, 1440
 MOST_BYTES: Mapping[str, int] = {
     "aligo": 300_000,
+    "bizgo": 300_000,
     "nhn": 300_000,
     "sens": 300_000,
     "solapi": 200_000,

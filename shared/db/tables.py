@@ -262,6 +262,15 @@ report_polls = Table(
     Column("tries", Integer, nullable=False),
 )
 
+report_stamps = Table(
+    "report_stamps",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("stamp", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
 refusals = Table(
     "refusals",
     metadata,

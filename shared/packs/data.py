@@ -93,7 +93,7 @@ KR = Pack(
         Certificate(
             "bulk-sender",
             _TEXTS,
-            frozenset({"aligo", "nhn", "sens", "solapi"}),
+            frozenset({"aligo", "bizgo", "nhn", "sens", "solapi"}),
             "advertising texts in bulk may be entrusted to certified senders only (전송자격인증)",
             'ask the provider for its certificate, and write it down: `certificate: "…"`',
             f"{_ACT} Art. 50-3, Act No. 21500, in force about October 2026",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.fakes.bizgo import FakeBizgo
 from services.cli.fakes.nhn import FakeNhn
 from services.cli.fakes.sens import FakeSens
 from services.cli.fakes.serving import serving
@@ -30,6 +31,7 @@ KEYS = {
     "DANGOL_NHN_SMS_SECRET_KEY": "fake-secret",
     "DANGOL_NHN_KAKAO_APP_KEY": "fake-app",
     "DANGOL_NHN_KAKAO_SECRET_KEY": "fake-secret",
+    "DANGOL_BIZGO_API_KEY": "fake-key",
     "DANGOL_SENS_ACCESS_KEY": "fake-key",
     "DANGOL_SENS_SECRET_KEY": "fake-secret",
     "DANGOL_SENS_SMS_SERVICE_ID": "sms-1",
@@ -54,6 +56,8 @@ def fake_of(name: str) -> Any:
             return FakeSolapi("NCSFAKE", "fake-secret")
         case "nhn":
             return FakeNhn("fake-app", "fake-secret")
+        case "bizgo":
+            return FakeBizgo("fake-key")
         case "sens":
             return FakeSens("fake-key", "fake-secret", "sms-1", "biz-1")
         case "aligo":
@@ -87,7 +91,11 @@ async def sending(house: House, name: str, channel: str) -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "channel"), [("solapi", "sms"), ("solapi", "alimtalk"), ("nhn", "alimtalk")]
+    ("name", "channel"),
+    [
+        *(("solapi", "sms"), ("solapi", "alimtalk"), ("nhn", "alimtalk")),
+        *(("bizgo", "sms"), ("bizgo", "alimtalk")),
+    ],
 )
 async def test_provider_timeout_after_accept_is_one_message_where_a_repetition_is_known(
     house: House, name: str, channel: str

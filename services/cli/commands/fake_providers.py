@@ -26,7 +26,7 @@ def fake_providers(
         False, "--env", help="Print what a Dangol must have in its environment, and end."
     ),
 ) -> None:
-    """Play SOLAPI, NHN Cloud, SENS, Aligo, Twilio, Resend and SendGrid on this machine.
+    """Play SOLAPI, NHN Cloud, SENS, Bizgo, Aligo, Twilio, Resend and SendGrid here.
 
     Signatures and keys are checked, reports come back, and a number's last four digits say what
     becomes of a message. Nothing leaves the machine.

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from services.cli.fakes.base import Fake
+from services.cli.fakes.bizgo import FakeBizgo
 from services.cli.fakes.mailers import FakeResend, FakeSendGrid
 from services.cli.fakes.nhn import FakeNhn
 from services.cli.fakes.numbers import ENDINGS, NumberFake
@@ -31,6 +32,8 @@ KEYS: Mapping[str, str] = {
     "DANGOL_SENS_SECRET_KEY": "fake-sens-secret",
     "DANGOL_SENS_SMS_SERVICE_ID": "ncp:sms:kr:1:fake",
     "DANGOL_SENS_BIZ_SERVICE_ID": "ncp:kkobizmsg:kr:1:fake",
+    "DANGOL_BIZGO_API_KEY": "fake-bizgo-key",
+    "DANGOL_BIZGO_WEBHOOK_SECRET": "fake-bizgo-webhooks",
     "DANGOL_TWILIO_ACCOUNT_SID": "ACfake",
     "DANGOL_TWILIO_AUTH_TOKEN": "fake-twilio-token",
     "DANGOL_RESEND_API_KEY": "re_fake",
@@ -45,7 +48,7 @@ _APPROVED = {
     "buttons": [],
 }
 """The template of examples/kakao."""
-PROVIDERS = ("solapi", "nhn", "sens", "aligo", "twilio", "resend", "sendgrid")
+PROVIDERS = ("solapi", "nhn", "sens", "bizgo", "aligo", "twilio", "resend", "sendgrid")
 
 
 class Town:
@@ -69,6 +72,7 @@ class Town:
                 keys["DANGOL_SENS_SMS_SERVICE_ID"],
                 keys["DANGOL_SENS_BIZ_SERVICE_ID"],
             ),
+            "bizgo": FakeBizgo(keys["DANGOL_BIZGO_API_KEY"], keys["DANGOL_BIZGO_WEBHOOK_SECRET"]),
             "aligo": FakeAligo(keys["DANGOL_ALIGO_API_KEY"], keys["DANGOL_ALIGO_USER_ID"]),
             "twilio": FakeTwilio(
                 keys["DANGOL_TWILIO_ACCOUNT_SID"], keys["DANGOL_TWILIO_AUTH_TOKEN"]

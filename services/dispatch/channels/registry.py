@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from services.dispatch.channels import (
     aligo,
     apns,
+    bizgo,
     fcm,
     log,
     nhn,
@@ -30,6 +31,7 @@ from shared.errors import ConfigurationError
 BUILT_IN: Mapping[str, Factory] = {
     "aligo": aligo.create,
     "apns": apns.create,
+    "bizgo": bizgo.create,
     "fcm": fcm.create,
     "log": log.create,
     "nhn": nhn.create,

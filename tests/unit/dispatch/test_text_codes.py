@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from services.dispatch.channels import (
     aligo,
+    bizgo,
+    bizgo_codes,
     nhn,
     nhn_codes,
     registry,
@@ -29,6 +31,7 @@ MESSAGE = Outgoing(
 NAMES = [
     *("header", "body", "data", "message", "resultCode", "result_code", "code"),
     *("messages", "requestStatusCode", "requestId", "error", "statusName"),
+    *("common", "authCode", "destinations"),
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=8),
@@ -75,7 +78,48 @@ def test_nhn(code: int, text: Outcome, kakao: Outcome) -> None:
     assert nhn_codes.meaning_of_report(code, kakao=True) is kakao
 
 
-@pytest.mark.parametrize("module", [aligo, nhn, sens, twilio, solapi])
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("A000", Outcome.ACCEPTED),
+        ("A301", Outcome.ACCEPTED),
+        ("A020", Outcome.THROTTLED),
+        ("A910", Outcome.UNKNOWN),
+        ("A920", Outcome.RETRYABLE),
+        ("A327", Outcome.BROKEN_CONNECTION),
+        ("A110", Outcome.BROKEN_CONNECTION),
+        ("A322", Outcome.REJECTED_MESSAGE),
+        ("A328", Outcome.REJECTED_MESSAGE),
+        ("", Outcome.REJECTED_MESSAGE),
+    ],
+)
+def test_bizgo(code: str, outcome: Outcome) -> None:
+    assert bizgo_codes.meaning_of_code(code) is outcome
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("10000", Outcome.DELIVERED),
+        ("22003", Outcome.RETRYABLE),
+        ("23001", Outcome.UNDELIVERABLE_ADDRESS),
+        ("33003", Outcome.UNDELIVERABLE_ADDRESS),
+        ("23006", Outcome.REJECTED_MESSAGE),
+        ("23023", Outcome.BROKEN_CONNECTION),
+        ("61007", Outcome.BROKEN_CONNECTION),
+        ("63001", Outcome.REJECTED_MESSAGE),
+        ("63005", Outcome.UNKNOWN),
+        ("6ME09", Outcome.UNKNOWN),
+        ("63019", Outcome.REJECTED_MESSAGE),
+        ("63022", Outcome.RETRYABLE),
+        ("99999", Outcome.REJECTED_MESSAGE),
+    ],
+)
+def test_bizgo_s_reports(code: str, outcome: Outcome) -> None:
+    assert bizgo_codes.meaning_of_report(code) is outcome
+
+
+@pytest.mark.parametrize("module", [aligo, bizgo, nhn, sens, twilio, solapi])
 @given(status=st.integers(100, 599), body=JSON)
 def test_every_answer_has_an_outcome(module: object, status: int, body: object) -> None:
     """Whatever a provider says, an adapter makes one of the outcomes of it, and never more of a
@@ -94,6 +138,8 @@ def test_every_code_has_an_outcome(code: int) -> None:
     assert isinstance(nhn_codes.meaning_of_api_code(code), Outcome)
     assert isinstance(nhn_codes.meaning_of_report(code, kakao=True), Outcome)
     assert isinstance(solapi_codes.meaning_of_code(str(code)), Outcome)
+    assert isinstance(bizgo_codes.meaning_of_code(f"A{code}"), Outcome)
+    assert isinstance(bizgo_codes.meaning_of_report(str(code)), Outcome)
     assert twilio.meaning_of_code(code) is None or isinstance(twilio.meaning_of_code(code), Outcome)
 
 

@@ -1,9 +1,11 @@
 """`POST /receipts/sms?by=<provider>` (`alimtalk`, `brand_message`): what became of messages.
 
-Answered with 200 once everything is stored; with 503 while the database is away, so that the
+Answered with 200 once everything is stored (to Bizgo, with its own key of the message: it repeats
+what is answered otherwise); with 503 while the database is away, so that the
 provider sends it again.
 """
 
+import time
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
@@ -17,12 +19,14 @@ from services.dispatch.receipts.texts.readings import (
     Refusal,
     Report,
     Return,
+    key_in,
+    read_bizgo,
     read_nhn,
     read_solapi,
     read_twilio,
 )
 from services.dispatch.receipts.texts.store import Reports
-from services.dispatch.receipts.texts.verify import SECRETS, is_genuine
+from services.dispatch.receipts.texts.verify import BIZGO_STAMP, SECRETS, Seen, is_genuine
 from shared.bodies import bounded
 from shared.clock import Clock
 from shared.errors import Unavailable
@@ -31,6 +35,8 @@ logger = structlog.get_logger()
 
 TEXTS = ("sms", "alimtalk", "brand_message")
 _SAID = {Refusal: "refused", Return: "taken back"}
+_READ = {"bizgo": read_bizgo, "nhn": read_nhn, "solapi": read_solapi}
+_NAMES = "solapi, nhn, bizgo or twilio"
 _LONGEST_BODY = 15_000_000
 """SOLAPI's own bound for one request."""
 
@@ -42,12 +48,12 @@ def report_routes(
     router = APIRouter(tags=["receipts"], include_in_schema=False)
 
     async def receive(request: Request) -> Response:
-        """A provider's reports. `by` names it: `solapi`, `nhn` or `twilio`."""
+        """A provider's reports. `by` names it: `solapi`, `nhn`, `bizgo` or `twilio`."""
         channel = request.url.path.rpartition("/")[2]
         query = dict(request.query_params)
         provider = query.get("by", "")
         if provider not in SECRETS:
-            return refused(404, "not_found", f"use /receipts/{channel}?by=solapi, nhn or twilio")
+            return refused(404, "not_found", f"use /receipts/{channel}?by={_NAMES}")
         secret = environment.get(SECRETS[provider], "")
         if not secret:
             return refused(
@@ -59,12 +65,18 @@ def report_routes(
         form = _form(body) if provider == "twilio" else {}
         base = (public_url or str(request.base_url)).rstrip("/")
         url = f"{base}{request.url.path}?{request.url.query}"
-        if not is_genuine(
-            provider, secret, headers=request.headers, query=query, form=form, url=url
-        ):
+        now = time.time()  # noqa: TID251 - senders stamp by real time
+        if not is_genuine(provider, secret, Seen(request.headers, query, form, url, now)):
             logger.warning("a report was not signed as it should be", action="report_refused")
             return refused(401, "not_theirs", "this is not signed as the provider signs it")
-        return await _taken(reports, clock, channel, provider, body, form, query)
+        try:
+            stamp = request.headers.get(BIZGO_STAMP, "")
+            if provider == "bizgo" and not await reports.stamps.belongs(provider, stamp, body):
+                logger.warning("a report bears another's signature", action="report_refused")
+                return refused(401, "replayed", "its signature was used for another report")
+            return await _taken(reports, clock, channel, provider, body, form, query)
+        except Unavailable:
+            return refused(503, "unavailable", "it cannot be kept just now: send it again")
 
     for channel in TEXTS:
         router.add_api_route(
@@ -82,21 +94,21 @@ async def _taken(
     form: Mapping[str, str],
     query: Mapping[str, str],
 ) -> Response:
+    """Raises Unavailable."""
     if provider == "twilio":
         readings = list(read_twilio(form, channel, query))
     else:
-        read = read_solapi if provider == "solapi" else read_nhn
-        readings = list(read(body, channel, query))
+        readings = list(_READ[provider](body, channel, query))
     changed = 0
-    try:
-        for reading in readings:
-            taken = await reports.take(reading, channel, provider, clock.now())
-            changed += taken
-            outcome = str(reading.outcome) if isinstance(reading, Report) else _SAID[type(reading)]
-            if taken:
-                metrics.RECEIPTS.labels(channel, outcome, "provider").inc()
-    except Unavailable:
-        return refused(503, "unavailable", "it cannot be kept just now: send it again")
+    for reading in readings:
+        of = (reading.channel if isinstance(reading, Report) else None) or channel
+        taken = await reports.take(reading, of, provider, clock.now())
+        changed += taken
+        outcome = str(reading.outcome) if isinstance(reading, Report) else _SAID[type(reading)]
+        if taken:
+            metrics.RECEIPTS.labels(of, outcome, "provider").inc()
+    if provider == "bizgo":
+        return JSONResponse({"msgKey": key_in(body)})
     return JSONResponse({"reports": len(readings), "changed": changed})
 
 

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import structlog
 
 from services.dispatch import metrics
-from services.dispatch.channels import sens
+from services.dispatch.channels import bizgo, sens
 from services.dispatch.channels.aligo_reports import AligoReports
+from services.dispatch.channels.bizgo_reports import BizgoReports
 from services.dispatch.channels.port import Outcome, Result, Setup, Told
 from services.dispatch.channels.sens_reports import SensReports
 from services.dispatch.pending import Attempt, Key
@@ -75,6 +76,7 @@ class Source(Protocol):
 
 _SOURCES: Mapping[str, tuple[tuple[str, ...], Callable[[Setup], Source]]] = {
     "aligo": (("DANGOL_ALIGO_API_KEY", "DANGOL_ALIGO_USER_ID"), AligoReports),
+    "bizgo": (bizgo.KEYS, BizgoReports),
     "sens": (sens.KEYS, SensReports),
 }
 """Adapter → the settings without which it cannot be asked, and who asks."""

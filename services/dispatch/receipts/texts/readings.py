@@ -4,6 +4,7 @@ cannot be read is left out, since no provider mends a report that we refuse.
 SOLAPI: https://developers.solapi.com/references/webhooks. NHN Cloud:
 https://docs.nhncloud.com/en/Notification/SMS/en/webhook/. Twilio:
 https://www.twilio.com/docs/messaging/guides/outbound-message-logging, and advanced-opt-out there.
+Bizgo: https://developers.bizgo.io/api-sdk/api-reference (report webhook).
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 
 from services.dispatch.channels import nhn_codes, solapi_codes, twilio
+from services.dispatch.channels.bizgo_messages import read_reference
+from services.dispatch.channels.bizgo_reports import told_by
 from services.dispatch.channels.port import Outcome
 from services.dispatch.channels.provider import words
 from shared.address import phone_number
@@ -51,6 +54,8 @@ class Report:
     detail: str
     number: str | None = None
     opted_out: bool = False
+    channel: str | None = None
+    """The message's, where the provider reports on all channels at one address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,25 @@ def read_nhn(body: bytes, channel: str, _query: Mapping[str, str]) -> Iterator[R
         if isinstance(message_id, str):
             outcome = nhn_codes.meaning_of_report(code, kakao=channel in _KAKAO)
             yield Report(message_id, outcome, words(code), number, code == nhn_codes.OPTED_OUT)
+
+
+def read_bizgo(body: bytes, _channel: str, _query: Mapping[str, str]) -> Iterator[Reading]:
+    for each in _list(_json(body)):
+        reference = read_reference(each.get("ref"))
+        if reference is None or not each.get("reportCode"):
+            continue  # of others who use the same account, or no report
+        told = told_by(each)
+        number = phone_number(reference.number, None)
+        yield Report(
+            *(reference.message_id, told.outcome, told.detail, number),
+            channel=reference.channel,
+        )
+
+
+def key_in(body: bytes) -> str:
+    """Bizgo's own key of the message, as it wants it back."""
+    whole = _json(body)
+    return str(whole.get("msgKey", "")) if isinstance(whole, dict) else ""
 
 
 def read_twilio(

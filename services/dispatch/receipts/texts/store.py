@@ -16,6 +16,7 @@ from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.sent import receipt_of, sent_of
 from services.dispatch.receipts.texts import refusals
 from services.dispatch.receipts.texts.readings import Reading, Refusal, Report, Return
+from services.dispatch.receipts.texts.stamps import Stamps
 from shared import message
 from shared.address import address_hash
 from shared.db.connect import Connection, Pool, unavailable_when_lost
@@ -49,6 +50,7 @@ _OUTCOMES: Mapping[Outcome, Literal["delivered", "bounced"]] = {
 class Reports:
     def __init__(self, pool: Pool, partitions: int) -> None:
         self._pool = pool
+        self.stamps = Stamps(pool)
         self._partitions = partitions
         self._doors = Doors(pool, partitions)
         self._address_key = b""
