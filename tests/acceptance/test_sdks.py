@@ -8,6 +8,7 @@ SDK whose runtime is missing is skipped with the reason.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from tests.patience import SOON, stretched
 from tests.processes import WRITE_KEY
 from tests.sdks.house import House, open_house
-from tests.sdks.running import SDKS, VARIANTS, Program, Sdk
+from tests.sdks.running import RUNTIMES, SDKS, VARIANTS, Program, Sdk
 
 pytestmark = pytest.mark.slow
 
@@ -33,9 +34,11 @@ def each(sdks: Iterable[Sdk]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(autouse=True)
-def _runtime(sdk: Sdk) -> None:
-    if sdk.missing:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{sdk.name}: {sdk.missing}")
+def _runtime(request: pytest.FixtureRequest) -> None:
+    params = request.node.callspec.params
+    for sdk in params.get("together", [params.get("sdk")]):
+        if sdk.missing:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{sdk.name}: {sdk.missing}")
 
 
 @pytest.fixture
@@ -140,21 +143,27 @@ async def test_while_the_log_is_away_every_event_waits_and_arrives_once(
     await all_arrive_once(house, program, user)
 
 
-@each(SDKS)
+_RUNTIMES = {runtime: [sdk for sdk in SDKS if sdk.runtime == runtime] for runtime in RUNTIMES}
+
+
+@pytest.mark.parametrize("together", _RUNTIMES.values(), ids=_RUNTIMES)
 async def test_over_a_restart_every_event_arrives_once(
-    house: House, sdk: Sdk, start: Start
+    house: House, together: list[Sdk], start: Start
 ) -> None:
-    user = f"restart-{sdk.name}"
-    program = await start(command(sdk, house, user, pause=round(stretched(150))))
-
-    async def under_way() -> bool:
-        return bool(await house.sent(user))
-
-    await until(program, under_way)
-    assert len(await house.sent(user)) < COUNT
+    """Those of one runtime at once, as a restart meets whoever is sending."""
+    pause = round(stretched(300))  # so that all have begun before any of them has ended
+    programs = {
+        f"restart-{sdk.name}": await start(command(sdk, house, f"restart-{sdk.name}", pause=pause))
+        for sdk in together
+    }
+    for user, program in programs.items():
+        await until(program, partial(house.sent, user))
+    for user in programs:
+        assert len(await house.sent(user)) < COUNT, user
     assert await house.dangol.stop() == 0
     await house.dangol.start()
-    await all_arrive_once(house, program, user)
+    for user, program in programs.items():
+        await all_arrive_once(house, program, user)
 
 
 def command(sdk: Sdk, house: House, user: str, *, pause: int) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from tests.patience import SOON
 
@@ -22,6 +22,8 @@ _OLDEST_NODE = 20
 _OLD_PYTHON = HERE / ".analytics-python" / "bin" / "python"
 
 
+Runtime = Literal["python", "node", "browser"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 ALL_KINDS = frozenset({"track", "identify", "page", "screen", "group", "alias"})
 
 
@@ -29,7 +31,7 @@ ALL_KINDS = frozenset({"track", "identify", "page", "screen", "group", "alias"})
 class Sdk:
     name: str
     """Of its driver."""
-    runtime: Literal["python", "node", "browser"]
+    runtime: Runtime
     page: str | None = None
     """In docs/sdks, whose first program is run too."""
     kinds: frozenset[str] = ALL_KINDS
