@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test check format lock bench clean
+.PHONY: help setup demo prepare test check format lock bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -25,10 +25,12 @@ $(READY): requirements/dev.lock pyproject.toml
 demo: $(READY)  ## the example shop's day, in about a minute
 	@$(BIN)/dangol demo
 
-test: $(READY)  ## all tests, on real servers that they start themselves
+prepare: $(READY)  ## get what the tests need beside Python, as far as it is missing
 	@PYTHON=$(abspath $(BIN))/python tests/sdks/prepare
 	@tests/kafka/get >/dev/null || [ -z "$$CI" ]  # without Java the tests on Kafka say so and are skipped
 	@tests/prometheus/get >/dev/null || [ -z "$$CI" ]  # the same for the alert rules
+
+test: prepare  ## all tests, on real servers that they start themselves
 	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(READY)  ## style, types and the arrows between the parts

@@ -7,6 +7,7 @@ this one is slower at the moment; so are times of the code under test that a tes
 
 import os
 import time
+from dataclasses import dataclass
 
 SOON = 120.0
 """Seconds for what has to come and whose shortness proves nothing."""
@@ -25,16 +26,35 @@ def _work() -> int:
     return found
 
 
+_KNOWN_FOR = 5.0
+
+
+@dataclass
+class _Known:
+    until: float = 0.0
+    slowness: float = 1.0
+
+
+_known = _Known()
+
+
 def slowness() -> float:
     """How many times slower than a machine at rest this one is at the moment: from 1 to `MOST`.
 
     The larger of two measures: by how much a loop takes longer, and how many would run on each
     processor. The first sees a slow machine and what runs right now, the second the last minute.
+    What was found stands for a few seconds.
     """
     began = time.perf_counter()
+    if began < _known.until:
+        return _known.slowness
     _work()
     took = time.perf_counter() - began
-    return min(MOST, max(1.0, took / _AT_REST, os.getloadavg()[0] / (os.cpu_count() or 1)))
+    _known.until = began + took + _KNOWN_FOR
+    _known.slowness = min(
+        MOST, max(1.0, took / _AT_REST, os.getloadavg()[0] / (os.cpu_count() or 1))
+    )
+    return _known.slowness
 
 
 def stretched(seconds: float) -> float:

@@ -21,7 +21,7 @@ from services.dispatch.channels.smtp import SmtpAdapter
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
 from tests.integration.dispatching import NOON, House, passed_over
-from tests.patience import stretched
+from tests.patience import SOON, stretched
 
 CLOSE, HANG = "close", "hang"
 
@@ -122,7 +122,7 @@ async def postbox() -> AsyncIterator[Postbox]:
 
 
 @asynccontextmanager
-async def smtp(url: str, timeout: float = 5.0, concurrency: int = 4) -> AsyncIterator[SmtpAdapter]:
+async def smtp(url: str, timeout: float = SOON, concurrency: int = 4) -> AsyncIterator[SmtpAdapter]:
     settings = ChannelSettings.model_validate({"adapter": "smtp", "from": "Shop <s@shop.example>"})
     adapter = registry.create(
         Setup("email", settings, {"DANGOL_SMTP_URL": url}, concurrency, timeout)

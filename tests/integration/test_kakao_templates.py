@@ -20,6 +20,7 @@ from shared.templates import Rendered
 from shared.workspace import ChannelSettings, WorkspaceSettings
 from shared.workspace_store import Published
 from tests.integration.dispatching import NOON
+from tests.patience import SOON
 
 KEYS = {
     "DANGOL_SOLAPI_API_KEY": "NCSFAKE",
@@ -50,7 +51,7 @@ async def vendor(name: str, **changed: str) -> AsyncIterator[tuple[Any, Setup]]:
     settings = ChannelSettings.model_validate({"adapter": name, "profile": "PF"})
     async with serving(fake, fake.asgi()) as url:
         environment = {**KEYS, f"DANGOL_{name.upper()}_BASE_URL": url, **changed}
-        yield fake, Setup("alimtalk", settings, environment, 1, 5.0)
+        yield fake, Setup("alimtalk", settings, environment, 1, SOON)
 
 
 @pytest.mark.parametrize(

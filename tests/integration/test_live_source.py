@@ -36,7 +36,7 @@ async def source() -> AsyncIterator[Receiver]:
 
 
 def asking(source: Receiver, **fields: str) -> dict[str, bytes]:
-    more = "".join(f"  {name}: {value}\n" for name, value in fields.items())
+    more = "".join(f"  {name}: {value}\n" for name, value in {"timeout": "5s", **fields}.items())
     front = (
         f'call:\n  url: {source.url("/stock")}\n  with: {{sku: "{{{{ trigger.sku }}}}"}}\n{more}'
     )

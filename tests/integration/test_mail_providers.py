@@ -20,7 +20,7 @@ from services.dispatch.channels.ses import meaning_of as meaning_for_ses
 from shared.errors import ConfigurationError
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
-from tests.patience import SOON
+from tests.patience import SOON, stretched
 from tests.receiving import answer, hang, receiver
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -48,7 +48,7 @@ def made(
     adapter: str, environment: dict[str, str], channel: str = "email", **options: Any
 ) -> Adapter:
     settings = ChannelSettings.model_validate({"adapter": adapter, "from": FROM, **options})
-    return registry.create(Setup(channel, settings, environment, 4, 0.5))
+    return registry.create(Setup(channel, settings, environment, 4, stretched(1)))
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.dispatch.outbound.client import OutboundClient, Refused, Unreachable
-from tests.patience import in_time
+from tests.patience import in_time, stretched
 from tests.receiving import answer, drip, flood, hang, hang_up, receiver
 
 
@@ -92,7 +92,7 @@ async def test_the_time_out_is_for_the_whole_exchange(act: object) -> None:
         at.otherwise = act  # type: ignore[assignment]
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unreachable) as caught:
-            await _post(client, at.url(), timeout=0.3)
+            await _post(client, at.url(), timeout=stretched(0.3))
         assert in_time(asyncio.get_running_loop().time() - began, 3)
         assert caught.value.sent
         at.otherwise = answer()

@@ -21,12 +21,13 @@ from services.dispatch.channels.provider import (
 )
 from shared.errors import ConfigurationError
 from shared.workspace import ChannelSettings
+from tests.patience import SOON, stretched
 from tests.receiving import Receiver, answer, drip, flood, hang, hang_up, receiver
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def setup_of(environment: dict[str, str] | None = None, timeout: float = 5.0) -> Setup:
+def setup_of(environment: dict[str, str] | None = None, timeout: float = SOON) -> Setup:
     return Setup("sms", ChannelSettings(adapter="x"), environment or {}, 4, timeout)
 
 
@@ -36,7 +37,7 @@ async def there() -> AsyncIterator[Receiver]:
         yield found
 
 
-async def post(there: Receiver, timeout: float = 5.0) -> Answer | Result:
+async def post(there: Receiver, timeout: float = SOON) -> Answer | Result:
     provider = Provider(setup_of(timeout=timeout), f"http://{there.host}")
     try:
         return await provider.post("/send", json={"to": "x"})
@@ -71,7 +72,7 @@ async def test_connections_are_kept(there: Receiver) -> None:
 @pytest.mark.parametrize("act", [hang, hang_up, drip], ids=["hangs", "hangs up", "drips"])
 async def test_a_request_without_an_answer_is_unknown(there: Receiver, act: object) -> None:
     there.otherwise = act  # type: ignore[assignment]
-    got = await post(there, timeout=0.3)
+    got = await post(there, timeout=stretched(0.3))
     assert isinstance(got, Result)
     assert got.outcome is Outcome.UNKNOWN
 

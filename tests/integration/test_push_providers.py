@@ -33,7 +33,7 @@ from shared.errors import ConfigurationError
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
 from tests.integration.dispatching import House
-from tests.patience import SOON
+from tests.patience import SOON, stretched
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CONTENT = Rendered(
@@ -65,7 +65,7 @@ def outgoing(address: str, category: Category = "marketing") -> Outgoing:
 def made(adapter: str, environment: dict[str, str], **options: Any) -> Adapter:
     settings = ChannelSettings.model_validate({"adapter": adapter, **options})
     channel = "web_push" if adapter == "web_push" else "push"
-    return registry.create(Setup(channel, settings, environment, 4, 1.0))
+    return registry.create(Setup(channel, settings, environment, 4, stretched(1)))
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ from shared.errors import ConfigurationError
 from shared.images import Image
 from shared.templates import Rendered
 from shared.workspace import ChannelSettings
+from tests.patience import stretched
 from tests.unit.language.test_pictures import jpeg
 
 NIGHT = datetime(2026, 3, 2, 14, tzinfo=UTC)
@@ -93,7 +94,7 @@ def outgoing(
 def made(adapter: str, environment: dict[str, str], channel: str, **options: Any) -> Adapter:
     given = {"adapter": adapter, "from": "02-123-4567", "profile": "KA01PF", **options}
     settings = ChannelSettings.model_validate(given)
-    return registry.create(Setup(channel, settings, environment, 4, 2.0))
+    return registry.create(Setup(channel, settings, environment, 4, stretched(2)))
 
 
 @asynccontextmanager
