@@ -17,6 +17,7 @@ from services.cli.remote import NoAnswer, Remote
 from services.cli.terminal import working
 from services.console.explaining.answer import ExplainAnswer
 from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
+from services.console.retention_api import RetentionAnswer
 from services.console.words import Language
 from shared.errors import ConfigurationError
 
@@ -33,6 +34,10 @@ class Backend(Protocol):
     def set_status(self, journey: str, verb: str) -> StatusAnswer: ...
 
     def score_rfm(self) -> ScoredAnswer: ...
+
+    def retention(
+        self, event: str | None, start: str | None, period: str, periods: int
+    ) -> RetentionAnswer: ...
 
     def explain(self, customer: str, journey: str, language: Language) -> ExplainAnswer: ...
 

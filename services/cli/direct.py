@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from services.cli.database import Database, prepare
 from services.console import publish
@@ -11,6 +11,8 @@ from services.console.explaining import replay
 from services.console.explaining.answer import ExplainAnswer, answer_of
 from services.console.explaining.stored import read
 from services.console.models import AppliedAnswer, PlanAnswer, ScoredAnswer, StatusAnswer
+from services.console.retention import Period, Question, Retention, retention
+from services.console.retention_api import RetentionAnswer
 from services.console.words import Language
 from shared.clock import REAL, Clock
 from shared.db.clock import log_clock, look
@@ -61,6 +63,16 @@ class Direct:
             return await score_now(pool, await self._clock(pool), patience=0.0)
 
         return ScoredAnswer.model_validate(self._run(work))
+
+    def retention(
+        self, event: str | None, start: str | None, period: str, periods: int
+    ) -> RetentionAnswer:
+        question = Question(event, start, cast(Period, period), periods)
+
+        async def work(pool: Pool) -> Retention:
+            return await retention(pool, question, (await self._clock(pool)).now())
+
+        return RetentionAnswer.model_validate(self._run(work))
 
     def explain(self, customer: str, journey: str, language: Language) -> ExplainAnswer:
         async def work(pool: Pool) -> ExplainAnswer:

@@ -17,6 +17,7 @@ from services.console.models import (
     StatusAnswer,
 )
 from services.console.results_models import ResultsAnswer
+from services.console.retention_api import RetentionAnswer
 from shared.errors import BadInput, ConfigurationError, DangolError
 
 _CONNECT = httpx.Timeout(5, connect=2)
@@ -81,6 +82,13 @@ class Remote:
     def results(self, journey: str, language: str) -> ResultsAnswer:
         path = f"/api/journeys/{quote(journey, safe='')}/results"
         return ResultsAnswer.model_validate(self._call("GET", path, query={"lang": language}))
+
+    def retention(
+        self, event: str | None, start: str | None, period: str, periods: int
+    ) -> RetentionAnswer:
+        query = {"by": period, "periods": str(periods)}
+        query |= {k: v for k, v in (("event", event), ("start", start)) if v is not None}
+        return RetentionAnswer.model_validate(self._call("GET", "/api/retention", query=query))
 
     def traits(self, customer: str) -> dict[str, Any]:
         """Raises Answered: there is no such customer."""

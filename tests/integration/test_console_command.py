@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,35 @@ async def test_customers_are_scored_on_demand(
     done = await run("rfm", "score", **where)
     assert done.out == "Scored. 1 customer changed.\n", done.err
     assert await pool.fetchval("SELECT count(*) FROM log_outbox") == 1
+
+
+@pytest.mark.parametrize("over", ["server", "database"])
+async def test_retention_is_a_table_with_its_open_cells_marked(
+    over: str, server: str, database: dict[str, str], run: Run, pool: Pool
+) -> None:
+    where = {"DANGOL_SERVER": server, "DANGOL_ADMIN_TOKEN": ADMIN} if over == "server" else database
+    await run("apply", "workspace", **where)
+    refused = await run("retention", **where)
+    assert refused.status == 1
+    assert "which event counts" in refused.err
+    for customer, days in (("ann", 1), ("ann", 0), ("ben", 1), ("cho", 0)):
+        await pool.execute(
+            "INSERT INTO history SELECT 0, $1, at, gen_random_uuid()::text, 'track', 'Bought', at,"
+            " '{}' FROM (SELECT now() - $2::interval AS at) t",
+            customer,
+            timedelta(days=days),
+        )
+    asked = ("retention", "--event", "Bought", "--by", "day")
+    shown = (await run(*asked, **where)).out.splitlines()
+    rows = [line.split() for line in shown if line.startswith(("20", "day", "overall"))]
+    assert rows[0] == ["day", "customers", "0", "1"]
+    assert [row[1:] for row in rows[1:]] == [["2", "100.0%", "…"], ["1…", "…"], ["100.0%"]]
+    korean = await run(*asked, "--lang", "ko", **where)
+    assert "아직 끝나지 않은 기간" in korean.out
+    answer = json.loads((await run(*asked, "--json", **where)).out)
+    last = answer["cohorts"][0]["cells"][1]
+    assert (last["customers"], last["share"], last["so_far"]) == (None, None, 1)
+    assert (await run("retention", "--by", "year", **where)).status == 2
 
 
 async def test_a_log_ahead_of_the_clock_is_where_a_revision_comes_into_force(
