@@ -275,16 +275,24 @@ JOIN attempts a ON a.partition = w.partition AND a.message_id = w.id AND a.chann
 WHERE a.outcome IN ('retryable', 'unknown') GROUP BY 1, 2
 """
 
-# After a commit whose answer was lost: nobody was called, so nothing is unknown.
+# After a commit whose answer was lost: nobody was called, so nothing is unknown. Where it was not
+# stored, the dispatcher's other lane may have attempted the message meanwhile and be calling: that
+# attempt has the same number, and began at another moment.
 RELEASE = """
-WITH w AS (SELECT * FROM unnest($2::int[], $3::text[]) AS w(partition, id)),
+WITH w AS (
+  SELECT a.partition, a.message_id AS id, a.number
+  FROM unnest($2::int[], $3::text[], $4::int[], $5::timestamptz[]) AS w(partition, id, number, at)
+  JOIN attempts a ON a.partition = w.partition AND a.message_id = w.id AND a.number = w.number
+    AND a.started_at = w.at
+  WHERE a.outcome IS NULL
+),
 freed AS (
   UPDATE messages m SET claimed_by = NULL, claim_until = NULL,
     status = CASE WHEN m.erased THEN 'decided' ELSE 'queued' END,
     decision = CASE WHEN m.erased THEN 'dropped' END,
     reason = CASE WHEN m.erased THEN 'run_ended' END,
     decided_at = CASE WHEN m.erased THEN clock_timestamp() END
-  FROM w WHERE m.partition = w.partition AND m.id = w.id
+  FROM w WHERE m.partition = w.partition AND m.id = w.id AND m.attempts = w.number
     AND m.status = 'attempting' AND m.claimed_by = $1
   RETURNING m.partition, m.id, m.attempts
 )

@@ -312,11 +312,19 @@ async def retries(connection: Connection, attempts: Sequence[Attempt]) -> dict[K
     return {Key(row["partition"], row["id"]): row["n"] for row in rows}
 
 
-async def release(pool: Pool, dispatcher: str, keys: Sequence[Key]) -> None:
-    """Give messages back for which no provider was called, whatever was stored of them."""
+async def release(pool: Pool, dispatcher: str, attempts: Sequence[Attempt]) -> None:
+    """Give messages back for which no provider was called, whatever was stored of these attempts.
+
+    A later attempt at one of them is left alone: somebody may be being called for it.
+    """
     async with unavailable_when_lost(), pool.acquire() as connection:
         await connection.execute(
-            sql.RELEASE, dispatcher, [k.partition for k in keys], [k.id for k in keys]
+            sql.RELEASE,
+            dispatcher,
+            [a.pending.key.partition for a in attempts],
+            [a.pending.key.id for a in attempts],
+            [a.number for a in attempts],
+            [a.outgoing.at for a in attempts],
         )
 
 

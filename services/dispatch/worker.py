@@ -231,10 +231,9 @@ class Dispatcher:
         """
         self._finished[:0] = turn.finished
         await self._away(error)
-        keys = [attempt.pending.key for attempt in turn.attempts]
-        for _ in range(int(self._lease.total_seconds()) if keys else 0):
+        for _ in range(int(self._lease.total_seconds()) if turn.attempts else 0):
             try:
-                await store.release(self._pool, self.id, keys)
+                await store.release(self._pool, self.id, turn.attempts)
                 break
             except Unavailable as again:
                 await self._away(again)

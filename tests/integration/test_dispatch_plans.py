@@ -49,7 +49,7 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "retries": (sql.RETRIES, ([0], ["m4"], ["email"], ["log"])),
     "remember": (sql.REMEMBER, (0, "m4", 1, "me", "t")),
     "refresh": (sql.REFRESH, ("me", LEASE, [0], ["m4"])),
-    "release": (sql.RELEASE, ("me", [0], ["m4"])),
+    "release": (sql.RELEASE, ("me", [0], ["m4"], [1], [NOON])),
     "gone": (sql.GONE_ATTEMPTS, (False, 10)),
 }
 

@@ -13,7 +13,6 @@ import pytest
 
 from services.dispatch import store, worker
 from services.dispatch.channels.port import Outcome, Outgoing, Result
-from services.dispatch.pending import Key
 from services.dispatch.turns import Turn
 from services.dispatch.worker import Dispatcher
 from shared.db.connect import LOST
@@ -305,7 +304,7 @@ async def test_nobody_is_called_after_a_commit_whose_answer_was_lost(house: Hous
     await house.message()
     turn = Turn([], 5)
     await house.dispatcher(dispatcher_id="mine")._turns.carry_out(turn)  # the answer is lost
-    await store.release(house.pool, "mine", [a.pending.key for a in turn.attempts])
+    await store.release(house.pool, "mine", turn.attempts)
     row = await house.row()
     assert (row["status"], row["attempts"]) == ("queued", 1)
     async with house.dispatching():
@@ -313,12 +312,35 @@ async def test_nobody_is_called_after_a_commit_whose_answer_was_lost(house: Hous
     assert [a["outcome"] for a in await house.attempts()] == ["broken_connection", "accepted"]
 
 
+async def test_a_turn_that_was_not_stored_takes_back_no_attempt_of_the_other_lane(
+    house: House,
+) -> None:
+    """The database dies before a commit; when it is back the dispatcher's other lane is the first
+    to attempt the message, and its provider is being called as the first lane lets go."""
+    await house.message()
+    turns = house.dispatcher(dispatcher_id="mine")._turns
+    lost, made = Turn([], 1), Turn([], 1)
+    await turns.carry_out(lost)
+    await house.pool.execute("DELETE FROM attempts")  # as the server has it behind a rollback
+    await house.pool.execute(
+        "UPDATE messages SET status = 'queued', attempts = 0, claimed_by = NULL, claim_until = NULL"
+    )
+    house.clock.move(timedelta(seconds=1))
+    await turns.carry_out(made)
+    assert [a.number for a in (*lost.attempts, *made.attempts)] == [1, 1]
+    await store.release(house.pool, "mine", lost.attempts)
+    assert (await house.row())["status"] == "attempting"
+    await turns.carry_out(Turn([(made.attempts[0], Result(Outcome.ACCEPTED))], 0))
+    assert await house.decision() == ("sent", None, "email")
+    assert [a["outcome"] for a in await house.attempts()] == ["accepted"]
+
+
 async def test_a_late_answer_is_not_taken_for_a_later_attempts(house: House) -> None:
     await house.message()
     turns = house.dispatcher(dispatcher_id="mine")._turns
     first, second = Turn([], 1), Turn([], 1)
     await turns.carry_out(first)
-    await store.release(house.pool, "mine", [Key(0, "m1")])
+    await store.release(house.pool, "mine", first.attempts)
     await turns.carry_out(second)
     late = Turn([(first.attempts[0], Result(Outcome.REJECTED_MESSAGE))], 0)
     await turns.carry_out(late)
