@@ -4,13 +4,15 @@ Exact where dispatch's own time decides nothing: consent, addresses, holdouts an
 whom nobody was merged with, each message at the instant at which it last became decidable. Where a
 message was tried again or held by a broken channel, where two of one instant may have been decided
 in either order, and where two customers' places were joined while dispatch was at work, the
-recorded outcome stands; these are counted.
+recorded outcome stands; these are counted. What had waited for a paused journey is decided at the
+moment that its resume names.
 """
 
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from services.dispatch.policy import (
@@ -90,6 +92,12 @@ class _Judge:
             if row.reason == "run_ended":
                 continue
             at = message.decidable_at
+            anew = _anew(row, at)
+            if anew is not None:
+                instants[anew] += 1
+                later = replace(message, decidable_at=anew, was_held=True)
+                heapq.heappush(turn, (order_key(later), later))
+                continue
             verdict = decide(message, contact, self._settings.policies, at, places)
             if isinstance(verdict, Hold):
                 instants[verdict.until] += 1
@@ -122,6 +130,15 @@ class _Judge:
         else:
             self._judged["otherwise"] += 1
             self._find("decision", customer, wanted, row)
+
+
+def _anew(row: Row, at: datetime) -> datetime | None:
+    """The moment behind the pause at which it was decided that was due before its journey's resume
+    and had not been decided by then; that it had not is dispatch's affair, and told by the record.
+    """
+    if row.resumed_at is None or row.decided_at is None or row.anew_at is None:
+        return None
+    return row.anew_at if at <= row.resumed_at < row.decided_at else None
 
 
 def _waited(row: Row) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.journey.core.spans import RESUME_SPREAD
 from services.journey.core.state import Customer, unpack
 from shared.db.connect import Pool
 from tests.chaos.oracle import without_timers
@@ -30,6 +31,10 @@ class Row:
     decided_at: datetime | None
     attempts: int
     held_reason: str | None
+    resumed_at: datetime | None
+    """When its journey was resumed, if it has been paused."""
+    anew_at: datetime | None
+    """When what had waited until then was decided anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,19 @@ class Tables:
     outbox: int
 
 
-_MESSAGES = """
-SELECT id, customer, journey, step, category, priority, channels, held_out, created_at,
-  decidable_at, status, channel, decision, reason, decided_at, attempts, held_reason
-FROM messages
+_MESSAGES = f"""
+WITH resumed AS (
+  SELECT c.journey, min(c.at) AS at FROM journey_changes c
+  WHERE c.status = 'active' AND EXISTS (SELECT FROM journey_changes p
+    WHERE p.journey = c.journey AND p.status = 'paused' AND p.place < c.place)
+  GROUP BY 1
+)
+SELECT m.id, m.customer, m.journey, m.step, m.category, m.priority, m.channels, m.held_out,
+  m.created_at, m.decidable_at, m.status, m.channel, m.decision, m.reason, m.decided_at,
+  m.attempts, m.held_reason, r.at,
+  r.at + interval '{RESUME_SPREAD.total_seconds()} seconds'
+    * ((hashtextextended(m.customer, 0) & 65535) / 65536.0)
+FROM messages m LEFT JOIN resumed r ON r.journey = m.journey
 """
 _COUNTS = "SELECT journey, version, step, what, sum(n)::bigint AS n FROM counts GROUP BY 1, 2, 3, 4"
 
