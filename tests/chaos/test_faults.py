@@ -33,6 +33,8 @@ _BROKERS = int(os.environ.get("FAULTS_BROKERS", "0"))
 """Of a Kafka beside that outage; none: the log goes away with PostgreSQL."""
 _FAILOVER = 25.0
 """Seconds: Kafka misses a broker after 9; its client has to learn who leads instead."""
+_RELIEVED = 15.0
+"""Seconds: a leader that has not looked for 10 is taken to hang, and others look each second."""
 _ORDER = "Order Completed"
 _BUYER = 900_001
 """None of the visitors; has an address."""
@@ -215,6 +217,43 @@ async def test_clocks_are_an_hour_off(tmp_path: Path) -> None:
             assert "clock_corrected" in log.read_text(), name
 
     await survived(tmp_path, wrong, 36, shape=Shape(clocks_off=off))
+
+
+# The lead -----------------------------------------------------------------------------------
+
+
+async def leads(kept: Kept) -> bool:
+    async with httpx.AsyncClient(timeout=SOON) as client:
+        page = (await client.get(f"{kept.service.url}/metrics")).text
+    return "dangol_journey_leading 1.0" in page.splitlines()
+
+
+async def test_a_leader_that_hangs_is_relieved(tmp_path: Path) -> None:
+    """It keeps its lock and tells nobody; another takes over, and when it wakes it steps down."""
+
+    async def hung(stage: Stage, pool: Pool) -> None:
+        await under_load(pool)
+        one, two = stage.house.of("journey")
+        await until(lambda: _any(leads(one), leads(two)))
+        leader, other = (one, two) if await leads(one) else (two, one)
+        stage.house.stop(leader)
+        began = time.monotonic()
+        await until(lambda: leads(other))
+        assert in_time(time.monotonic() - began, _RELIEVED)
+        stage.house.wake(leader)
+        await until(lambda: _not(leads(leader)))
+        assert await leads(other)
+        await goes_on(stage, pool)
+
+    await survived(tmp_path, hung, 39)
+
+
+async def _any(*some: Awaitable[bool]) -> bool:
+    return any(await asyncio.gather(*some))
+
+
+async def _not(one: Awaitable[bool]) -> bool:
+    return not await one
 
 
 # Answers that are lost ----------------------------------------------------------------------
