@@ -7,7 +7,7 @@ it harmless where the event log outside the database still has the first asking.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,13 +16,13 @@ import msgspec
 import structlog
 
 from services.console.erasure_ledger import Entry, Ledger
-from services.console.erasures import linked_ids
+from services.console.erasures import erase_events, linked_ids, put
 from shared.clock import Clock
 from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.installation import installation_id, installation_key, partition_count
 from shared.erasure import LOG_RETENTION, hash_of_customer
 from shared.errors import ConfigurationError, Unavailable
-from shared.event import Event, decode_unstamped, erase_event, partition_of
+from shared.event import Event, decode_unstamped, partition_of
 from shared.lifecycle import pause
 from shared.log import outbox
 
@@ -44,11 +44,6 @@ _UNREAD = """
 SELECT l.payload FROM log l JOIN partitions p ON p.id = l.partition
 WHERE l.log_offset > p.log_offset
 UNION ALL SELECT payload FROM log_outbox
-"""
-_INSERT = """
-INSERT INTO erasures
-  (id, customer, customer_hash, linked_hashes, requested_at, requested_by, erased_at, complete_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
 """
 # Before the engine meets the erasure, so that nobody writes to an erased customer meanwhile.
 _WITHDRAW = """
@@ -217,29 +212,14 @@ async def _ask(
 ) -> None:
     # An id that belongs to somebody who is not erased was not hers when this backup was made.
     theirs = {name: of for name, of in ids.items() if of is None or of in ids}
-    hashed, *others = entry.customers
+    hashed = entry.customers[0]
     main = next((name for name in theirs if hash_of_customer(name, key) == hashed), None)
     if main is not None:
         theirs |= {name: main for name in await linked_ids(connection, main) if name not in theirs}
-    await connection.execute(
-        _INSERT,
-        *(entry.id, main, hashed, others, entry.requested_at, entry.requested_by),
-        None if main is not None else now,
-        max(now, entry.requested_at) + LOG_RETENTION,
-    )
-    await outbox.put(connection, list(_events(entry, main, theirs, now)), partitions)
+    complete_at = max(now, entry.requested_at) + LOG_RETENTION
+    await put(connection, entry, main, complete_at, erased_at=None if main is not None else now)
+    await outbox.put(connection, erase_events(entry, main, theirs, now), partitions)
     for name in theirs:
         place: tuple[Any, ...] = (partition_of(name, partitions), name)
         await connection.execute(_WITHDRAW, *place, now)
         await connection.execute(_UNCALL, *place)
-
-
-def _events(
-    entry: Entry, main: str | None, ids: Mapping[str, str | None], now: datetime
-) -> Iterable[Event]:
-    """The customer's first: what the ids that belong to them still hold goes behind it."""
-    for name in sorted(ids, key=lambda each: (each != main, each)):
-        request = entry.id if name == main else f"{entry.id}:{name}"
-        yield erase_event(
-            request=request, customer=name, of=ids[name], at=now, by=entry.requested_by
-        )

@@ -20,7 +20,7 @@ from shared.db.connect import Connection, Pool, unavailable_when_lost
 from shared.db.installation import installation_id, installation_key, partition_count
 from shared.erasure import LOG_RETENTION, hash_of_customer
 from shared.errors import ConfigurationError, NotFound
-from shared.event import erase_event, partition_of
+from shared.event import Event, erase_event, partition_of
 from shared.log import outbox
 
 logger = structlog.get_logger()
@@ -85,8 +85,8 @@ _OWNER = "SELECT forwarded_to FROM customers WHERE partition = $1 AND id = $2"
 _MOST_PASSED = 64
 _INSERT = """
 INSERT INTO erasures
-  (id, customer, customer_hash, linked_hashes, requested_at, requested_by, complete_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+  (id, customer, customer_hash, linked_hashes, requested_at, requested_by, erased_at, complete_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
 """
 _PARTS = "SELECT rows FROM erased_parts WHERE request = $1"
 
@@ -117,18 +117,46 @@ async def ask(
         others = await linked_ids(connection, customer)
         at = clock.at(await connection.fetchval("SELECT clock_timestamp()"))
         key = await installation_key(connection)
-        hashed, *linked = (hash_of_customer(name, key) for name in (customer, *others))
+        hashes = tuple(hash_of_customer(name, key) for name in (customer, *others))
+        entry = Entry(await installation_id(connection), request, at, by, hashes)
         complete_at = at + LOG_RETENTION
-        await connection.execute(_INSERT, request, customer, hashed, linked, at, by, complete_at)
-        events = [erase_event(request=request, customer=customer, at=at, by=by)]
-        events += [
-            erase_event(request=f"{request}:{other}", customer=other, of=customer, at=at, by=by)
-            for other in others
-        ]
-        await outbox.put(connection, events, partitions)
-        entry = Entry(await installation_id(connection), request, at, by, (hashed, *linked))
+        await put(connection, entry, customer, complete_at)
+        ids = {customer: None, **dict.fromkeys(others, customer)}
+        await outbox.put(connection, erase_events(entry, customer, ids, at), partitions)
     kept = await _keep(ledger, entry)
-    return Erasure(request, "asked", hashed, at, by, None, complete_at, ledger=kept)
+    return Erasure(request, "asked", hashes[0], at, by, None, complete_at, ledger=kept)
+
+
+async def put(
+    connection: Connection,
+    entry: Entry,
+    customer: str | None,
+    complete_at: datetime,
+    erased_at: datetime | None = None,
+) -> None:
+    """Remember that an erasure is asked for; nothing where it is remembered already."""
+    hashed, *linked = entry.customers
+    asked = (entry.requested_at, entry.requested_by)
+    await connection.execute(
+        _INSERT, entry.id, customer, hashed, linked, *asked, erased_at, complete_at
+    )
+
+
+def erase_events(
+    entry: Entry, main: str | None, ids: Mapping[str, str | None], at: datetime
+) -> list[Event]:
+    """One for each id, with whom it belongs to. The customer's own is first: what the ids that
+    belong to them still hold goes behind it."""
+    return [
+        erase_event(
+            request=entry.id if name == main else f"{entry.id}:{name}",
+            customer=name,
+            of=ids[name],
+            at=at,
+            by=entry.requested_by,
+        )
+        for name in sorted(ids, key=lambda each: (each != main, each))
+    ]
 
 
 async def _keep(ledger: Ledger | None, entry: Entry) -> Kept:

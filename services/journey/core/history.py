@@ -7,7 +7,7 @@ whatever the volume and the row stays small. Order and windows go by the client'
 """
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -27,28 +27,15 @@ Row = tuple[str, datetime, dict[str, Any], dict[str, Any]]
 _at = attrgetter("at")
 
 
-class Needs(Mapping[str, Need]):
-    """What all flows together ask for, by event name; `id` changes with any of it."""
+class Needs(dict[str, Need]):
+    """What all flows together ask for, by event name; `id` changes with any of it. Nothing changes
+    it once it is made."""
 
     def __init__(self, needs: Iterable[Need] = ()) -> None:
-        merged: dict[str, Need] = {}
         for need in needs:
-            known = merged.get(need.event)
-            merged[need.event] = need if known is None else known.joined(need)
-        self._merged = merged
-        self.id = derived_id(*sorted(map(repr, merged.values()))) if merged else ""
-
-    def __getitem__(self, name: str) -> Need:
-        return self._merged[name]
-
-    def find(self, name: str) -> Need | None:
-        return self._merged.get(name)
-
-    def __iter__(self) -> Any:
-        return iter(self._merged)
-
-    def __len__(self) -> int:
-        return len(self._merged)
+            known = self.get(need.event)
+            self[need.event] = need if known is None else known.joined(need)
+        self.id = derived_id(*sorted(map(repr, self.values()))) if self else ""
 
 
 NOTHING = Needs()
@@ -65,7 +52,7 @@ Loaded = dict[str, tuple[Past, ...]]
 
 def take(state: State, loaded: Loaded, needs: Needs, event: Event) -> tuple[State, Loaded]:
     """The row and what is loaded beside it, with the event in them."""
-    need = needs.find(event.name)
+    need = needs.get(event.name)
     if need is None or event.kind not in HAPPENINGS:
         return state, loaded
     past = need.past(event.timestamp, event.properties, event.context)
