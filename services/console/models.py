@@ -218,6 +218,9 @@ class MessageRow(Answer):
     """What stands behind `template_error`: the rule that the filled-in text breaks, such as
     `kr-marketing/push-refusal`, or the kind of failure; and behind `channel_paused`, where too many
     have complained about the sender's mail."""
+    provider_said: str | None = Field(examples=["alimtalk: report: 3104"])
+    """The provider's own code and words of the last attempt that has any, reports included: why it
+    failed. With the channel before it where that was passed over."""
     id: str
     created_at: datetime
     provider_id: str | None

@@ -10,6 +10,7 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    literal_column,
     select,
     true,
     tuple_,
@@ -110,7 +111,16 @@ async def message_counts(connection: AsyncConnection, journey: str) -> Rows:
     return (await connection.execute(query)).mappings().all()
 
 
-_MESSAGE = (
+PROVIDER_SAID = """(
+  SELECT left(CASE WHEN a.channel = messages.channel THEN '' ELSE a.channel || ': ' END || a.detail,
+    500)
+  FROM attempts a WHERE a.partition = messages.partition AND a.message_id = messages.id
+    AND a.adapter <> 'log' AND a.detail <> ''
+  ORDER BY a.number DESC LIMIT 1
+)"""
+"""What a provider has said last of a row of `messages`, its reports included. The adapter `log`
+keeps the message itself there."""
+_MESSAGE: tuple[Any, ...] = (
     messages.c.decided_at.label("at"),
     messages.c.customer,
     messages.c.journey,
@@ -119,6 +129,7 @@ _MESSAGE = (
     messages.c.decision,
     messages.c.reason,
     messages.c.detail,
+    literal_column(PROVIDER_SAID).label("provider_said"),
     messages.c.id,
     messages.c.created_at,
     messages.c.provider_id,

@@ -181,6 +181,7 @@ async def test_a_message_shows_its_decision_and_how_it_came_to_it(
         "decision": "sent",
         "reason": None,
         "detail": None,
+        "provider_said": None,
         "id": "m000",
         "created_at": "2026-03-02T12:00:00Z",
         "provider_id": "p1",
@@ -194,6 +195,31 @@ async def test_a_message_shows_its_decision_and_how_it_came_to_it(
         "status": "decided",
         "held_reason": None,
         "not_before": None,
+    }
+
+
+async def test_a_message_shows_what_its_provider_has_said_last(
+    api: httpx.AsyncClient, pool: Pool
+) -> None:
+    await publish(api, "welcome")
+    await store_messages(pool, 3, decision="sent")
+    partition = partition_of("u1", PARTITIONS)
+    await pool.executemany(
+        "INSERT INTO attempts (partition, message_id, number, channel, adapter, dispatcher,"
+        " started_at, outcome, detail) VALUES ($1, $2, $3, $4, $5, 'd', now(), 'accepted', $6)",
+        [
+            (partition, "m000", 1, "email", "ses", "454 throttled"),
+            (partition, "m000", 2, "email", "ses", "report: bounced 550 5.1.1 user unknown"),
+            (partition, "m001", 1, "alimtalk", "nhn", "report: 3019"),
+            (partition, "m001", 2, "email", "smtp", ""),
+            (partition, "m002", 1, "email", "log", '{"body": "the message itself"}'),
+        ],
+    )
+    found = {row["id"]: row["provider_said"] for row in (await api.get("/api/messages")).json()}
+    assert found == {
+        "m000": "report: bounced 550 5.1.1 user unknown",
+        "m001": "alimtalk: report: 3019",
+        "m002": None,
     }
 
 

@@ -211,6 +211,22 @@ async def test_what_has_been_dropped_is_said_and_the_record_still_tells(house: H
     assert [run.step for run in answer.live] == ["wait-3"]
 
 
+async def test_what_the_provider_said_is_told_with_its_message(house: House) -> None:
+    await house.publish(cart=CART)
+    async with house.running():
+        await house.log.append([identify(USER, None, email="a@shop.example")])
+        await house.log.append([track("Added", USER, cart="c1", price=38000)])
+        await decide(house, "failed", "rejected")
+        await house.caught_up()
+    await house.pool.execute(
+        "INSERT INTO attempts (partition, message_id, number, channel, adapter, dispatcher,"
+        " started_at, outcome, detail) SELECT partition, id, 1, 'email', 'ses', 'd', now(),"
+        " 'rejected_message', '400 MessageRejected' FROM messages"
+    )
+    (told,) = said(await explained(house, USER), "message")
+    assert told.endswith("The provider said: 400 MessageRejected.")
+
+
 async def test_the_api_answers_in_korean_and_refuses_what_there_is_not(
     house: House, dsn: str
 ) -> None:

@@ -144,6 +144,11 @@ def bounce(kind: str) -> dict[str, Any]:
 
 
 HARD, FULL = bounce("Permanent"), bounce("Transient")
+SAID = bounce("Permanent")
+SAID["bounce"] |= {"bounceSubType": "NoEmail"}
+SAID["bounce"]["bouncedRecipients"][0]["diagnosticCode"] = (
+    f"smtp; 550 5.1.1 <{ANN}>: unknown; call +82 10-1234-5678"
+)
 PEOPLE = {"complainedRecipients": [{"emailAddress": ANN}]}
 COMPLAINT = {"eventType": "Complaint", "complaint": PEOPLE}
 DROPPED = {"event": "dropped"}
@@ -187,6 +192,49 @@ async def test_a_report_closes_what_it_must_and_is_told_once(
     assert await post(web, request) == 204
     assert await told(house) == [outcome]
     assert await closed(house) == closes
+
+
+@pytest.mark.parametrize(
+    ("request_", "kept"),
+    [
+        (
+            lambda: by_resend(
+                "email.bounced",
+                bounce={"type": "Permanent", "subType": "General", "message": f"no {ANN} here"},
+            ),
+            "report: bounced Permanent General no … here",
+        ),
+        (
+            lambda: by_amazon(SAID),
+            "report: bounced Permanent NoEmail smtp, 550 5.1.1 <…>: unknown, call …",
+        ),
+        (
+            lambda: by_sendgrid({"event": "bounce", "type": "bounce", "reason": f"550 <{ANN}>"}),
+            "report: bounced 550 <…>",
+        ),
+        (
+            lambda: by_amazon(
+                {"eventType": "Complaint", "complaint": PEOPLE | {"complaintFeedbackType": "abuse"}}
+            ),
+            "report: complained abuse",
+        ),
+    ],
+)
+async def test_why_it_came_back_is_kept_with_the_attempt_once_and_names_nobody(
+    house: House, web: httpx.AsyncClient, request_: Any, kept: str
+) -> None:
+    await house.pool.execute(
+        "INSERT INTO attempts (partition, message_id, number, channel, adapter, dispatcher,"
+        " started_at, outcome, detail) SELECT partition, id, 1, 'email', 'ses', 'd', $1,"
+        " 'accepted', '' FROM messages",
+        NOON,
+    )
+    for _ in range(2):
+        assert await post(web, request_()) == 204
+    assert (await house.attempts())[0]["detail"] == kept
+    (row,) = await house.pool.fetch("SELECT payload FROM log_outbox")
+    detail = decode_unstamped(row["payload"]).properties["detail"]
+    assert kept.endswith(detail)
 
 
 @pytest.mark.parametrize(

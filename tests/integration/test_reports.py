@@ -185,6 +185,18 @@ async def test_a_late_report_changes_the_record_alone_and_closes_a_dead_number(
     assert [e.name for e in await house.events()] == ["Message Bounced"]
 
 
+async def test_a_report_s_own_words_are_kept_once_and_told_to_journeys(house: House) -> None:
+    await sent(house)
+    (whole,) = told("3032")
+    whole["data"]["statusMessage"] = "가입자 없음; 01012345678"
+    async with client(house) as there:
+        for _ in range(2):
+            await there.post(SOLAPI, json=[whole])
+    assert (await house.attempts())[0]["detail"] == "report: 3032 가입자 없음, …"
+    (event,) = await house.events()
+    assert event.properties["detail"] == "3032 가입자 없음, …"
+
+
 async def test_a_refusal_at_the_provider_is_a_withdrawal(house: House) -> None:
     await sent(house)
     async with client(house) as there:

@@ -220,6 +220,7 @@ PHRASES: Mapping[str, Words] = {
     "passed_over": Words("Not by {channel}:", "{channel:은/는} 건너뛰었습니다:"),
     "waits_because": Words("Why: {why}.", "사유: {why}."),
     "why": Words("What failed: {why}.", "걸린 것: {why}."),
+    "provider_said": Words("The provider said: {provider_said}.", "발송사의 답: {provider_said}."),
     "not_on_record": Words(
         "(This is the replay's decision; there is no such message on record.)",
         "(재현한 결과이며, 실제 기록에는 없는 메시지입니다.)",

@@ -233,6 +233,7 @@ def recorded(row: Mapping[str, Any]) -> dict[str, Any]:
         "made_at": plain(row["created_at"]),
         "held_reason": row["held_reason"],
         "why": row["detail"],
+        "provider_said": row["provider_said"],
     }
 
 

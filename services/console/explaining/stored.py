@@ -9,6 +9,7 @@ import msgspec
 
 from services.console.erasures import belongs_to, linked_ids
 from services.console.notices import owed_to
+from services.console.queries import PROVIDER_SAID
 from services.console.simulation.record import Known, KnownCall, OnRecord
 from services.dispatch.policy import PassedOver
 from services.journey import published
@@ -32,12 +33,13 @@ _EVENTS = (
     "SELECT received_at, event FROM history WHERE partition = $1 AND customer = $2"
     " ORDER BY received_at DESC, happened_at DESC, id DESC LIMIT $3"
 )
-_MESSAGES = (
-    "SELECT id, journey, version, step, channels, channel, decision, reason, detail, decided_at,"
-    " created_at, attempts, provider_id, passed_over, held_reason, not_before, held_out, status"
-    " FROM messages WHERE partition = $1 AND customer = $2"
-    " ORDER BY created_at DESC, id DESC LIMIT $3"
-)
+_MESSAGES = f"""
+SELECT id, journey, version, step, channels, channel, decision, reason, detail, decided_at,
+  created_at, attempts, provider_id, passed_over, held_reason, not_before, held_out, status,
+  {PROVIDER_SAID} AS provider_said
+FROM messages WHERE partition = $1 AND customer = $2
+ORDER BY created_at DESC, id DESC LIMIT $3
+"""  # noqa: S608 - our own text
 _CALLS = (
     "SELECT id, journey, step, created_at, outcome, reason, decided_at FROM calls"
     " WHERE partition = $1 AND customer = $2 AND receipt IS NOT TRUE"

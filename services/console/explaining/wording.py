@@ -73,9 +73,9 @@ class Teller:
         if fact.kind == "message_waits" and fact.detail.get("why"):
             sentences.append(self._phrases["waits_because"].format_map(self._said(fact.detail)))
         if fact.kind == "message":
-            if fact.detail.get("why"):
-                sentences.append(self._phrases["why"].format_map(self._said(fact.detail)))
+            sentences += self._why(fact, "why")
             sentences += self._passed_over(fact.detail["passed_over"])
+            sentences += self._why(fact, "provider_said")
             sentences += self._held(fact)
             if not fact.detail.get("on_record", True):
                 sentences.append(self._phrases["not_on_record"])
@@ -128,6 +128,12 @@ class Teller:
         if phrase is None or not all(detail.get(name) for name in _NEEDED[detail["reason"]]):
             return ""
         return phrase.format_map(self._said(detail))
+
+    def _why(self, fact: Fact, name: str) -> list[str]:
+        """What stands behind a message's reason, where something does."""
+        if not fact.detail.get(name):
+            return []
+        return [self._phrases[name].format_map(self._said(fact.detail))]
 
     def _passed_over(self, passed: list[Mapping[str, str]]) -> Iterator[str]:
         for each in passed:

@@ -46,7 +46,16 @@ def read(
         closes = "all" if kind in (None, "Permanent") else None
         if event["type"] == "email.suppressed":
             closes = "marketing"
-    return [Report(message_id, outcome, address, closes)]
+    return [Report(message_id, outcome, address, closes, _said(data))]
+
+
+def _said(data: dict[str, Any]) -> str:
+    """The kind of a bounce, and what the other server has said."""
+    for name in ("bounce", "suppressed"):
+        told = data.get(name)
+        if isinstance(told, dict):
+            return " ".join(str(told[n]) for n in ("type", "subType", "message") if told.get(n))
+    return ""
 
 
 def _tag(tags: object) -> str | None:

@@ -103,13 +103,17 @@ def _reports(text: str) -> list[Report]:
         return []
     if outcome == "bounced":
         bounce = event.get("bounce") or {}
-        found = [r.get("emailAddress") for r in bounce.get("bouncedRecipients") or ()]
+        first: dict[str, Any] = next(iter(bounce.get("bouncedRecipients") or ()), {})
         hard = bounce.get("bounceType") == "Permanent"
-        return [Report(message_id, outcome, next(iter(found), None), "all" if hard else None)]
+        told = (bounce.get("bounceType"), bounce.get("bounceSubType"), first.get("diagnosticCode"))
+        said = " ".join(str(each) for each in told if each)
+        address = first.get("emailAddress")
+        return [Report(message_id, outcome, address, "all" if hard else None, said)]
     if outcome == "complained":
         complaint = event.get("complaint") or {}
         if complaint.get("complaintFeedbackType") == "not-spam":
             return []  # somebody has taken it out of the spam folder again
         found = [r.get("emailAddress") for r in complaint.get("complainedRecipients") or ()]
-        return [Report(message_id, outcome, next(iter(found), None), "marketing")]
+        said = str(complaint.get("complaintFeedbackType") or "")
+        return [Report(message_id, outcome, next(iter(found), None), "marketing", said)]
     return [Report(message_id, outcome)]

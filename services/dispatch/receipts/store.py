@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from services.dispatch import metrics, store
-from services.dispatch.channels.provider import words
 from services.dispatch.complaints import complained
+from services.dispatch.receipts import notes
 from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.report import Report
 from services.dispatch.receipts.sent import receipt_of, sent_of
@@ -54,16 +54,26 @@ class Receipts:
             return None  # erased, or of another installation
         message = sent_of(row, row["channel"] or "email")
         metrics.RECEIPTS.labels(message.channel, report.outcome, "provider").inc()
+        why = notes.told(report.detail, report.address or "")
         if report.outcome in ("delivered", "bounced", "complained"):
             told = (row["partition"], report.message_id, report.outcome, now)
-            why = words(report.detail, report.address or "") or None
-            await tell_callers(connection, [Telling(*told, message.channel, why)])
+            await tell_callers(connection, [Telling(*told, message.channel, why or None)])
         if report.outcome == "complained" and report.is_spam and row["category"] == "marketing":
             await complained(connection, row["partition"], message, now)
-        details = None
+        details: dict[str, str] = {"detail": why} if why else {}
         if report.outcome == "bounced":
-            details = {"bounce": "hard" if report.closes == "all" else "soft"}
+            details["bounce"] = "hard" if report.closes == "all" else "soft"
+        if report.outcome in ("bounced", "complained"):
+            said = f"{report.outcome} {why}".strip()
+            await self._note(connection, (row["partition"], row["id"]), message.channel, said)
         return receipt_of(message, report.outcome, now, details)
+
+    async def _note(
+        self, connection: Connection, key: tuple[int, str], channel: str, said: str
+    ) -> None:
+        attempt = await notes.attempt_of(connection, key, channel)
+        if attempt is not None and not notes.is_known(attempt, said):
+            await notes.note(connection, key, attempt["number"], said)
 
     def _hash_of(self, report: Report) -> str | None:
         address = email_address(report.address) if report.address else None

@@ -87,7 +87,8 @@ def read_solapi(body: bytes, _channel: str, _query: Mapping[str, str]) -> Iterat
         if not isinstance(message_id, str) or outcome is Outcome.ACCEPTED:
             continue  # on its way
         number = _number(data.get("to"), str(data.get("country") or "82"))
-        yield Report(message_id, outcome, words(code), number, code == solapi_codes.OPTED_OUT)
+        said = words(f"{code} {data.get('statusMessage') or data.get('reason') or ''}")
+        yield Report(message_id, outcome, said, number, code == solapi_codes.OPTED_OUT)
 
 
 def read_nhn(body: bytes, channel: str, _query: Mapping[str, str]) -> Iterator[Reading]:
@@ -107,7 +108,8 @@ def read_nhn(body: bytes, channel: str, _query: Mapping[str, str]) -> Iterator[R
             continue
         if isinstance(message_id, str):
             outcome = nhn_codes.meaning_of_report(code, kakao=channel in _KAKAO)
-            yield Report(message_id, outcome, words(code), number, code == nhn_codes.OPTED_OUT)
+            said = words(f"{code} {hook.get('resultMessage') or hook.get('resultCodeName') or ''}")
+            yield Report(message_id, outcome, said, number, code == nhn_codes.OPTED_OUT)
 
 
 def read_bizgo(body: bytes, _channel: str, _query: Mapping[str, str]) -> Iterator[Reading]:

@@ -12,6 +12,7 @@ from services.dispatch.doors.store import Doors, Statement
 from services.dispatch.outcomes import Circumstances, change_after
 from services.dispatch.pending import REPORT, Attempt, Change, FailedAdapter, Key, Pending
 from services.dispatch.policy import Message, PassedOver
+from services.dispatch.receipts import notes
 from services.dispatch.receipts.callers import Telling, tell_callers
 from services.dispatch.receipts.sent import receipt_of, sent_of
 from services.dispatch.receipts.texts import refusals
@@ -25,21 +26,11 @@ from shared.errors import Unavailable
 from shared.log import outbox
 from shared.templates import Rendered
 
-# The report of an attempt is kept behind what was known of it; the same one again changes nothing.
-_ATTEMPT = """
-SELECT a.number, a.adapter, a.detail FROM attempts a
-WHERE a.partition = $1 AND a.message_id = $2 AND a.channel = $3 AND a.adapter = $4
-ORDER BY a.number DESC LIMIT 1
-"""
 _MESSAGE = """
 SELECT partition, id, customer, run_id, journey, step, category, priority, channels, template,
   created_at, decidable_at, attempts, passed_over, channel, status, claimed_by, decision,
   decided_at
 FROM messages WHERE partition = ANY ($1::int[]) AND id = $2 AND erased IS NOT TRUE FOR UPDATE
-"""
-_NOTE = """
-UPDATE attempts SET detail = left(coalesce(detail || '; ', '') || $4, 40000)
-WHERE partition = $1 AND message_id = $2 AND number = $3
 """
 _OUTCOMES: Mapping[Outcome, Literal["delivered", "bounced"]] = {
     Outcome.DELIVERED: "delivered",
@@ -102,14 +93,14 @@ class Reports:
             # It overtakes the answer to the request itself.
             raise Unavailable("the message is still being handed over", hint="send it again")
         key = (row["partition"], row["id"])
-        attempt = await connection.fetchrow(_ATTEMPT, *key, channel, provider)
-        note = f"report: {report.detail}"
-        if attempt is None or note in (attempt["detail"] or "").split("; "):
+        attempt = await notes.attempt_of(connection, key, channel, provider)
+        said = notes.told(report.detail, report.number or "")
+        if attempt is None or notes.is_known(attempt, said):
             return None
         decided = row["decision"]
         if (row["status"], row["claimed_by"], row["channel"]) == ("attempting", REPORT, channel):
             decided = await self._decide(connection, row, attempt["adapter"], report, now, told)
-        await connection.execute(_NOTE, *key, attempt["number"], note)
+        await notes.note(connection, key, attempt["number"], said)
         await self._close(connection, report, now)
         if decided in ("sent", "unknown") and row["channel"] == channel:
             await self._tell(connection, row, report, channel, now)
@@ -149,16 +140,18 @@ class Reports:
         outcome = _OUTCOMES.get(report.outcome)
         if outcome is None:
             return
-        event = receipt_of(sent_of(row, channel), outcome, now)
+        why = notes.told(report.detail, report.number or "") if outcome == "bounced" else None
+        details = {"detail": why} if why else None
+        event = receipt_of(sent_of(row, channel), outcome, now, details)
         await outbox.put(connection, [event], self._partitions)
-        why = report.detail if outcome == "bounced" else None
         telling = Telling(row["partition"], row["id"], outcome, now, channel, why)
         await tell_callers(connection, [telling])
 
     async def _withdraw(self, row: Any, report: Report, channel: str, now: datetime) -> None:
         closed = self._hash(report.number) if report.number else ""
         leave = Leave(row["customer"], channel, row["id"], closed)
-        said = Statement(channel, False, f"refused at the provider ({report.detail})")
+        why = notes.told(report.detail, report.number or "")
+        said = Statement(channel, False, f"refused at the provider ({why})")
         await self._doors.state(leave, [said], "provider", now)
 
     def _hash(self, number: str) -> str:
