@@ -76,6 +76,8 @@ class Batch:
     trace: str = ""
     """The traceparent of its deciding, while tracing is on."""
     changed: dict[str, Customer] = field(default_factory=dict)
+    new: set[str] = field(default_factory=set)
+    """Of the changed customers those who have no row yet."""
     new_traits: set[str] = field(default_factory=set)
     """Customers whose traits changed, or who are new."""
     new_members: set[str] = field(default_factory=set)

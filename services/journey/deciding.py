@@ -217,6 +217,8 @@ class Deciding:
                 continue
             self._now[name] = armed
             self._batch.changed[name] = armed
+            if before is None:
+                self._batch.new.add(name)
             if before is None or (
                 before.traits is not armed.traits and not armed.state.forward
             ):  # the traits of an id that belongs to somebody else go with its last message

@@ -4,10 +4,12 @@ A row is made, or withdrawn while nothing has been attempted, in the transaction
 While the partition is behind its log, rows are staged; at the end of the log they are offered.
 """
 
+from services.journey import rows
 from services.journey.batch import Batch
 from services.journey.core.effects import MakeCall
 from shared import call, message
 from shared.db.connect import Connection
+from shared.db.copying import copy_in
 
 _WITHDRAW = """
 UPDATE messages m SET status = 'decided', decision = 'dropped', reason = 'run_ended',
@@ -23,25 +25,6 @@ FROM unnest($2::text[], $3::timestamptz[]) AS w(id, at)
 WHERE c.partition = $1 AND c.id = w.id AND c.status IN ('staged', 'queued')
 """
 _GIVE_BACK = "DELETE FROM cap_places WHERE partition = $1 AND message_id = ANY($2::text[])"
-_MESSAGE = [
-    "partition",
-    "id",
-    "customer",
-    "run_id",
-    "journey",
-    "version",
-    "step",
-    "category",
-    "priority",
-    "held_out",
-    "channels",
-    "template",
-    "context",
-    "created_at",
-    "decidable_at",
-    "not_before",
-    "status",
-]
 _CALL = [
     "partition",
     "id",
@@ -63,27 +46,16 @@ _CALL = [
 async def store_messages(connection: Connection, batch: Batch) -> None:
     status = "queued" if batch.offered else "staged"
     if batch.messages:
-        await connection.copy_records_to_table(
-            "messages",
-            records=[
-                (
-                    batch.partition, m.id, batch.customers_of[m.id], m.run_id, m.journey, m.version,
-                    m.step, m.category, m.priority, m.held_out, list(m.channels), m.template,
-                    message.pack(m.context), m.at, m.at, m.at, status,
-                )
-                for m in batch.messages
-            ],
-            columns=_MESSAGE,
-        )  # fmt: skip
+        await copy_in(connection, "messages", rows.MESSAGES, rows.messages(batch, status))
     if batch.withdrawn:
-        rows = await connection.fetch(
+        gone = await connection.fetch(
             _WITHDRAW,
             batch.partition,
             [w.message_id for w in batch.withdrawn],
             [w.at for w in batch.withdrawn],
         )
-        if rows:
-            await connection.execute(_GIVE_BACK, batch.partition, [row["id"] for row in rows])
+        if gone:
+            await connection.execute(_GIVE_BACK, batch.partition, [row["id"] for row in gone])
     if batch.release:
         await connection.execute(
             "UPDATE messages SET status = 'queued' WHERE partition = $1 AND status = 'staged'",

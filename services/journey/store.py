@@ -5,6 +5,7 @@ epoch that this worker holds and only while the workspace is still the one it de
 updated means that nothing of the batch is stored.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,13 +13,14 @@ from datetime import datetime
 import asyncpg
 import msgspec
 
-from services.journey import erasing, moving, queues, settling
+from services.journey import erasing, moving, queues, rows, settling
 from services.journey.batch import Batch, Settled, TimerRow
 from services.journey.core.history import Needs, Row
 from services.journey.core.state import Customer, pack, unpack
 from services.journey.firings import rows as firings
 from shared.clock import EPOCH
 from shared.db.connect import UNLESS_HUNG, Connection, Pool, unavailable_when_lost
+from shared.db.copying import copy_in
 from shared.errors import DangolError, PartitionLost
 from shared.event import Event
 from shared.log import outbox
@@ -34,6 +36,7 @@ _NEVER = (
     UnicodeEncodeError,
     OverflowError,
     TypeError,
+    struct.error,
 )
 """What a commit raises for values that no second try will store."""
 
@@ -114,7 +117,6 @@ _SPILL = """
 INSERT INTO spilled_ids SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[])
 ON CONFLICT (partition, customer, digest) DO UPDATE SET second = excluded.second
 """
-_HISTORY = ("partition", "customer", "received_at", "id", "kind", "name", "happened_at", "event")
 
 
 class Store:
@@ -276,7 +278,11 @@ async def _fence(connection: Connection, batch: Batch) -> None:
 
 
 async def _store_customers(connection: Connection, batch: Batch) -> None:
-    whole = [c for c in batch.changed.values() if c.id in batch.new_traits]
+    if batch.new:
+        new = [c for c in batch.changed.values() if c.id in batch.new]
+        await copy_in(connection, "customers", rows.CUSTOMERS, rows.customers(batch.partition, new))
+    known = [c for c in batch.changed.values() if c.id not in batch.new]
+    whole = [c for c in known if c.id in batch.new_traits]
     if whole:
         await connection.execute(
             _UPSERT,
@@ -284,9 +290,9 @@ async def _store_customers(connection: Connection, batch: Batch) -> None:
             [c.id for c in whole],
             [c.traits for c in whole],
             [pack(c.state) for c in whole],
-            [_members(c) for c in whole],
+            [rows.members(c) for c in whole],
         )
-    partly = [c for c in batch.changed.values() if c.id not in batch.new_traits]
+    partly = [c for c in known if c.id not in batch.new_traits]
     moved = [c for c in partly if c.id in batch.new_members]
     still = [c for c in partly if c.id not in batch.new_members] if moved else partly
     if still:
@@ -299,7 +305,7 @@ async def _store_customers(connection: Connection, batch: Batch) -> None:
             batch.partition,
             [c.id for c in moved],
             [pack(c.state) for c in moved],
-            [_members(c) for c in moved],
+            [rows.members(c) for c in moved],
         )
     if batch.rescored:
         scores = {name: batch.changed[name].state.rfm for name in batch.rescored}
@@ -310,22 +316,14 @@ async def _store_customers(connection: Connection, batch: Batch) -> None:
             [None if score is None else score.bands for score in scores.values()],
         )
     if batch.history:
-        await connection.copy_records_to_table("history", records=batch.history, columns=_HISTORY)
+        await copy_in(connection, "history", rows.HISTORY, rows.history(batch.history))
     if batch.fired:
         await connection.execute(
             "DELETE FROM timers WHERE ctid = ANY($1::tid[])", [t.row for t in batch.fired]
         )
     if batch.timers:
-        await connection.copy_records_to_table(
-            "timers",
-            records=[(batch.partition, due, customer) for due, customer in batch.timers],
-            columns=("partition", "due_at", "customer"),
-        )
-
-
-def _members(customer: Customer) -> dict[str, tuple[int, bool]]:
-    members = customer.state.members
-    return {journey: (known.baseline, known.inside) for journey, known in members.items()}
+        due = rows.timers(batch.partition, batch.timers)
+        await copy_in(connection, "timers", rows.TIMERS, due)
 
 
 async def _store_rest(connection: Connection, batch: Batch) -> None:
@@ -336,12 +334,12 @@ async def _store_rest(connection: Connection, batch: Batch) -> None:
             _COUNT, batch.partition, *columns, [batch.counts[key] for key in keys]
         )
     if batch.consents:
-        rows = [
+        told = [
             (c, s.channel, s.granted, s.at, s.source, s.event_id, s.imported)
             for c, s in batch.consents
         ]
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        counting = [row[:4] for row, (_, s) in zip(rows, batch.consents, strict=True) if s.counts]
+        columns = [list(column) for column in zip(*told, strict=True)]
+        counting = [row[:4] for row, (_, s) in zip(told, batch.consents, strict=True) if s.counts]
         if counting:
             counted = [list(column) for column in zip(*counting, strict=True)]
             await connection.execute(_CONSENT, batch.partition, *counted)

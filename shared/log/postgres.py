@@ -15,13 +15,14 @@ Workers share the partitions by their rank among the workers seen lately; the ep
 import contextlib
 import struct
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import asyncpg
 
 from shared.clock import REAL, Clock
 from shared.db.connect import UNLESS_HUNG, Connection, Pool, unavailable_when_lost
+from shared.db.copying import EPOCH_2000, copy_in
 from shared.db.wakeups import Wakeups, ring_or_timeout
 from shared.errors import Unavailable
 from shared.event import Encoded, Event, encoded
@@ -80,11 +81,8 @@ _COPY_FROM = 300
 """Events from which COPY is cheaper (measured: half of PostgreSQL's time an event at 800), though
 it takes three round trips more."""
 
-_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_END = b"\xff\xff"
+_COLUMNS = ("partition", "log_offset", "received_at", "payload")
 _row = struct.Struct(">hiiiqiqi").pack
-_EPOCH_2000 = 946_684_800_000_000
-"""Microseconds from 1970 to the zero of PostgreSQL's timestamps."""
 
 _READ = """
 SELECT log_offset, received_at, payload FROM log
@@ -156,12 +154,7 @@ class PostgresLog:
         counts = [len(rows) for rows in payloads.values()]
         async with connection.transaction():
             heads = await connection.fetch(_RESERVE, list(payloads), counts, *self._clock)
-            await connection.copy_to_table(
-                "log",
-                source=_one_piece(_copied(heads, payloads)),
-                columns=("partition", "log_offset", "received_at", "payload"),
-                format="binary",
-            )
+            await copy_in(connection, "log", _COLUMNS, _copied(heads, payloads))
 
     async def ends(self) -> Mapping[int, int]:
         async with unavailable_when_lost(), self._pool.acquire() as connection:
@@ -178,27 +171,17 @@ class PostgresLog:
                     done = await connection.execute(_PASSED, partition, offset, before, _CHUNK)
 
 
-async def _one_piece(data: bytes) -> AsyncIterator[bytes]:
-    """What is no file is not read in a thread."""
-    yield data
-
-
-def _copied(heads: Sequence[asyncpg.Record], payloads: Mapping[int, list[bytes]]) -> bytes:
-    """The rows in COPY's binary format: per row the number of fields, then each length and value.
-
-    Source: PostgreSQL's documentation of COPY, "Binary Format". Written here because the library's
-    own way costs a tuple and three codec calls an event.
-    """
-    parts = [_COPY_HEAD]
+def _copied(heads: Sequence[asyncpg.Record], payloads: Mapping[int, list[bytes]]) -> list[bytes]:
+    """The rows for COPY: heads and payloads in turn."""
+    parts: list[bytes] = []
     for head in heads:
         place, offset = head["partition"], head["next_offset"]
-        at = head["micros"] - _EPOCH_2000
+        at = head["micros"] - EPOCH_2000
         for payload in payloads[place]:
             parts.append(_row(4, 4, place, 8, offset, 8, at, len(payload)))
             parts.append(payload)
             offset += 1
-    parts.append(_COPY_END)
-    return b"".join(parts)
+    return parts
 
 
 class PostgresLogReader:
