@@ -94,7 +94,7 @@ async def sending(house: House, name: str, channel: str) -> AsyncIterator[Any]:
     ("name", "channel"),
     [
         *(("solapi", "sms"), ("solapi", "alimtalk"), ("nhn", "alimtalk")),
-        *(("bizgo", "sms"), ("bizgo", "alimtalk")),
+        ("bizgo", "sms"),  # an AlimTalk of theirs waits for its report
     ],
 )
 async def test_provider_timeout_after_accept_is_one_message_where_a_repetition_is_known(
