@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     """The domain to which mail by `adapter: smtp` comes back, such as `bounces.shop.example`."""
     bounce_listen: str | None = None
     """`host:port` where dispatch takes that domain's mail by SMTP."""
+    bounce_tls_cert: str | None = None
+    """File of the certificate (PEM, the whole chain) with which that door offers STARTTLS."""
+    bounce_tls_key: str | None = None
+    """File of the certificate's key (PEM, without a password)."""
     bounce_imap_url: SecretStr | None = None
     """`imaps://user:password@host[:port][/FOLDER]`: the mailbox into which it goes instead."""
     log_level: str = "info"

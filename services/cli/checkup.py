@@ -26,12 +26,14 @@ from services.dispatch.channels import registry, smtp_pool
 from services.dispatch.channels.port import Setup
 from services.dispatch.pauses import hear
 from services.dispatch.receipts.bounces import mailbox
+from services.dispatch.receipts.bounces.certificate import Certificate
 from services.dispatch.receipts.bounces.settings import BounceSettings, bounce_settings
 from services.dispatch.receipts.texts.refusals import open_lists
 from services.dispatch.workspace import Templates
 from services.ingest import webhook
 from services.journey.language.workspace import load_workspace
 from shared.channels import UNUSABLE
+from shared.clock import wall_clock
 from shared.db.clock import log_clock
 from shared.db.connect import Pool, open_pool
 from shared.db.data_folder import folder_error
@@ -48,6 +50,8 @@ from shared.workspace_store import Published, newest
 _ROOM = 2**30
 """Bytes of free disk below which it is time to tell."""
 _PATIENCE = 5.0
+_RENEWED = timedelta(days=14)
+"""A certificate that has less time left should have been renewed."""
 _ALSO_KNOWN = ("DANGOL_SERVER", "DANGOL_DEBUG")
 
 
@@ -342,6 +346,8 @@ async def _bounces(bounces: BounceSettings) -> AsyncIterator[Finding]:
         host, port = bounces.listen
         said = f"dispatch takes mail for {bounces.domain} at {host}, port {port}"
         yield Finding("bounces", "ok", said)
+        if bounces.tls is not None:
+            yield _certificate(*bounces.tls)
     account = bounces.mailbox
     if account is None:
         return
@@ -364,6 +370,20 @@ async def _bounces(bounces: BounceSettings) -> AsyncIterator[Finding]:
         )
         return
     yield Finding("bounces", "ok", f"{where} lets us in")
+
+
+def _certificate(chain: Path, key: Path) -> Finding:
+    """Whether the bounce door's can be used, and for how long."""
+    try:
+        until = Certificate(chain, key).valid_until()
+    except ConfigurationError as error:
+        return Finding.of("bounces", error)
+    left = until - wall_clock()
+    said = f"the door's certificate is valid until {until:%Y-%m-%d %H:%M} UTC"
+    if left < _RENEWED:
+        verdict: Verdict = "fail" if left < timedelta() else "warn"
+        return Finding("bounces", verdict, said, "renew it; new files are taken over as they are")
+    return Finding("bounces", "ok", said)
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:

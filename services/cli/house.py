@@ -34,6 +34,7 @@ from services.dispatch.doors.api import door_routes
 from services.dispatch.doors.reception import make_reception
 from services.dispatch.doors.web_push import web_push_routes
 from services.dispatch.receipts.api import Desk, receipt_routes
+from services.dispatch.receipts.bounces.certificate import Certificate
 from services.dispatch.receipts.bounces.door import Door
 from services.dispatch.receipts.bounces.mailbox import Mailbox
 from services.dispatch.receipts.bounces.mailroom import Mailroom
@@ -277,7 +278,9 @@ class House:
             return None
         mailroom = Mailroom(found.pool, found.clock, found.partitions, bounces.domain)
         if bounces.listen is not None:
-            self._services["bounce-door"] = Door(mailroom, bounces.domain, *bounces.listen).run
+            certificate = Certificate(*bounces.tls) if bounces.tls is not None else None
+            door = Door(mailroom, bounces.domain, *bounces.listen, certificate=certificate)
+            self._services["bounce-door"] = door.run
         if bounces.mailbox is not None:
             self._services["bounce-mailbox"] = Mailbox(mailroom, bounces.mailbox).run
         return bounces.domain

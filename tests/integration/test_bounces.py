@@ -75,7 +75,7 @@ async def listens(found: Door) -> bool:
 
 
 @asynccontextmanager
-async def door(house: House, room: Mailroom | None = None, **fields: int) -> AsyncIterator[Door]:
+async def door(house: House, room: Mailroom | None = None, **fields: Any) -> AsyncIterator[Door]:
     found = Door(room or mailroom(house), DOMAIN, "127.0.0.1", 0, **fields)
     stopping = asyncio.Event()
     task = asyncio.create_task(found.run(stopping))

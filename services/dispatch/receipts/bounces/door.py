@@ -3,17 +3,20 @@
 A recipient that this installation has not made is refused at `RCPT`, so nothing can be relayed, and
 what others forge does not even come in. A mail is answered with 250 when what it tells is stored;
 while the database is away with 451, so that it comes again. Sizes, times and the number of
-connections are bounded.
+connections are bounded. With a certificate it offers STARTTLS, which it demands of nobody: who
+cannot speak it would have to keep his report.
 """
 
 import asyncio
 import contextlib
 import logging
+import ssl
 from typing import Any
 
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from services.dispatch.receipts.bounces.certificate import Certificate
 from services.dispatch.receipts.bounces.mailroom import Mailroom
 from shared.errors import Unavailable
 from shared.lifecycle import pause
@@ -38,10 +41,12 @@ class Door:
         host: str,
         port: int,
         *,
+        certificate: Certificate | None = None,
         connections: int = 100,
         again: float = 5.0,
     ) -> None:
         """`again`: real seconds between two tries at a port that somebody else has."""
+        self._certificate = certificate
         self._mailroom = mailroom
         self._domain = domain
         self._where = host, port
@@ -50,6 +55,11 @@ class Door:
         self._sessions: set[_Session] = set()
         self.port = 0
         """Once it listens."""
+
+    @property
+    def busy(self) -> int:
+        """Connections that are open."""
+        return len(self._sessions)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping`. Where somebody else has the port, such as the process that this one
@@ -82,7 +92,8 @@ class Door:
         return None
 
     def _session(self) -> "_Session":
-        return _Session(self, self._sessions, self._domain, self._connections)
+        tls = self._certificate.context() if self._certificate is not None else None
+        return _Session(self, self._sessions, self._domain, self._connections, tls)
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self,
@@ -128,7 +139,12 @@ class Door:
 
 class _Session(SMTP):
     def __init__(
-        self, door: Door, sessions: set["_Session"], domain: str, connections: int
+        self,
+        door: Door,
+        sessions: set["_Session"],
+        domain: str,
+        connections: int,
+        tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(
             door,
@@ -137,12 +153,16 @@ class _Session(SMTP):
             ident="Dangol",
             timeout=_PATIENCE,
             decode_data=False,
+            tls_context=tls,
         )
         self._sessions = sessions
         self._connections = connections
         self._over: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self in self._sessions:  # the same connection, encrypted from here on
+            super().connection_made(transport)
+            return
         if len(self._sessions) >= self._connections:
             assert isinstance(transport, asyncio.Transport)
             transport.write(b"421 4.3.2 too many connections\r\n")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import ConfigurationError
@@ -57,13 +58,20 @@ class BounceSettings:
     listen: tuple[str, int] | None
     """Host and port of the SMTP door."""
     mailbox: Account | None
+    tls: tuple[Path, Path] | None = None
+    """The door's certificate and key, where it offers STARTTLS."""
 
 
 def bounce_settings(settings: Settings) -> BounceSettings | None:
     """None where no bounce domain is set. Raises ConfigurationError, which names the variable."""
     domain, imap = settings.bounce_domain, settings.bounce_imap_url
     if domain is None:
-        for name, given in (("LISTEN", settings.bounce_listen), ("IMAP_URL", imap)):
+        for name, given in (
+            ("LISTEN", settings.bounce_listen),
+            ("IMAP_URL", imap),
+            ("TLS_CERT", settings.bounce_tls_cert),
+            ("TLS_KEY", settings.bounce_tls_key),
+        ):
             if given is not None:
                 raise ConfigurationError(
                     f"DANGOL_BOUNCE_{name} is set, but DANGOL_BOUNCE_DOMAIN is not",
@@ -83,7 +91,26 @@ def bounce_settings(settings: Settings) -> BounceSettings | None:
             "DANGOL_BOUNCE_DOMAIN is set, but nothing takes its mail",
             hint="set DANGOL_BOUNCE_LISTEN (an SMTP door) or DANGOL_BOUNCE_IMAP_URL (a mailbox)",
         )
-    return BounceSettings(domain, listen, mailbox)
+    return BounceSettings(domain, listen, mailbox, _tls(settings, listen is not None))
+
+
+def _tls(settings: Settings, listens: bool) -> tuple[Path, Path] | None:
+    """Whether the files can be used, `Certificate` says."""
+    chain, key = settings.bounce_tls_cert, settings.bounce_tls_key
+    if not chain and not key:
+        return None
+    if not chain or not key:
+        there, missing = ("CERT", "KEY") if chain else ("KEY", "CERT")
+        raise ConfigurationError(
+            f"DANGOL_BOUNCE_TLS_{there} is set, but DANGOL_BOUNCE_TLS_{missing} is not",
+            hint="STARTTLS needs both: the file of the certificate, and that of its key",
+        )
+    if not listens:
+        raise ConfigurationError(
+            "DANGOL_BOUNCE_TLS_CERT is set, but DANGOL_BOUNCE_LISTEN is not",
+            hint="the certificate is for the SMTP door: set where it listens, or take it out",
+        )
+    return Path(chain), Path(key)
 
 
 def _listen(text: str) -> tuple[str, int]:
