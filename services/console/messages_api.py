@@ -9,6 +9,7 @@ from services.console import queries
 from services.console.absent import absent_traits
 from services.console.auth import Viewer
 from services.console.context import Here
+from services.console.held import held_because, waits_for_channel
 from services.console.models import CustomerAnswer, Failure, MessageRow
 from services.console.reading import Before, reading
 from services.console.views import customer_answer, flows_of, messages_of, runs_of
@@ -34,6 +35,8 @@ async def messages(
     before: Annotated[
         str | None, Query(description="From the `Link` header of the page before, or an instant")
     ] = None,
+    lang: Annotated[str | None, Query(description="Of `held_because`: `en` or `ko`")] = None,
+    accept_language: Annotated[str | None, Header()] = None,
 ) -> list[MessageRow]:
     """Messages, newest first; `Link: <…>; rel="next"` leads to older ones.
 
@@ -49,11 +52,14 @@ async def messages(
             before=place,
             limit=limit,
         )
+        waiting = any(waits_for_channel(row) for row in rows)
+        pauses = await queries.pauses(connection) if waiting else ()
+    language = language_of(lang, accept_language)
     if len(rows) == limit:
         last = Before(rows[-1]["created_at"], rows[-1]["id"])
         query = {**request.query_params, "before": str(last)}
         response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
-    return [MessageRow(**row) for row in rows]
+    return [MessageRow(**row, held_because=held_because(row, pauses, language)) for row in rows]
 
 
 _UNKNOWN: dict[int | str, dict[str, Any]] = {

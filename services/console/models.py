@@ -204,6 +204,26 @@ class PassedOver(BaseModel):
     reason: str | None = Field(default=None, examples=["no_consent"])
 
 
+class BrokenConnection(Answer):
+    adapter: str = Field(examples=["solapi"])
+    """Empty where the channel is not set up at all."""
+    since: datetime
+    again_at: datetime
+    tries: int = Field(examples=[7])
+    """In a row, that found it broken."""
+    error: str = Field(examples=["401 invalid API key"])
+    """What the provider or the settings said last, without addresses and secrets."""
+
+
+class HeldBecause(Answer):
+    """Of a message that waits for its channel."""
+
+    said: str = Field(examples=["The connection of sms (solapi) has been broken since …"])
+    mend: str = Field(examples=["Mend what the error names."])
+    connections: list[BrokenConnection]
+    """What running dispatchers find broken; none where none of them says so any more."""
+
+
 class MessageRow(Answer):
     at: datetime | None
     """When it was decided; null if it is not yet."""
@@ -236,6 +256,8 @@ class MessageRow(Answer):
     """Why an undecided message waits, such as `quiet_hours`."""
     not_before: datetime | None
     """When an undecided message is looked at again."""
+    held_because: HeldBecause | None = None
+    """Of one that waits for its channel (`channel_paused`): what is broken, and what mends it."""
 
 
 class RunRow(Answer):

@@ -15,10 +15,12 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.console.reading import Before
 from shared.db.tables import (
+    channel_pauses,
     consents,
     counts,
     customers,
@@ -107,6 +109,25 @@ async def message_counts(connection: AsyncConnection, journey: str) -> Rows:
         .where(m.journey == journey)
         .group_by(channel, m.decision, m.reason)
         .order_by(channel, m.decision, m.reason)
+    )
+    return (await connection.execute(query)).mappings().all()
+
+
+async def pauses(connection: AsyncConnection) -> Rows:
+    """channel, adapter, since, until, times and why of what running dispatchers find broken."""
+    p = channel_pauses.c
+    query = (
+        select(
+            p.channel,
+            p.adapter,
+            func.min(p.since).label("since"),
+            func.max(p.until).label("until"),
+            func.max(p.times).label("times"),
+            func.array_agg(aggregate_order_by(p.why, p.times.desc()))[1].label("why"),
+        )
+        .where(p.said_until > func.clock_timestamp())
+        .group_by(p.channel, p.adapter)
+        .order_by(p.channel, p.adapter)
     )
     return (await connection.execute(query)).mappings().all()
 

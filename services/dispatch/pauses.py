@@ -1,5 +1,6 @@
 """What running dispatchers find broken, told to whoever asks (`dangol doctor`)."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -8,6 +9,12 @@ from services.dispatch.channel_lines import Paused
 from shared.db.connect import Pool, unavailable_when_lost
 
 _LONGEST_WHY = 300
+# What must not stand where people read it, should an adapter of somebody else's have let it
+# through: addresses, numbers of people, and what looks like a key.
+_SECRET = re.compile(
+    r"[^\s@<>:;,\"']+@[^\s@<>:;,\"']+|\+?\d(?:[ -]?\d){7,}"
+    r"|(?=[\w+/=.-]*\d)(?=[\w+/=.-]*[A-Za-z])[\w+/=.-]{24,}"
+)
 
 # A dispatcher that was killed says nothing any more; its rows go with the next that speaks.
 _FORGET = """
@@ -39,6 +46,11 @@ class Told(NamedTuple):
     why: str
 
 
+def redacted(why: str) -> str:
+    """For people to read: without addresses, telephone numbers and keys."""
+    return _SECRET.sub("…", why.replace("\0", "")[:4000])
+
+
 async def say(
     pool: Pool, dispatcher: str, paused: Sequence[Paused], believed_for: timedelta
 ) -> None:
@@ -58,7 +70,7 @@ async def say(
                 [p.since for p in paused],
                 [p.until for p in paused],
                 [p.times for p in paused],
-                [p.why.replace("\0", "")[:_LONGEST_WHY] for p in paused],
+                [redacted(p.why)[:_LONGEST_WHY] for p in paused],
                 believed_for,
             )
 
