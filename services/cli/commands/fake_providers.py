@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import shlex
+from collections.abc import Mapping
 
 import typer
 
@@ -26,16 +28,17 @@ def fake_providers(
         False, "--env", help="Print what a Dangol must have in its environment, and end."
     ),
 ) -> None:
-    """Play SOLAPI, NHN Cloud, SENS, Bizgo, Aligo, Twilio, Resend and SendGrid here.
+    """Play the providers of every channel on this machine: texts, Kakao, mail, push and Slack.
 
-    Signatures and keys are checked, reports come back, and a number's last four digits say what
-    becomes of a message. Nothing leaves the machine.
+    SOLAPI, NHN Cloud, SENS, Bizgo, Aligo, Twilio, Resend, SendGrid, Amazon SES, Firebase (FCM),
+    Apple (APNs, by HTTP/2 at the next port), a browser's push service and Slack. Signatures and
+    keys are checked, reports come back, and a number's last four digits say what becomes of a
+    message. Nothing leaves the machine.
     """
     from services.cli.fakes.town import environment
 
     if env:
-        for name, value in environment(f"http://127.0.0.1:{port}").items():
-            say(f"export {name}={value}")
+        _say_environment(environment(f"http://127.0.0.1:{port}"))
         return
     from services.cli.up import run_until_signalled
 
@@ -44,15 +47,31 @@ def fake_providers(
 
 async def _serve(port: int, dangol: str, stopping: asyncio.Event) -> None:
     from services.cli import web
+    from services.cli.fakes.http2 import Http2
     from services.cli.fakes.town import Town, environment
 
-    town = Town(dangol)
-    with contextlib.closing(web.listen("127.0.0.1", port)) as sock:
+    with (
+        contextlib.closing(web.listen("127.0.0.1", port)) as sock,
+        contextlib.closing(web.listen("127.0.0.1", sock.getsockname()[1] + 1)) as next_sock,
+    ):
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        town = Town(dangol, url)
+        apple = town.apple()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Http2(apple), sock=next_sock
+        )
         note(f"fake providers at {url}: open it to see what they take. Reports go to {dangol}.")
         note("start Dangol with these, and end this with Ctrl-C:")
-        for name, value in environment(url).items():
-            say(f"export {name}={value}")
-        await web.serve(town.asgi(), sock, stopping)
-    for fake in town.fakes.values():
-        fake.silence.set()
+        _say_environment(environment(url))
+        try:
+            await web.serve(town.asgi(), sock, stopping)
+        finally:
+            server.close()
+            for fake in town.fakes.values():
+                fake.silence.set()
+
+
+def _say_environment(environment: Mapping[str, str]) -> None:
+    """For a shell: what is more than a word is quoted."""
+    for name, value in environment.items():
+        say(f"export {name}={shlex.quote(value)}")

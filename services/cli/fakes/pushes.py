@@ -9,6 +9,7 @@ import base64
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import http_ece
@@ -171,7 +172,7 @@ class Browser:
 
 
 class FakePushService(Fake):
-    """`/push/{id}` of subscriptions that `subscribe` has made."""
+    """`/push/{id}` of subscriptions that `subscribe` has made; by hand, `/subscription/{id}`."""
 
     def __init__(self, application_key: str) -> None:
         super().__init__("web_push")
@@ -180,7 +181,14 @@ class FakePushService(Fake):
         self.url = ""
 
     def asgi(self) -> Starlette:
-        return self.app(Route("/push/{name}", self._push, methods=["POST"]))
+        return self.app(
+            Route("/push/{name}", self._push, methods=["POST"]),
+            Route("/subscription/{name}", self._subscription, methods=["GET"]),
+        )
+
+    async def _subscription(self, request: Request) -> Response:
+        """What a browser of this name would tell the shop: the trait `web_push`."""
+        return JSONResponse(self.subscribe(request.path_params["name"]))
 
     def subscribe(self, name: str) -> dict[str, Any]:
         """`name` may be a condition, such as `nobody`."""
@@ -199,7 +207,9 @@ class FakePushService(Fake):
         if status is not None:
             headers = {"retry-after": "3"} if status == 429 else None
             return Response(status_code=status, headers=headers)
-        browser = self._browsers[name]
+        browser = self._browsers.get(name)
+        if browser is None:
+            return Response(status_code=410)
         plain = http_ece.decrypt(
             await request.body(),
             private_key=browser.key,
@@ -222,8 +232,10 @@ class FakePushService(Fake):
             return False
         point = base64.urlsafe_b64decode(parts["k"] + "=")
         public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        there = urlsplit(self.url)
+        origin = f"{there.scheme}://{there.netloc}"
         try:
-            claims = jwt.decode(parts["t"], public, algorithms=["ES256"], audience=self.url)
+            claims = jwt.decode(parts["t"], public, algorithms=["ES256"], audience=origin)
         except jwt.PyJWTError:
             return False
         left = claims["exp"] - time.time()  # noqa: TID251 - as push services check it
