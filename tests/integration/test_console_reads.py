@@ -195,6 +195,7 @@ async def test_a_message_shows_its_decision_and_how_it_came_to_it(
         "status": "decided",
         "held_reason": None,
         "not_before": None,
+        "held_because": None,
     }
 
 
