@@ -56,7 +56,9 @@ BUILT_IN: Mapping[str, Channel] = {
             required_parts=("subject",),
         ),
         Channel("sms", "phone", ("aligo", "bizgo", "log", "nhn", "sens", "solapi", "twilio")),
-        Channel("alimtalk", "phone", ("bizgo", "log", "nhn", "sens", "solapi")),
+        Channel(
+            "alimtalk", "phone", ("bizgo", "log", "nhn", "sens", "solapi"), information_only=True
+        ),
         Channel("brand_message", "phone", ("bizgo", "log", "nhn", "solapi")),
         Channel("push", "push_token", ("apns", "fcm", "log")),
         Channel("web_push", "web_push", ("log", "web_push")),

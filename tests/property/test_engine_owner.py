@@ -167,8 +167,10 @@ class Door:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)
 
-    async def load(self, _partition: int, ids: Sequence[str]) -> dict[str, Customer]:
-        return {name: row for name, row in self._database.load().items() if name in ids}
+    async def load(
+        self, _partition: int, ids: Sequence[str]
+    ) -> tuple[dict[str, Customer], list[str]]:
+        return {name: row for name, row in self._database.load().items() if name in ids}, []
 
 
 class Shelf:
