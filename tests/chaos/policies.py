@@ -3,14 +3,15 @@
 Exact where dispatch's own time decides nothing: consent, addresses, holdouts and caps of customers
 whom nobody was merged with, each message at the instant at which it last became decidable. Where a
 message was tried again or held by a broken channel, where two of one instant may have been decided
-in either order, and where two customers' places were joined while dispatch was at work, the
-recorded outcome stands; these are counted. What had waited for a paused journey is decided at the
+in either order, where one was decided before an earlier one was there (an engine that hangs fires
+late), and where two customers' places were joined while dispatch was at work, the recorded outcome
+stands; these are counted. What had waited for a paused journey is decided at the
 moment that its resume names.
 """
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
@@ -85,6 +86,7 @@ class _Judge:
         places: list[Place] = []
         instants = Counter(m.decidable_at for m in messages if m.category == "marketing")
         turn = [(order_key(message), message) for message in messages]
+        crossed = _crossed([(m.id, self._tables.messages[m.id]) for m in messages])
         heapq.heapify(turn)
         while turn:
             _, message = heapq.heappop(turn)
@@ -105,7 +107,12 @@ class _Judge:
                 heapq.heappush(turn, (order_key(later), later))
                 continue
             settled = message.category == "transactional" or message.held_out
-            is_exact = self._exact and row.attempts <= 1 and instants[at] == 1
+            is_exact = (
+                self._exact
+                and row.attempts <= 1
+                and instants[at] == 1
+                and message.id not in crossed
+            )
             place = self._tables.places.get(message.id)
             self._one(customer, row, verdict, is_open=not (settled or is_exact) or _waited(row))
             if place is not None:
@@ -130,6 +137,21 @@ class _Judge:
         else:
             self._judged["otherwise"] += 1
             self._find("decision", customer, wanted, row)
+
+
+def _crossed(rows: Sequence[tuple[str, Row]]) -> set[str]:
+    """Those that were decided before one that came due earlier, and those that came due earlier."""
+    due = sorted(
+        (row.decidable_at, row.decided_at, name) for name, row in rows if row.decided_at is not None
+    )
+    crossed = set[str]()
+    for ordered, furthest in ((due, max), (due[::-1], min)):
+        bound = ordered[0][1] if ordered else None
+        for _, decided_at, name in ordered:
+            bound = decided_at if bound is None else furthest(bound, decided_at)
+            if bound != decided_at:
+                crossed.add(name)
+    return crossed
 
 
 def _anew(row: Row, at: datetime) -> datetime | None:

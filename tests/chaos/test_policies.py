@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.workspace import WorkspaceSettings
 from tests.chaos.oracle import Expected
-from tests.chaos.policies import judge_policies
+from tests.chaos.policies import _crossed, judge_policies
 from tests.chaos.tables import Row, Tables
 
 MADE = datetime(2026, 4, 6, 12, 0, tzinfo=UTC)
@@ -55,3 +55,14 @@ def test_what_was_decided_before_the_resume_is_left_where_it_was() -> None:
     early = row(MADE, MADE + timedelta(seconds=1), None)
     assert found(early, MADE) == []
     assert found(early, ANEW) == ["place under the caps"]
+
+
+def test_decisions_crossed_where_an_earlier_message_was_there_late() -> None:
+    def decided(due: float, at: float) -> Row:
+        moments = (MADE + timedelta(seconds=seconds) for seconds in (due, at))
+        return row(*moments, None)
+
+    in_order = [("a", decided(1, 1.2)), ("b", decided(2, 2.1)), ("c", decided(3, 3.1))]
+    assert _crossed(in_order) == set()
+    late = ("z", decided(1.5, 2.5))
+    assert _crossed([*in_order, late]) == {"b", "z"}
