@@ -59,8 +59,7 @@ def test_what_was_decided_before_the_resume_is_left_where_it_was() -> None:
 
 def test_decisions_crossed_where_an_earlier_message_was_there_late() -> None:
     def decided(due: float, at: float) -> Row:
-        moments = (MADE + timedelta(seconds=seconds) for seconds in (due, at))
-        return row(*moments, None)
+        return row(MADE + timedelta(seconds=due), MADE + timedelta(seconds=at), None)
 
     in_order = [("a", decided(1, 1.2)), ("b", decided(2, 2.1)), ("c", decided(3, 3.1))]
     assert _crossed(in_order) == set()
