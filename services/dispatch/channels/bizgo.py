@@ -58,9 +58,7 @@ class BizgoAdapter:
         made = said_in(answer.fields()).data.get("fileKey")
         if isinstance(made, str) and made:
             return made
-        result = meaning_of(answer, message)
-        taken = result.outcome is Outcome.ACCEPTED  # said to be, and without a key
-        return replace(result, outcome=Outcome.RETRYABLE) if taken else result
+        return meaning_of(answer, message)
 
     async def send(self, message: Outgoing) -> Result:
         shown = await self._uploads.with_image(message)

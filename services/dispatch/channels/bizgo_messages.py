@@ -7,15 +7,15 @@ from typing import Any
 from services.dispatch.channels.port import Outcome, Outgoing, Result, Setup
 from services.dispatch.channels.texts import (
     KOREA,
+    bare_names,
     is_ad,
     key_of,
     korean_number,
     number_of,
     option,
+    registered_of,
     sender_of,
-    template_code_of,
     text_of,
-    variables_of,
     whole_text,
 )
 from shared.errors import ConfigurationError
@@ -98,18 +98,16 @@ def text(message: Outgoing, sender: str) -> Written | Result:
 
 
 def alimtalk(message: Outgoing, profile: str) -> Written | Result:
-    code = template_code_of(message.content)
-    variables = variables_of(message.content, message.approved)
+    approved = registered_of(message)
     number = korean_number(message)
-    if isinstance(code, Result):
-        return code
-    if isinstance(variables, Result):
-        return variables
+    if isinstance(approved, Result):
+        return approved
     if isinstance(number, Result):
         return number
+    code, variables = approved
     named = {"senderKey": profile, "templateCode": code}
     if variables:  # Bizgo makes the whole of it, buttons included
-        bare = {name.removeprefix("#{").removesuffix("}"): v for name, v in variables.items()}
+        bare = bare_names(variables)
         return Written(number, {"alimtalk": {**named, "sendType": "template"}}, bare)
     whole = {"msgType": "AT", "text": whole_text(message.content, {})}
     return Written(number, {"alimtalk": {**named, **whole}})

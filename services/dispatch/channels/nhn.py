@@ -65,9 +65,7 @@ class NhnAdapter:
         made = data.get("fileId") if isinstance(data, dict) else None
         if isinstance(made, int):
             return str(made)
-        result = meaning_of(answer, message)
-        taken = result.outcome is Outcome.ACCEPTED  # said to be, and without an id
-        return replace(result, outcome=Outcome.RETRYABLE) if taken else result
+        return meaning_of(answer, message)
 
     async def send(self, message: Outgoing) -> Result:
         shown = await self._uploads.with_image(message)

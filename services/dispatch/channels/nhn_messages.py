@@ -7,14 +7,14 @@ from typing import Any
 from services.dispatch.channels.port import Outcome, Outgoing, Result
 from services.dispatch.channels.texts import (
     KOREA,
+    bare_names,
     first_line,
     is_ad,
     key_of,
     korean_number,
     number_of,
-    template_code_of,
+    registered_of,
     text_of,
-    variables_of,
     whole_text,
 )
 
@@ -58,17 +58,15 @@ def text(message: Outgoing, sender: str) -> Written | Result:
 
 
 def alimtalk(message: Outgoing, profile: str) -> Written | Result:
-    code = template_code_of(message.content)
-    variables = variables_of(message.content, message.approved)
-    if isinstance(code, Result):
-        return code
-    if isinstance(variables, Result):
-        return variables
+    approved = registered_of(message)
+    if isinstance(approved, Result):
+        return approved
+    code, variables = approved
     recipient = _recipient(message)
     if isinstance(recipient, Result):
         return recipient
     if variables:
-        bare = {name.removeprefix("#{").removesuffix("}"): v for name, v in variables.items()}
+        bare = bare_names(variables)
         recipient["templateParameter"] = bare
     else:
         recipient["content"] = whole_text(message.content, {})

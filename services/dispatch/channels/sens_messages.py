@@ -9,9 +9,8 @@ from services.dispatch.channels.texts import (
     is_ad,
     korean_number,
     number_of,
-    template_code_of,
+    registered_of,
     text_of,
-    variables_of,
     whole_text,
 )
 
@@ -42,15 +41,13 @@ def text(message: Outgoing, sender: str) -> Written:
 
 
 def alimtalk(message: Outgoing, profile: str) -> Written:
-    code = template_code_of(message.content)
-    variables = variables_of(message.content, message.approved)
+    approved = registered_of(message)
     number = korean_number(message)
-    if isinstance(code, Result):
-        return code
-    if isinstance(variables, Result):
-        return variables
+    if isinstance(approved, Result):
+        return approved
     if isinstance(number, Result):
         return number
+    code, variables = approved
     if message.approved is not None and message.approved.buttons:
         why = "SENS asks for a template's buttons with each message: use a template without any"
         return Result(Outcome.REJECTED_MESSAGE, detail=why)

@@ -8,10 +8,9 @@ from services.dispatch.channels.texts import (
     is_ad,
     number_of,
     option,
+    registered_of,
     sender_of,
-    template_code_of,
     text_of,
-    variables_of,
     whole_text,
 )
 from shared.errors import ConfigurationError
@@ -54,12 +53,10 @@ def _text(message: Outgoing, sender: str) -> Written:
 
 
 def _alimtalk(message: Outgoing, profile: str) -> Written:
-    code = template_code_of(message.content)
-    variables = variables_of(message.content, message.approved)
-    if isinstance(code, Result):
-        return code
-    if isinstance(variables, Result):
-        return variables
+    approved = registered_of(message)
+    if isinstance(approved, Result):
+        return approved
+    code, variables = approved
     # The engine knows what may be sent instead, so SOLAPI must not.
     kakao = {"pfId": profile, "templateId": code, "disableSms": True}
     whole = (

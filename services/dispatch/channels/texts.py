@@ -129,6 +129,20 @@ def template_code_of(content: Rendered) -> str | Result:
     return code or _refused("the front matter has no `template_code`, the code of the approved one")
 
 
+def registered_of(message: Outgoing) -> tuple[str, dict[str, str]] | Result:
+    """The code of the AlimTalk's registered template and the values for it; see `variables_of`."""
+    code = template_code_of(message.content)
+    if isinstance(code, Result):
+        return code
+    variables = variables_of(message.content, message.approved)
+    return variables if isinstance(variables, Result) else (code, variables)
+
+
+def bare_names(variables: dict[str, str]) -> dict[str, str]:
+    """`#{name}` → `name`, for vendors that want it so."""
+    return {name.removeprefix("#{").removesuffix("}"): v for name, v in variables.items()}
+
+
 def key_of(message: Outgoing) -> str:
     """The idempotency key: that of the attempt which this one repeats, else one of its own, since
     vendors remember what they have refused as well."""

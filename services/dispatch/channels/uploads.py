@@ -16,7 +16,7 @@ KEPT = 24 * 3600.0
 _MOST = 1000
 
 Upload = Callable[[Image, Outgoing], Awaitable[str | Result]]
-"""Returns the vendor's id of the picture."""
+"""Returns the vendor's id of the picture, or what its answer without one means."""
 
 
 class Uploads:
@@ -48,8 +48,9 @@ class Uploads:
             return known[1]
         made = await self._upload(image, message)
         if isinstance(made, Result):
-            lost = made.outcome is Outcome.UNKNOWN
-            return replace(made, outcome=Outcome.RETRYABLE) if lost else made
+            # Lost, or said to be taken and without an id.
+            is_open = made.outcome in (Outcome.UNKNOWN, Outcome.ACCEPTED)
+            return replace(made, outcome=Outcome.RETRYABLE) if is_open else made
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[digest] = (now, made)
